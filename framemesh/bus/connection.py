@@ -1,0 +1,139 @@
+"""The connection to NATS, and publishing that ends in a receipt or a clear error."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
+
+import nats
+import nats.errors
+import structlog
+from nats.aio.client import Client
+from nats.js import JetStreamContext
+from nats.js.api import PubAck
+from nats.js.errors import APIError, NoStreamResponseError
+
+from framemesh.errors import BusUnavailableError, ConfigurationError, ImageTooLargeError, StreamFullError
+
+log = structlog.get_logger()
+
+CONNECT_SECONDS = 10.0
+ACK_SECONDS = 5.0
+
+_FULL = 10077  # JSStreamStoreFailedF: "maximum bytes exceeded"; the class nats-py raises is that of any 503
+_TOO_LONG = 10054  # JSStreamMessageExceedsMaximumErr
+_HEADER_SLACK = 512
+
+
+class Bus:
+    """A connection to NATS that outlives server restarts. Made by `connect`."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.js: JetStreamContext = client.jetstream(timeout=ACK_SECONDS)
+        self.closed = asyncio.Event()
+        """Set once the connection is beyond repair: the process should end and be restarted."""
+
+    def problem(self) -> str | None:
+        """What is wrong with the connection, for health checks."""
+        return None if self.client.is_connected else "not connected to NATS"
+
+    async def publish(self, subject: str, body: bytes, headers: Mapping[str, str], *, timeout: float) -> PubAck:
+        """Publish to a stream and wait until it has the message on disk.
+
+        After an error the message may be stored nevertheless: send it again with the same `Nats-Msg-Id`.
+
+        Raises:
+            ImageTooLargeError: The server would refuse it, and close the connection for good.
+            StreamFullError: The stream is at its limit.
+            BusUnavailableError: No receipt in time, no connection, or no stream for the subject.
+        """
+        # The limit covers headers too, and nats-py checks the body alone; one message over it ends the connection.
+        size = len(body) + sum(len(key) + len(value) + 4 for key, value in headers.items()) + _HEADER_SLACK
+        if size > self.client.max_payload:
+            raise ImageTooLargeError(
+                f"a message of {size:,} bytes with its headers is over NATS's limit of {self.client.max_payload:,}",
+                size_bytes=size,
+                limit_bytes=self.client.max_payload,
+            )
+        try:
+            return await self.js.publish(subject, body, timeout=timeout, headers=dict(headers))
+        except APIError as error:
+            if error.err_code == _FULL:
+                raise StreamFullError(
+                    f"the stream behind {subject!r} is full and takes no more until it is read", subject=subject
+                ) from error
+            if error.err_code == _TOO_LONG:
+                raise ImageTooLargeError(
+                    f"{len(body):,} bytes are over the limit of the stream behind {subject!r}", size_bytes=len(body)
+                ) from error
+            raise BusUnavailableError(f"JetStream refused {subject!r}: {error.description}") from error
+        except NoStreamResponseError as error:
+            raise BusUnavailableError(
+                f"no stream takes {subject!r}: is the gateway running? It makes the streams", subject=subject
+            ) from error
+        except (nats.errors.Error, TimeoutError) as error:
+            raise BusUnavailableError(f"NATS did not acknowledge {subject!r}: {error or type(error).__name__}") from error
+
+
+@asynccontextmanager
+async def connect(url: str, *, name: str) -> AsyncIterator[Bus]:
+    """Hold a connection around the block; it reconnects for ever. On leaving, what was sent is flushed.
+
+    Args:
+        url: One or more NATS URLs with commas between them.
+        name: Who connects, for the server's own lists.
+
+    Raises:
+        ConfigurationError: No server answers there, or it refuses the credentials.
+    """
+    places = ", ".join(_place(part) for part in url.split(","))
+
+    async def on_error(error: Exception) -> None:
+        log.warning("nats.error", error=str(error) or type(error).__name__)
+
+    async def on_disconnected() -> None:
+        log.warning("nats.disconnected", servers=places)
+
+    async def on_reconnected() -> None:
+        log.info("nats.reconnected", servers=places)
+
+    async def on_closed() -> None:
+        bus.closed.set()
+
+    client = Client()
+    bus = Bus(client)
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            await client.connect(
+                url.split(","),
+                name=name,
+                max_reconnect_attempts=-1,
+                reconnect_time_wait=0.5,
+                connect_timeout=2,
+                error_cb=on_error,
+                disconnected_cb=on_disconnected,
+                reconnected_cb=on_reconnected,
+                closed_cb=on_closed,
+            )
+    except (nats.errors.Error, OSError, TimeoutError) as error:
+        await client.close()
+        raise ConfigurationError(
+            f"no NATS server at {places}: {error or 'it does not answer'}; start it, or set FRAMEMESH_NATS_URL",
+            servers=places,
+        ) from error
+    try:
+        yield bus
+    finally:
+        try:
+            async with asyncio.timeout(ACK_SECONDS):
+                await client.flush()
+        except (nats.errors.Error, TimeoutError) as error:
+            log.warning("nats.not_flushed", error=str(error) or type(error).__name__)
+        await client.close()
+
+
+def _place(url: str) -> str:
+    """The URL without its credentials."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.hostname}:{parts.port or 4222}"

@@ -1,0 +1,77 @@
+"""Pulling from a durable consumer, each message handed on as it comes.
+
+nats-py's `fetch(n)` waits for n messages or its timeout once it has to linger, which costs up to n frames of latency;
+this speaks the same pull protocol (NATS ADR-13) and yields at once.
+"""
+
+import json
+from collections.abc import AsyncGenerator
+
+import nats.errors
+import structlog
+from nats.aio.msg import Msg
+
+from framemesh.bus.connection import Bus
+from framemesh.errors import FramemeshError
+
+log = structlog.get_logger()
+
+_EXPIRES_SECONDS = 30.0
+_HEARTBEAT_SECONDS = 2.0
+_NANOSECONDS = 1_000_000_000
+
+
+class ConsumerGoneError(FramemeshError):
+    """The durable consumer was deleted."""
+
+    reason = "CONSUMER_GONE"
+
+
+async def consume(bus: Bus, stream: str, consumer: str, *, batch: int, max_bytes: int) -> AsyncGenerator[Msg, None]:
+    """Yield the consumer's messages as they come, across server restarts, until the caller stops iterating.
+
+    Args:
+        bus: The connection.
+        stream: The stream's name.
+        consumer: The durable pull consumer's name.
+        batch: Messages asked for at once: so many may wait in this process besides those the caller holds.
+        max_bytes: Bytes asked for at once; must be over the largest message.
+
+    Raises:
+        ConsumerGoneError: The consumer was deleted.
+    """
+    subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
+    request = json.dumps(
+        {
+            "batch": batch,
+            "max_bytes": max_bytes,
+            "expires": int(_EXPIRES_SECONDS * _NANOSECONDS),
+            "idle_heartbeat": int(_HEARTBEAT_SECONDS * _NANOSECONDS),
+        }
+    ).encode()
+    inbox = bus.client.new_inbox()
+    # No limit of its own: the request bounds what comes, and a message dropped here would wait for ack_wait.
+    subscription = await bus.client.subscribe(inbox, pending_msgs_limit=-1, pending_bytes_limit=-1)
+    try:
+        while not bus.closed.is_set():
+            received = 0
+            try:
+                await bus.client.publish(subject, request, reply=inbox)
+                while received < batch:
+                    message = await subscription.next_msg(timeout=2 * _HEARTBEAT_SECONDS)
+                    if message.reply:  # a stream's message has somewhere to acknowledge to, a status has not
+                        received += 1
+                        yield message
+                        continue
+                    status = (message.headers or {}).get("Status")
+                    if status == "409" and "Deleted" in message.headers.get("Description", ""):
+                        raise ConsumerGoneError(f"consumer {consumer!r} of stream {stream!r} was deleted")
+                    if status != "100":  # the request has ended: expired, satisfied by bytes, or nobody leads yet
+                        break
+            except (nats.errors.Error, TimeoutError) as error:
+                # Silence beyond the heartbeat, or no connection: ask again. What an older request still sends
+                # arrives here too.
+                log.debug("nats.pull_again", stream=stream, consumer=consumer, error=str(error))
+    finally:
+        if not bus.client.is_closed:
+            await subscription.unsubscribe()

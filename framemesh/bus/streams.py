@@ -1,0 +1,133 @@
+"""The streams and key-value buckets that the parts share. The gateway makes them; `ensure` says it all."""
+
+from dataclasses import dataclass
+
+from nats.js import JetStreamContext
+from nats.js.api import (
+    AckPolicy,
+    ConsumerConfig,
+    DeliverPolicy,
+    DiscardPolicy,
+    KeyValueConfig,
+    RetentionPolicy,
+    StorageType,
+    StreamConfig,
+)
+from nats.js.errors import APIError, NotFoundError
+
+from framemesh.bus.connection import Bus
+from framemesh.errors import ConfigurationError
+from framemesh.images import MAX_IMAGE_BYTES
+
+FRAMES = "FRAMES"
+STORED = "STORED"
+RESULTS = "RESULTS"
+DEADLETTERS = "DEADLETTERS"
+MODELS_BUCKET = "models"
+ROUTES_BUCKET = "routes"
+
+STORE_CONSUMER = "store"
+
+MAX_PAYLOAD_BYTES = MAX_IMAGE_BYTES
+"""`max_payload` of our server configuration; NATS recommends no more than 8 MiB."""
+_DEAD_LETTER_SLACK = 16 * 1024
+"""A frame must fit into its dead letter, which carries more words."""
+
+_DAY = 86_400.0
+_ACK_WAIT_SECONDS = 10.0
+_DUPLICATE_SECONDS = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSizes:
+    """How much disk each stream may hold, in bytes, and for how long what is no longer needed stays."""
+
+    frames_bytes: int
+    stored_bytes: int
+    results_bytes: int
+    deadletters_bytes: int
+    keep_days: float
+    replicas: int
+
+
+async def ensure(bus: Bus, sizes: StreamSizes) -> None:
+    """Make the streams, their first consumer and the buckets, or bring them to these sizes. Idempotent.
+
+    `FRAMES` has no age limit: a limit would drop unread frames in silence. It is a work queue that refuses new
+    frames when full.
+
+    Raises:
+        ConfigurationError: The server can't hold that much, or has no JetStream.
+    """
+    shared = {"storage": StorageType.FILE, "num_replicas": sizes.replicas, "duplicate_window": _DUPLICATE_SECONDS}
+    kept = {"retention": RetentionPolicy.LIMITS, "discard": DiscardPolicy.OLD, "max_age": sizes.keep_days * _DAY}
+    wanted = [
+        StreamConfig(
+            name=FRAMES,
+            subjects=["frames.*"],
+            retention=RetentionPolicy.WORK_QUEUE,
+            discard=DiscardPolicy.NEW,
+            max_bytes=sizes.frames_bytes,
+            max_msg_size=MAX_PAYLOAD_BYTES - _DEAD_LETTER_SLACK,
+            **shared,
+        ),
+        StreamConfig(name=STORED, subjects=["stored.*"], max_bytes=sizes.stored_bytes, **shared, **kept),
+        StreamConfig(name=RESULTS, subjects=["results.*.*"], max_bytes=sizes.results_bytes, **shared, **kept),
+        StreamConfig(name=DEADLETTERS, subjects=["deadletters.>"], max_bytes=sizes.deadletters_bytes, **shared, **kept),
+    ]
+    try:
+        for config in wanted:
+            await _ensure_stream(bus.js, config)
+        await bus.js.add_consumer(
+            FRAMES,
+            ConsumerConfig(
+                durable_name=STORE_CONSUMER,
+                ack_policy=AckPolicy.EXPLICIT,
+                ack_wait=_ACK_WAIT_SECONDS,
+                max_ack_pending=256,
+                max_deliver=-1,
+            ),
+        )
+        for bucket, history in ((MODELS_BUCKET, 8), (ROUTES_BUCKET, 1)):
+            config = KeyValueConfig(bucket=bucket, history=history, storage=StorageType.FILE, replicas=sizes.replicas)
+            await bus.js.create_key_value(config)
+    except APIError as error:
+        raise ConfigurationError(
+            f"NATS can't hold framemesh's streams: {error.description}; it needs JetStream with file storage and "
+            f"{sum((sizes.frames_bytes, sizes.stored_bytes, sizes.results_bytes, sizes.deadletters_bytes)):,} bytes",
+        ) from error
+
+
+async def ensure_model_consumer(bus: Bus, model: str, cameras: list[str], *, max_ack_pending: int) -> str:
+    """Make, or change, the durable consumer through which a model reads references, and return its name.
+
+    A model that is new starts at now.
+    """
+    name = model_consumer(model)
+    await bus.js.add_consumer(
+        STORED,
+        ConsumerConfig(
+            durable_name=name,
+            deliver_policy=DeliverPolicy.NEW,
+            filter_subjects=[f"stored.{camera}" for camera in cameras] or ["stored.*"],
+            ack_policy=AckPolicy.EXPLICIT,
+            ack_wait=_ACK_WAIT_SECONDS,
+            max_ack_pending=max_ack_pending,
+            max_deliver=-1,
+        ),
+    )
+    return name
+
+
+def model_consumer(model: str) -> str:
+    """Name of the durable consumer on `STORED` that belongs to a model."""
+    return f"model-{model}"
+
+
+async def _ensure_stream(js: JetStreamContext, config: StreamConfig) -> None:
+    try:
+        await js.stream_info(config.name)
+    except NotFoundError:
+        await js.add_stream(config)
+    else:
+        await js.update_stream(config)

@@ -1,0 +1,132 @@
+"""The NATS and S3 servers from their wheels, as processes of the mesh."""
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+
+from framemesh.bus.streams import MAX_PAYLOAD_BYTES
+from framemesh.errors import ConfigurationError
+from framemesh.mesh.supervision import ProcessSpec
+
+HOST = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """User and password, made up for this data directory."""
+
+    user: str
+    password: str
+
+
+def free_port() -> int:
+    """A TCP port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def check_port(port: int, flag: str) -> None:
+    """Pass a port that can be listened on.
+
+    Raises:
+        ConfigurationError: Somebody does already.
+    """
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise ConfigurationError(
+                f"port {port} can't be used: {error.strerror}; choose another with {flag}, or leave it out", port=port
+            ) from error
+
+
+def nats_url(port: int, credentials: Credentials) -> str:
+    """The URL that clients connect to."""
+    return f"nats://{credentials.user}:{credentials.password}@{HOST}:{port}"
+
+
+def nats_server(folder: Path, port: int, credentials: Credentials) -> ProcessSpec:
+    """A NATS server with JetStream on disk, which acknowledges only what it has synced."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = folder / "nats.conf"
+    config.touch(mode=0o600)
+    config.write_text(
+        f"""# Written by framemesh at each start.
+server_name: framemesh
+listen: "{HOST}:{port}"
+max_payload: {MAX_PAYLOAD_BYTES}
+jetstream {{
+  store_dir: {json.dumps(str(folder))}
+  sync_interval: always  # else an acknowledged frame may be lost for two minutes when power fails
+}}
+authorization {{ user: {json.dumps(credentials.user)}, password: {json.dumps(credentials.password)} }}
+"""
+    )
+
+    async def ready() -> bool:
+        return _listens(port)
+
+    return ProcessSpec("nats", (_program("nats-server"), "-c", str(config)), {}, ready)
+
+
+def s3_server(folder: Path, port: int, credentials: Credentials) -> ProcessSpec:
+    """JuiceFS's S3 gateway, which is MinIO's S3 layer, on files below the folder. Formats the volume at first.
+
+    Raises:
+        ConfigurationError: The volume can't be made there.
+    """
+    juicefs = _program("juicefs")
+    folder.mkdir(parents=True, exist_ok=True)
+    metadata = f"badger://{folder / 'metadata'}"
+    if not (folder / "metadata").exists():
+        made = subprocess.run(
+            (juicefs, "format", "--storage", "file", "--bucket", f"{folder / 'objects'}/", "--trash-days", "0",
+             metadata, "framemesh"),
+            capture_output=True,
+            text=True,
+            check=False,
+        )  # fmt: skip
+        if made.returncode != 0:
+            shutil.rmtree(folder / "metadata", ignore_errors=True)
+            raise ConfigurationError(f"can't make the lake in {folder}: {made.stderr.strip()[-500:]}")
+
+    async def ready() -> bool:
+        try:
+            async with aiohttp.ClientSession() as session, session.get(
+                f"http://{HOST}:{port}/minio/health/live"
+            ) as response:
+                return response.status == 200
+        except aiohttp.ClientError:
+            return False
+
+    argv = (
+        juicefs, "gateway", metadata, f"{HOST}:{port}",
+        "--multi-buckets", "--keep-etag", "--object-meta", "--no-banner", "--no-usage-report", "--backup-meta", "0",
+        "--cache-dir", str(folder / "cache"), "--cache-size", "0", "--buffer-size", "64M",
+        "--log", str(folder / "gateway.log"), "--metrics", f"{HOST}:0",
+    )  # fmt: skip
+    env = {"MINIO_ROOT_USER": credentials.user, "MINIO_ROOT_PASSWORD": credentials.password}
+    return ProcessSpec("s3", argv, env, ready)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(0.2)
+        return probe.connect_ex((HOST, port)) == 0
+
+
+def _program(name: str) -> str:
+    """The program that a wheel put beside this Python, or one on the path."""
+    beside = Path(sys.executable).parent / name
+    found = str(beside) if beside.exists() else shutil.which(name)
+    if found is None:
+        raise ConfigurationError(f"{name} is not installed: pip install 'framemesh[mesh]'", name=name)
+    return found

@@ -1,0 +1,178 @@
+"""Child processes: started, watched, restarted with back-off, stopped in reverse order."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+from framemesh.errors import ConfigurationError
+from framemesh.service import EXIT_CONFIGURATION
+
+_POLL_SECONDS = 0.05
+_BACKOFF_FIRST_SECONDS = 0.5
+_BACKOFF_LAST_SECONDS = 30.0
+_STABLE_SECONDS = 30.0
+_TAIL_LINES = 12
+_MAX_LOG_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessSpec:
+    """A process to run.
+
+    Attributes:
+        name: Unique in its supervisor; names its log file too.
+        argv: The program and its arguments.
+        env: Variables on top of the supervisor's own.
+        ready: Says whether the process does its work; asked again and again while it starts.
+        start_seconds: How long it may take to be ready.
+        stop_seconds: How long it may drain after SIGTERM before it is killed.
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    env: dict[str, str]
+    ready: Callable[[], Awaitable[bool]]
+    start_seconds: float = 30.0
+    stop_seconds: float = 30.0
+
+
+@dataclass(slots=True)
+class _Child:
+    spec: ProcessSpec
+    process: asyncio.subprocess.Process
+    started: float
+    log_start: int
+    watcher: asyncio.Task[None] | None = None
+    restarts: int = 0
+    stopping: bool = field(default=False)
+
+
+class Supervisor:
+    """Runs processes until the block ends, then stops them in reverse order.
+
+    Args:
+        logs: Folder for `<name>.log` files; made if it isn't there.
+        on_event: Told in words of each crash and restart.
+    """
+
+    def __init__(self, logs: Path, *, on_event: Callable[[str], None]) -> None:
+        self._logs = logs
+        self._on_event = on_event
+        self._children: dict[str, _Child] = {}
+
+    async def __aenter__(self) -> Self:
+        self._logs.mkdir(parents=True, exist_ok=True)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for name in reversed(list(self._children)):
+            await self.stop(name)
+
+    def pids(self) -> dict[str, int]:
+        """The live processes' ids by name."""
+        return {name: child.process.pid for name, child in self._children.items() if child.process.returncode is None}
+
+    async def start(self, spec: ProcessSpec) -> None:
+        """Start a process and wait until it is ready; from then on it is restarted whenever it ends.
+
+        Raises:
+            ConfigurationError: It ended or wasn't ready in time; the message has the end of its log.
+        """
+        child = await self._spawn(spec)
+        self._children[spec.name] = child
+        deadline = time.monotonic() + spec.start_seconds
+        while not await spec.ready():
+            code = child.process.returncode
+            if code is not None or time.monotonic() > deadline:
+                del self._children[spec.name]
+                await _end(child)
+                why = f"ended with {_ending(code)}" if code is not None else f"wasn't ready in {spec.start_seconds:g} s"
+                raise ConfigurationError(f"{spec.name} {why}; its log ends with:\n{self._tail(child)}", name=spec.name)
+            await asyncio.sleep(_POLL_SECONDS)
+        child.watcher = asyncio.create_task(self._watch(child), name=f"watch {spec.name}")
+
+    async def stop(self, name: str) -> None:
+        """Stop a process: SIGTERM, and SIGKILL if it isn't gone in its time. Unknown names are already stopped."""
+        child = self._children.pop(name, None)
+        if child is None:
+            return
+        child.stopping = True
+        if child.watcher is not None:
+            child.watcher.cancel()
+        await _end(child)
+
+    async def _spawn(self, spec: ProcessSpec) -> _Child:
+        path = self._logs / f"{spec.name}.log"
+        with path.open("ab") as log:
+            start = log.tell()
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    *spec.argv,
+                    env={**os.environ, **spec.env},
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,  # Ctrl-C in the terminal is the mesh's to handle: it drains in order
+                )
+            except OSError as error:
+                raise ConfigurationError(f"can't start {spec.name}: {error}", name=spec.name) from error
+        return _Child(spec, process, time.monotonic(), start)
+
+    async def _watch(self, child: _Child) -> None:
+        """Restart the process whenever it ends; the delay doubles until it has run steadily for a while."""
+        delay = _BACKOFF_FIRST_SECONDS
+        while True:
+            code = await self._ended(child)
+            if code == EXIT_CONFIGURATION:
+                self._on_event(f"{child.spec.name} can't work and stays down; its log ends with:\n{self._tail(child)}")
+                return
+            if time.monotonic() - child.started > _STABLE_SECONDS:
+                delay = _BACKOFF_FIRST_SECONDS
+            child.restarts += 1
+            self._on_event(f"{child.spec.name} ended with {_ending(code)}; restart {child.restarts} in {delay:g} s")
+            await asyncio.sleep(delay)
+            delay = min(2 * delay, _BACKOFF_LAST_SECONDS)
+            fresh = await self._spawn(child.spec)
+            child.process, child.started, child.log_start = fresh.process, fresh.started, fresh.log_start
+
+    async def _ended(self, child: _Child) -> int:
+        """Wait for the process to end, and keep its log from growing without bound meanwhile."""
+        while True:
+            try:
+                async with asyncio.timeout(10.0):
+                    return await child.process.wait()
+            except TimeoutError:
+                self._trim(self._logs / f"{child.spec.name}.log")
+
+    def _trim(self, log: Path) -> None:
+        # The child holds the file open for appending, so it is copied and emptied rather than renamed.
+        if log.stat().st_size > _MAX_LOG_BYTES:
+            log.with_suffix(".log.1").write_bytes(log.read_bytes())
+            os.truncate(log, 0)
+
+    def _tail(self, child: _Child) -> str:
+        with (self._logs / f"{child.spec.name}.log").open("rb") as log:
+            log.seek(child.log_start)
+            lines = log.read().decode(errors="replace").splitlines()
+        return "\n".join(f"    {line}" for line in lines[-_TAIL_LINES:]) or "    (nothing)"
+
+
+async def _end(child: _Child) -> None:
+    if child.process.returncode is not None:
+        return
+    child.process.terminate()
+    try:
+        async with asyncio.timeout(child.spec.stop_seconds):
+            await child.process.wait()
+    except TimeoutError:
+        os.killpg(child.process.pid, signal.SIGKILL)  # its own session, so its group is it and its children
+        await child.process.wait()
+
+
+def _ending(code: int) -> str:
+    return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"

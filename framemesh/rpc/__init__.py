@@ -1,0 +1,1 @@
+"""gRPC as every part of framemesh speaks it: servers, channels, status codes."""

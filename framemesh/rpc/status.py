@@ -1,0 +1,75 @@
+"""The one table of status codes, and errors on the wire as `google.rpc.Status` (AIP-193)."""
+
+import grpc
+from google.protobuf.any_pb2 import Any
+from google.protobuf.duration_pb2 import Duration
+from google.rpc import error_details_pb2, status_pb2
+from grpc import StatusCode
+from grpc_status import rpc_status
+
+from framemesh import errors
+from framemesh.errors import FramemeshError
+
+DOMAIN = "framemesh"
+
+CODES: dict[type[FramemeshError], StatusCode] = {
+    errors.ConfigurationError: StatusCode.FAILED_PRECONDITION,
+    errors.InvalidNameError: StatusCode.INVALID_ARGUMENT,
+    errors.InvalidRequestError: StatusCode.INVALID_ARGUMENT,
+    errors.InvalidSpecError: StatusCode.INVALID_ARGUMENT,
+    errors.InvalidImageError: StatusCode.INVALID_ARGUMENT,
+    errors.ImageTooLargeError: StatusCode.INVALID_ARGUMENT,
+    errors.ModelNotFoundError: StatusCode.NOT_FOUND,
+    errors.FrameNotFoundError: StatusCode.NOT_FOUND,
+    errors.ModelUnavailableError: StatusCode.UNAVAILABLE,
+    errors.QueueFullError: StatusCode.RESOURCE_EXHAUSTED,
+    errors.DeadlineError: StatusCode.DEADLINE_EXCEEDED,
+    errors.LakeUnavailableError: StatusCode.UNAVAILABLE,
+    errors.BusUnavailableError: StatusCode.UNAVAILABLE,
+    errors.StreamFullError: StatusCode.RESOURCE_EXHAUSTED,
+    errors.InternalError: StatusCode.INTERNAL,
+}
+
+_BY_REASON = {kind.reason: kind for kind in CODES}
+_BY_CODE = {
+    StatusCode.UNAVAILABLE: errors.ModelUnavailableError,
+    StatusCode.DEADLINE_EXCEEDED: errors.DeadlineError,
+    StatusCode.RESOURCE_EXHAUSTED: errors.QueueFullError,
+    StatusCode.INVALID_ARGUMENT: errors.InvalidRequestError,
+}
+
+
+def code_number(error: FramemeshError) -> int:
+    """The error's `google.rpc.Code`."""
+    return int(CODES[type(error)].value[0])
+
+
+def to_status(error: FramemeshError) -> grpc.Status:
+    """The error as a gRPC status with `ErrorInfo`, and `RetryInfo` where waiting helps."""
+    details = [_packed(error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.values))]
+    if error.retry_after_seconds is not None:
+        delay = Duration()
+        delay.FromNanoseconds(int(error.retry_after_seconds * 1e9))
+        details.append(_packed(error_details_pb2.RetryInfo(retry_delay=delay)))
+    return rpc_status.to_status(status_pb2.Status(code=code_number(error), message=str(error), details=details))
+
+
+def from_rpc_error(error: grpc.RpcError) -> FramemeshError:
+    """The error that a call ended with, as the family member that the server raised, or the nearest by its code."""
+    code = error.code() if isinstance(error, grpc.Call | grpc.aio.AioRpcError) else StatusCode.UNKNOWN
+    message = (error.details() if isinstance(error, grpc.Call | grpc.aio.AioRpcError) else None) or str(error)
+    try:
+        status = rpc_status.from_call(error)
+    except ValueError:  # details that don't fit the code: not one of our servers
+        status = None
+    for detail in status.details if status is not None else ():
+        info = error_details_pb2.ErrorInfo()
+        if detail.Unpack(info) and info.domain == DOMAIN and info.reason in _BY_REASON:
+            return _BY_REASON[info.reason](message, **dict(info.metadata))
+    return _BY_CODE.get(code, errors.InternalError)(message)
+
+
+def _packed(message: error_details_pb2.ErrorInfo | error_details_pb2.RetryInfo) -> Any:
+    box = Any()
+    box.Pack(message)
+    return box

@@ -1,0 +1,117 @@
+"""How every service lives: settings, logs, run until a signal, drain, leave."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from typing import NoReturn, Protocol, TypeVar
+
+import structlog
+from pydantic import ValidationError
+
+from framemesh.errors import ConfigurationError, FramemeshError
+from framemesh.settings import ServiceSettings
+from framemesh.telemetry import logs
+
+log = structlog.get_logger()
+
+EXIT_CONFIGURATION = 78
+"""BSD's EX_CONFIG (sysexits.h): what was set can't work, so a supervisor need not try again."""
+
+Settings = TypeVar("Settings", bound=ServiceSettings)
+
+
+class Component(Protocol):
+    """A part of a service that works until it is stopped."""
+
+    name: str
+
+    async def run(self) -> None:
+        """Work until `stop`, then finish what is held and return. An error that comes out ends the service."""
+
+    def stop(self) -> None:
+        """Take no new work."""
+
+
+@asynccontextmanager
+async def running(*components: Component, drain_seconds: float) -> AsyncIterator[None]:
+    """Run components beside the block. On leaving they finish what they hold; the late are cancelled."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(component.run(), name=component.name) for component in components]
+        try:
+            yield
+        finally:
+            for component in reversed(components):
+                component.stop()
+            if tasks:
+                _, late = await asyncio.wait(tasks, timeout=drain_seconds)
+                for task in late:
+                    log.warning("component.cut", component=task.get_name(), drain_seconds=drain_seconds)
+                    task.cancel()
+
+
+@contextmanager
+def stop_signals() -> Iterator[asyncio.Event]:
+    """An event that SIGTERM and SIGINT set, inside a running loop. A second signal ends the process at once."""
+    loop = asyncio.get_running_loop()
+    stopping = asyncio.Event()
+
+    def on_signal(number: int) -> None:
+        if stopping.is_set():
+            os._exit(128 + number)
+        stopping.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal, number)
+    try:
+        yield stopping
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+def main(
+    service: str, settings_type: type[Settings], open_service: Callable[[Settings], AbstractAsyncContextManager[object]]
+) -> NoReturn:
+    """Run a service until SIGTERM or SIGINT, then drain. Exits 0; 78 where the settings can't work; 1 on a fault."""
+    try:
+        settings = settings_type()
+    except ValidationError as error:
+        for problem in error.errors(include_url=False, include_input=False):
+            name = "FRAMEMESH_" + "_".join(str(part) for part in problem["loc"]).upper()
+            print(f"{service}: {name}: {problem['msg']}", file=sys.stderr)  # noqa: T201 - logging isn't set up yet
+        sys.exit(EXIT_CONFIGURATION)
+    logs.configure(settings.log_level, service=service)
+    try:
+        asyncio.run(_run(service, settings, open_service))
+    except* ConfigurationError as group:
+        for problem in leaves(group):
+            log.error("service.misconfigured", error=str(problem))
+        sys.exit(EXIT_CONFIGURATION)
+    except* FramemeshError as group:
+        for problem in leaves(group):
+            log.error("service.failed", error=str(problem))
+        sys.exit(1)
+    sys.exit(0)
+
+
+def leaves(group: BaseExceptionGroup[Exception]) -> Iterator[Exception]:
+    """The single errors in a group of groups."""
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from leaves(error)
+        else:
+            yield error
+
+
+async def _run(
+    service: str, settings: Settings, open_service: Callable[[Settings], AbstractAsyncContextManager[object]]
+) -> None:
+    with stop_signals() as stopping:
+        async with open_service(settings):
+            log.info("service.started")
+            await stopping.wait()
+            log.info("service.draining", drain_seconds=settings.drain_seconds)
+    log.info("service.stopped")

@@ -1,0 +1,120 @@
+"""Model specs: what a user may ask for, from the command line or over gRPC. Pure."""
+
+from pathlib import Path
+
+from framemesh.errors import FramemeshError, InvalidSpecError
+from framemesh.names import MAX_MODEL_LENGTH, check_label, to_label
+from framemesh.v1.model_pb2 import EveryFrame, FramePolicy, LatestFrame, ModelSpec, Runtime
+
+MAX_REPLICAS = 64
+MAX_FPS = 1000.0
+
+_RUNTIMES = {"onnx": Runtime.RUNTIME_ONNX, "torch": Runtime.RUNTIME_TORCH}
+SYNTAX = "[NAME=]SOURCE[,runtime=onnx|torch][,policy=every|latest|fps=N][,replicas=N][,revision=R][,camera=C]..."
+
+
+def complete(spec: ModelSpec) -> ModelSpec:
+    """The spec with every default filled in.
+
+    Raises:
+        InvalidSpecError: It can't be deployed; the message names the field and the mend.
+    """
+    done = ModelSpec()
+    done.CopyFrom(spec)
+    try:
+        check_label("model", done.name, max_length=MAX_MODEL_LENGTH)
+        for camera in done.cameras:
+            check_label("camera", camera)
+    except FramemeshError as error:
+        raise InvalidSpecError(str(error), **error.values) from None
+    if not done.source:
+        raise _wrong("source", done.source, "give a Hugging Face id or the path of a model folder")
+    if done.runtime == Runtime.RUNTIME_UNSPECIFIED:
+        done.runtime = Runtime.RUNTIME_ONNX
+    if done.runtime not in _RUNTIMES.values():
+        raise _wrong("runtime", done.runtime, "use onnx or torch")
+    if not done.HasField("replicas"):
+        done.replicas = 1
+    if not 0 <= done.replicas <= MAX_REPLICAS:
+        raise _wrong("replicas", done.replicas, f"use 0 to {MAX_REPLICAS}")
+    if done.policy.WhichOneof("policy") is None:
+        done.policy.latest.SetInParent()
+    if done.policy.HasField("max_fps") and not 0 < done.policy.max_fps <= MAX_FPS:
+        raise _wrong("max_fps", done.policy.max_fps, f"use a number over 0, up to {MAX_FPS:g}")
+    return done
+
+
+def parse(text: str, *, default_policy: FramePolicy | None = None) -> ModelSpec:
+    """A complete spec from what a user types, such as `vit=google/vit-base-patch16-224,runtime=torch,policy=every`.
+
+    Without a name, the last part of the source names the model.
+
+    Raises:
+        InvalidSpecError: The text doesn't follow `SYNTAX`, or the spec can't be deployed.
+    """
+    source, *options = text.split(",")
+    name, equals, rest = source.partition("=")
+    source = rest if equals else source
+    spec = ModelSpec(name=name if equals else to_label(Path(source).name, max_length=MAX_MODEL_LENGTH), source=source)
+    if default_policy is not None:
+        spec.policy.CopyFrom(default_policy)
+    for option in options:
+        key, equals, value = option.partition("=")
+        if not equals:
+            raise InvalidSpecError(f"{option!r} in model {text!r} has no value; write {SYNTAX}", model=text)
+        _set(spec, key, value)
+    return complete(spec)
+
+
+def parse_policy(text: str) -> FramePolicy:
+    """A policy from `every`, `latest` or `fps=N`.
+
+    Raises:
+        InvalidSpecError: It is none of them.
+    """
+    if text == "every":
+        return FramePolicy(every=EveryFrame())
+    if text == "latest":
+        return FramePolicy(latest=LatestFrame())
+    prefix, _, number = text.partition("=")
+    try:
+        if prefix == "fps":
+            return FramePolicy(max_fps=float(number))
+    except ValueError:
+        pass
+    raise _wrong("policy", text, "use every, latest or fps=N")
+
+
+def policy_text(policy: FramePolicy) -> str:
+    """The policy as a user types it."""
+    kind = policy.WhichOneof("policy")
+    return f"fps={policy.max_fps:g}" if kind == "max_fps" else str(kind or "latest")
+
+
+def runtime_text(runtime: Runtime.ValueType) -> str:
+    """The runtime as a user types it."""
+    return Runtime.Name(runtime).removeprefix("RUNTIME_").lower()
+
+
+def _set(spec: ModelSpec, key: str, value: str) -> None:
+    match key:
+        case "runtime" if value in _RUNTIMES:
+            spec.runtime = _RUNTIMES[value]
+        case "runtime":
+            raise _wrong("runtime", value, "use onnx or torch")
+        case "policy":
+            spec.policy.CopyFrom(parse_policy(value))
+        case "replicas" if value.isdecimal() and int(value) <= MAX_REPLICAS:
+            spec.replicas = int(value)
+        case "replicas":
+            raise _wrong("replicas", value, f"use 0 to {MAX_REPLICAS}")
+        case "revision":
+            spec.revision = value
+        case "camera":
+            spec.cameras.append(value)
+        case _:
+            raise InvalidSpecError(f"unknown model option {key!r}; write {SYNTAX}", option=key)
+
+
+def _wrong(field: str, value: object, mend: str) -> InvalidSpecError:
+    return InvalidSpecError(f"{field} can't be {value!r}: {mend}", field=field, value=value)

@@ -1,0 +1,76 @@
+"""Real servers for every test: NATS and S3 on free loopback ports, started by the same code as `framemesh up`."""
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from framemesh.bus import Bus, connect, streams
+from framemesh.lake import Lake
+from framemesh.mesh.servers import HOST, Credentials, free_port, nats_server, nats_url, s3_server
+from framemesh.mesh.supervision import Supervisor
+
+# No test may reach for a model hub.
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+CREDENTIALS = Credentials("tester", "a-password-of-tests")
+SIZES = streams.StreamSizes(
+    frames_bytes=256 << 20, stored_bytes=64 << 20, results_bytes=64 << 20, deadletters_bytes=64 << 20,
+    keep_days=1, replicas=1,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+async def supervisor(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Supervisor]:
+    async with Supervisor(tmp_path_factory.mktemp("logs"), on_event=print) as supervisor:
+        yield supervisor
+
+
+@pytest.fixture(scope="module")
+async def nats(supervisor: Supervisor, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The URL of a real NATS server with JetStream on disk."""
+    port = free_port()
+    await supervisor.start(nats_server(tmp_path_factory.mktemp("nats"), port, CREDENTIALS))
+    return nats_url(port, CREDENTIALS)
+
+
+@pytest.fixture(scope="module")
+async def s3(supervisor: Supervisor, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A real S3 server, as the variables that services read."""
+    port = free_port()
+    await supervisor.start(s3_server(tmp_path_factory.mktemp("s3"), port, CREDENTIALS))
+    return {
+        "FRAMEMESH_S3_ENDPOINT": f"http://{HOST}:{port}",
+        "FRAMEMESH_S3_ACCESS_KEY": CREDENTIALS.user,
+        "FRAMEMESH_S3_SECRET_KEY": CREDENTIALS.password,
+    }
+
+
+@pytest.fixture(scope="module")
+async def bus(nats: str) -> AsyncIterator[Bus]:
+    """A connection with every stream made."""
+    async with connect(nats, name="tests") as bus:
+        await streams.ensure(bus, SIZES)
+        yield bus
+
+
+@pytest.fixture(scope="module")
+async def lake(s3: dict[str, str]) -> AsyncIterator[Lake]:
+    async with Lake(
+        s3["FRAMEMESH_S3_ENDPOINT"],
+        access_key=s3["FRAMEMESH_S3_ACCESS_KEY"],
+        secret_key=s3["FRAMEMESH_S3_SECRET_KEY"],
+        region="us-east-1",
+        bucket="frames",
+        threads=8,
+    ) as lake:
+        yield lake
+
+
+@pytest.fixture(scope="session")
+def photos() -> Path:
+    """Folder of the photos that scikit-image's wheel carries."""
+    from framemesh.mesh.photos import photo_folder
+
+    return photo_folder()
