@@ -1,4 +1,4 @@
-"""Everything that framemesh itself reports as gone wrong. Knows nothing of gRPC: `framemesh.rpc.status` has the codes."""
+"""All that framemesh itself reports as gone wrong. Knows nothing of gRPC: `framemesh.rpc.status` has the codes."""
 
 from typing import ClassVar
 

@@ -124,7 +124,9 @@ class Lake:
             return await asyncio.get_running_loop().run_in_executor(self._threads, request)
         except S3Error as error:
             if error.code in {"NoSuchKey", "NoSuchObject"}:
-                raise FrameNotFoundError("no frame is stored under that key; results carry the keys of theirs") from error
+                raise FrameNotFoundError(
+                    "no frame is stored under that key; results carry the keys of theirs"
+                ) from error
             raise LakeUnavailableError(
                 f"the S3 server at {self._endpoint} answers {error.code}: {error.message}", code=error.code
             ) from error

@@ -79,20 +79,20 @@ def main(
     try:
         settings = settings_type()
     except ValidationError as error:
-        for problem in error.errors(include_url=False, include_input=False):
-            name = "FRAMEMESH_" + "_".join(str(part) for part in problem["loc"]).upper()
-            print(f"{service}: {name}: {problem['msg']}", file=sys.stderr)  # noqa: T201 - logging isn't set up yet
+        for wrong in error.errors(include_url=False, include_input=False):
+            name = "FRAMEMESH_" + "_".join(str(part) for part in wrong["loc"]).upper()
+            print(f"{service}: {name}: {wrong['msg']}", file=sys.stderr)  # noqa: T201 - logging isn't set up yet
         sys.exit(EXIT_CONFIGURATION)
     logs.configure(settings.log_level, service=service)
     try:
-        asyncio.run(_run(service, settings, open_service))
+        asyncio.run(_run(settings, open_service))
     except* ConfigurationError as group:
         for problem in leaves(group):
-            log.error("service.misconfigured", error=str(problem))
+            log.error("service.misconfigured", error=str(problem))  # noqa: TRY400 - its words are all there is to know
         sys.exit(EXIT_CONFIGURATION)
     except* FramemeshError as group:
         for problem in leaves(group):
-            log.error("service.failed", error=str(problem))
+            log.error("service.failed", error=str(problem))  # noqa: TRY400 - as above
         sys.exit(1)
     sys.exit(0)
 
@@ -106,9 +106,7 @@ def leaves(group: BaseExceptionGroup[Exception]) -> Iterator[Exception]:
             yield error
 
 
-async def _run(
-    service: str, settings: Settings, open_service: Callable[[Settings], AbstractAsyncContextManager[object]]
-) -> None:
+async def _run(settings: Settings, open_service: Callable[[Settings], AbstractAsyncContextManager[object]]) -> None:
     with stop_signals() as stopping:
         async with open_service(settings):
             log.info("service.started")

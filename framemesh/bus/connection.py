@@ -26,13 +26,34 @@ _HEADER_SLACK = 512
 
 
 class Bus:
-    """A connection to NATS that outlives server restarts. Made by `connect`."""
+    """A connection to NATS that outlives server restarts. Made by `connect`; run it beside what uses it."""
+
+    name = "bus"
 
     def __init__(self, client: Client) -> None:
         self.client = client
         self.js: JetStreamContext = client.jetstream(timeout=ACK_SECONDS)
+        self._stopping = asyncio.Event()
         self.closed = asyncio.Event()
         """Set once the connection is beyond repair: the process should end and be restarted."""
+
+    async def run(self) -> None:
+        """Run until stopped; end with an error once the connection is beyond repair.
+
+        Raises:
+            BusUnavailableError: It is; the supervisor's restart is the mend.
+        """
+        stopping = asyncio.create_task(self._stopping.wait())
+        closed = asyncio.create_task(self.closed.wait())
+        await asyncio.wait((stopping, closed), return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        closed.cancel()
+        if not self._stopping.is_set():
+            raise BusUnavailableError("NATS closed the connection for good; see the log for its reason")
+
+    def stop(self) -> None:
+        """Let `run` return; the connection itself closes with its block."""
+        self._stopping.set()
 
     def problem(self) -> str | None:
         """What is wrong with the connection, for health checks."""
@@ -73,7 +94,9 @@ class Bus:
                 f"no stream takes {subject!r}: is the gateway running? It makes the streams", subject=subject
             ) from error
         except (nats.errors.Error, TimeoutError) as error:
-            raise BusUnavailableError(f"NATS did not acknowledge {subject!r}: {error or type(error).__name__}") from error
+            raise BusUnavailableError(
+                f"NATS did not acknowledge {subject!r}: {error or type(error).__name__}"
+            ) from error
 
 
 @asynccontextmanager
@@ -109,7 +132,7 @@ async def connect(url: str, *, name: str) -> AsyncIterator[Bus]:
                 url.split(","),
                 name=name,
                 max_reconnect_attempts=-1,
-                reconnect_time_wait=0.5,
+                reconnect_time_wait=1,
                 connect_timeout=2,
                 error_cb=on_error,
                 disconnected_cb=on_disconnected,

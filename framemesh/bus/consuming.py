@@ -5,7 +5,7 @@ this speaks the same pull protocol (NATS ADR-13) and yields at once.
 """
 
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 
 import nats.errors
 import structlog
@@ -27,15 +27,20 @@ class ConsumerGoneError(FramemeshError):
     reason = "CONSUMER_GONE"
 
 
-async def consume(bus: Bus, stream: str, consumer: str, *, batch: int, max_bytes: int) -> AsyncGenerator[Msg, None]:
+async def consume(
+    bus: Bus, stream: str, consumer: str, *, batch: int, max_bytes: int, room: Callable[[], Awaitable[None]]
+) -> AsyncGenerator[Msg, None]:
     """Yield the consumer's messages as they come, across server restarts, until the caller stops iterating.
+
+    Take each at once: what waits here unseen is not kept alive and may be delivered again.
 
     Args:
         bus: The connection.
         stream: The stream's name.
         consumer: The durable pull consumer's name.
-        batch: Messages asked for at once: so many may wait in this process besides those the caller holds.
+        batch: Messages asked for at once, so that the caller may come to hold so many more than it has room for.
         max_bytes: Bytes asked for at once; must be over the largest message.
+        room: Waits until the caller has room for more.
 
     Raises:
         ConsumerGoneError: The consumer was deleted.
@@ -54,6 +59,7 @@ async def consume(bus: Bus, stream: str, consumer: str, *, batch: int, max_bytes
     subscription = await bus.client.subscribe(inbox, pending_msgs_limit=-1, pending_bytes_limit=-1)
     try:
         while not bus.closed.is_set():
+            await room()
             received = 0
             try:
                 await bus.client.publish(subject, request, reply=inbox)
@@ -63,8 +69,9 @@ async def consume(bus: Bus, stream: str, consumer: str, *, batch: int, max_bytes
                         received += 1
                         yield message
                         continue
-                    status = (message.headers or {}).get("Status")
-                    if status == "409" and "Deleted" in message.headers.get("Description", ""):
+                    headers = message.headers or {}
+                    status = headers.get("Status")
+                    if status == "409" and "Deleted" in headers.get("Description", ""):
                         raise ConsumerGoneError(f"consumer {consumer!r} of stream {stream!r} was deleted")
                     if status != "100":  # the request has ended: expired, satisfied by bytes, or nobody leads yet
                         break

@@ -1,6 +1,6 @@
 """The streams and key-value buckets that the parts share. The gateway makes them; `ensure` says it all."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nats.js import JetStreamContext
 from nats.js.api import (
@@ -34,7 +34,7 @@ _DEAD_LETTER_SLACK = 16 * 1024
 """A frame must fit into its dead letter, which carries more words."""
 
 _DAY = 86_400.0
-_ACK_WAIT_SECONDS = 10.0
+ACK_WAIT_SECONDS = 10.0
 _DUPLICATE_SECONDS = 600.0
 
 
@@ -59,9 +59,7 @@ async def ensure(bus: Bus, sizes: StreamSizes) -> None:
     Raises:
         ConfigurationError: The server can't hold that much, or has no JetStream.
     """
-    shared = {"storage": StorageType.FILE, "num_replicas": sizes.replicas, "duplicate_window": _DUPLICATE_SECONDS}
-    kept = {"retention": RetentionPolicy.LIMITS, "discard": DiscardPolicy.OLD, "max_age": sizes.keep_days * _DAY}
-    wanted = [
+    wanted = (
         StreamConfig(
             name=FRAMES,
             subjects=["frames.*"],
@@ -69,28 +67,28 @@ async def ensure(bus: Bus, sizes: StreamSizes) -> None:
             discard=DiscardPolicy.NEW,
             max_bytes=sizes.frames_bytes,
             max_msg_size=MAX_PAYLOAD_BYTES - _DEAD_LETTER_SLACK,
-            **shared,
         ),
-        StreamConfig(name=STORED, subjects=["stored.*"], max_bytes=sizes.stored_bytes, **shared, **kept),
-        StreamConfig(name=RESULTS, subjects=["results.*.*"], max_bytes=sizes.results_bytes, **shared, **kept),
-        StreamConfig(name=DEADLETTERS, subjects=["deadletters.>"], max_bytes=sizes.deadletters_bytes, **shared, **kept),
-    ]
+        _kept(STORED, "stored.*", sizes.stored_bytes, sizes.keep_days),
+        _kept(RESULTS, "results.*.*", sizes.results_bytes, sizes.keep_days),
+        _kept(DEADLETTERS, "deadletters.>", sizes.deadletters_bytes, sizes.keep_days),
+    )
     try:
         for config in wanted:
-            await _ensure_stream(bus.js, config)
+            await _ensure_stream(bus.js, config, sizes.replicas)
         await bus.js.add_consumer(
             FRAMES,
             ConsumerConfig(
                 durable_name=STORE_CONSUMER,
                 ack_policy=AckPolicy.EXPLICIT,
-                ack_wait=_ACK_WAIT_SECONDS,
+                ack_wait=ACK_WAIT_SECONDS,
                 max_ack_pending=256,
                 max_deliver=-1,
             ),
         )
         for bucket, history in ((MODELS_BUCKET, 8), (ROUTES_BUCKET, 1)):
-            config = KeyValueConfig(bucket=bucket, history=history, storage=StorageType.FILE, replicas=sizes.replicas)
-            await bus.js.create_key_value(config)
+            await bus.js.create_key_value(
+                KeyValueConfig(bucket=bucket, history=history, storage=StorageType.FILE, replicas=sizes.replicas)
+            )
     except APIError as error:
         raise ConfigurationError(
             f"NATS can't hold framemesh's streams: {error.description}; it needs JetStream with file storage and "
@@ -111,7 +109,7 @@ async def ensure_model_consumer(bus: Bus, model: str, cameras: list[str], *, max
             deliver_policy=DeliverPolicy.NEW,
             filter_subjects=[f"stored.{camera}" for camera in cameras] or ["stored.*"],
             ack_policy=AckPolicy.EXPLICIT,
-            ack_wait=_ACK_WAIT_SECONDS,
+            ack_wait=ACK_WAIT_SECONDS,
             max_ack_pending=max_ack_pending,
             max_deliver=-1,
         ),
@@ -124,9 +122,22 @@ def model_consumer(model: str) -> str:
     return f"model-{model}"
 
 
-async def _ensure_stream(js: JetStreamContext, config: StreamConfig) -> None:
+def _kept(name: str, subject: str, max_bytes: int, keep_days: float) -> StreamConfig:
+    """A stream that anybody may read for some days; when full, its oldest go first."""
+    return StreamConfig(
+        name=name,
+        subjects=[subject],
+        retention=RetentionPolicy.LIMITS,
+        discard=DiscardPolicy.OLD,
+        max_bytes=max_bytes,
+        max_age=keep_days * _DAY,
+    )
+
+
+async def _ensure_stream(js: JetStreamContext, config: StreamConfig, replicas: int) -> None:
+    config = replace(config, storage=StorageType.FILE, num_replicas=replicas, duplicate_window=_DUPLICATE_SECONDS)
     try:
-        await js.stream_info(config.name)
+        await js.stream_info(str(config.name))
     except NotFoundError:
         await js.add_stream(config)
     else:

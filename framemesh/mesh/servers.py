@@ -100,9 +100,10 @@ def s3_server(folder: Path, port: int, credentials: Credentials) -> ProcessSpec:
 
     async def ready() -> bool:
         try:
-            async with aiohttp.ClientSession() as session, session.get(
-                f"http://{HOST}:{port}/minio/health/live"
-            ) as response:
+            async with (
+                aiohttp.ClientSession() as session,
+                session.get(f"http://{HOST}:{port}/minio/health/live") as response,
+            ):
                 return response.status == 200
         except aiohttp.ClientError:
             return False

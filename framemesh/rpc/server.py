@@ -80,7 +80,7 @@ async def serving(address: str, services: dict[str, Register], *, drain_seconds:
         await server.stop(drain_seconds)
 
 
-class _ErrorInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # its stub is untyped
+class _ErrorInterceptor(grpc.aio.ServerInterceptor):
     """Our errors become their status; any other is logged whole and told to the caller only as INTERNAL."""
 
     async def intercept_service(

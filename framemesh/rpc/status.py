@@ -1,5 +1,7 @@
 """The one table of status codes, and errors on the wire as `google.rpc.Status` (AIP-193)."""
 
+from typing import cast
+
 import grpc
 from google.protobuf.any_pb2 import Any
 from google.protobuf.duration_pb2 import Duration
@@ -56,17 +58,17 @@ def to_status(error: FramemeshError) -> grpc.Status:
 
 def from_rpc_error(error: grpc.RpcError) -> FramemeshError:
     """The error that a call ended with, as the family member that the server raised, or the nearest by its code."""
-    code = error.code() if isinstance(error, grpc.Call | grpc.aio.AioRpcError) else StatusCode.UNKNOWN
-    message = (error.details() if isinstance(error, grpc.Call | grpc.aio.AioRpcError) else None) or str(error)
+    call = cast("grpc.Call", error)  # what every client call raises is both, in threads and in asyncio
+    message = call.details() or str(error)
     try:
-        status = rpc_status.from_call(error)
+        status = rpc_status.from_call(call)
     except ValueError:  # details that don't fit the code: not one of our servers
         status = None
     for detail in status.details if status is not None else ():
         info = error_details_pb2.ErrorInfo()
         if detail.Unpack(info) and info.domain == DOMAIN and info.reason in _BY_REASON:
             return _BY_REASON[info.reason](message, **dict(info.metadata))
-    return _BY_CODE.get(code, errors.InternalError)(message)
+    return _BY_CODE.get(call.code(), errors.InternalError)(message)
 
 
 def _packed(message: error_details_pb2.ErrorInfo | error_details_pb2.RetryInfo) -> Any:

@@ -1,0 +1,47 @@
+"""Following a key-value bucket as a whole."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+import nats.errors
+import nats.js.errors
+import structlog
+
+from framemesh.bus.connection import Bus
+
+log = structlog.get_logger()
+
+_RESYNC_SECONDS = 15.0
+_RETRY_SECONDS = 1.0
+
+
+async def snapshots(bus: Bus, bucket: str) -> AsyncGenerator[dict[str, bytes], None]:
+    """Yield the bucket's whole content, at once and after each change, across server restarts.
+
+    The bucket is read anew every 15 s: nats-py's watcher does not say when it has lost its consumer.
+    """
+    while not bus.closed.is_set():
+        try:
+            watcher = await (await bus.js.key_value(bucket)).watchall()
+        except (nats.errors.Error, nats.js.errors.Error, TimeoutError) as error:
+            log.debug("nats.watch_again", bucket=bucket, error=str(error))
+            await asyncio.sleep(_RETRY_SECONDS)
+            continue
+        content: dict[str, bytes] = {}
+        complete = False
+        try:
+            async with asyncio.timeout(_RESYNC_SECONDS):
+                async for entry in watcher:
+                    if entry is None:
+                        complete = True
+                    elif entry.operation is None:
+                        content[entry.key] = entry.value or b""
+                    else:
+                        content.pop(entry.key, None)
+                    if complete:
+                        yield dict(content)
+        except TimeoutError:
+            pass
+        finally:
+            if bus.client.is_connected:
+                await watcher.stop()  # type: ignore[no-untyped-call]

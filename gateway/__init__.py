@@ -1,0 +1,1 @@
+"""NATS to the lake, frames to the models, and the public gRPC API."""

@@ -1,0 +1,93 @@
+"""Asking a model: one gRPC call to the least busy of its servers, and to another where that one is gone."""
+
+import asyncio
+import contextlib
+from collections import Counter
+from types import TracebackType
+from typing import Self
+
+import grpc
+
+from framemesh.errors import FramemeshError, ModelUnavailableError
+from framemesh.rpc.channels import open_channel
+from framemesh.rpc.status import from_rpc_error
+from framemesh.v1.answer_pb2 import AnswerOptions
+from framemesh.v1.inference_service_pb2 import InferRequest, InferResponse
+from framemesh.v1.inference_service_pb2_grpc import InferenceServiceStub
+from framemesh.v1.model_pb2 import ModelReplica
+from gateway.registry import Registry
+
+
+class Asker:
+    """Calls model servers. Channels open on first use and close when their server is gone."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._channels: dict[str, grpc.aio.Channel] = {}
+        self._in_flight: Counter[str] = Counter()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for channel in self._channels.values():
+            await channel.close()
+
+    async def ask(self, model: str, image: bytes, options: AnswerOptions, *, timeout: float) -> InferResponse:
+        """Run the model on an image.
+
+        Args:
+            model: Name of a deployed model.
+            image: A whole encoded image.
+            options: What is wanted of the answer.
+            timeout: Seconds that it may take in all.
+
+        Raises:
+            ModelUnavailableError: None of its servers can answer now.
+            DeadlineError: The time is up.
+            FramemeshError: What the server itself says of the image or of its load.
+        """
+        request = InferRequest(model=model, image=image, options=options)
+        tried: set[str] = set()
+        last: FramemeshError | None = None
+        try:
+            async with asyncio.timeout(timeout):
+                while replica := self._least_busy(model, tried):
+                    tried.add(replica.grpc_address)
+                    try:
+                        return await self._call(replica.grpc_address, request, timeout=timeout)
+                    except ModelUnavailableError as error:
+                        last = error
+        except TimeoutError:
+            pass  # the call's own deadline ran out at the same moment
+        if last is not None:
+            raise last
+        raise ModelUnavailableError(
+            f"no server of model {model!r} answers yet: it may be loading; `framemesh models` shows its state",
+            model=model,
+        )
+
+    async def forget_gone(self) -> None:
+        """Close the channels of servers that are no longer known."""
+        known = {replica.grpc_address for name in self._registry.specs() for replica in self._registry.serving(name)}
+        for address in [address for address in self._channels if address not in known and not self._in_flight[address]]:
+            with contextlib.suppress(KeyError):
+                await self._channels.pop(address).close()
+
+    def _least_busy(self, model: str, tried: set[str]) -> ModelReplica | None:
+        left = [replica for replica in self._registry.serving(model) if replica.grpc_address not in tried]
+        return min(left, key=lambda replica: self._in_flight[replica.grpc_address], default=None)
+
+    async def _call(self, address: str, request: InferRequest, *, timeout: float) -> InferResponse:
+        channel = self._channels.get(address)
+        if channel is None:
+            channel = self._channels[address] = open_channel(address)
+        self._in_flight[address] += 1
+        try:
+            return await InferenceServiceStub(channel).Infer(request, timeout=timeout)
+        except grpc.RpcError as error:
+            raise from_rpc_error(error) from error
+        finally:
+            self._in_flight[address] -= 1

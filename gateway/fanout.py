@@ -1,0 +1,64 @@
+"""One lane for each deployed model, started and stopped as the registry changes."""
+
+import asyncio
+
+import structlog
+
+from framemesh.v1.model_pb2 import ModelSpec
+from gateway.lanes import Lane, LaneParts
+from gateway.registry import Registry
+
+log = structlog.get_logger()
+
+
+class Fanout:
+    """Keeps the lanes as the registry wants them.
+
+    Args:
+        registry: What is deployed.
+        parts: What all lanes share.
+        in_flight: Frames sent to a model at once, for each of its replicas.
+    """
+
+    name = "fanout"
+
+    def __init__(self, registry: Registry, parts: LaneParts, *, in_flight: int) -> None:
+        self._registry = registry
+        self._parts = parts
+        self._in_flight = in_flight
+        self._lanes: dict[str, tuple[Lane, asyncio.Task[None]]] = {}
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> None:
+        """Follow the registry until stopped, then let every lane finish what it sent."""
+        async with asyncio.TaskGroup() as group:
+            following = group.create_task(self._follow(group))
+            await self._stopping.wait()
+            following.cancel()
+            await self._end(list(self._lanes))
+
+    def stop(self) -> None:
+        """Send no more frames."""
+        self._stopping.set()
+
+    async def _follow(self, group: asyncio.TaskGroup) -> None:
+        async for _ in self._registry.changes():
+            wanted = self._registry.specs()
+            await self._end([name for name, (lane, _) in self._lanes.items() if wanted.get(name) != lane.spec])
+            for name in wanted.keys() - self._lanes.keys():
+                self._begin(wanted[name], group)
+            await self._parts.asker.forget_gone()
+
+    def _begin(self, spec: ModelSpec, group: asyncio.TaskGroup) -> None:
+        lane = Lane(spec, self._parts, in_flight=self._in_flight * max(1, spec.replicas))
+        self._lanes[spec.name] = (lane, group.create_task(lane.run(), name=lane.name))
+        log.info("lane.started", model=spec.name, policy=spec.policy.WhichOneof("policy"))
+
+    async def _end(self, names: list[str]) -> None:
+        tasks = []
+        for name in names:
+            lane, task = self._lanes.pop(name)
+            lane.stop()
+            tasks.append(task)
+        if tasks:
+            await asyncio.wait(tasks)

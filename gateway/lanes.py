@@ -1,0 +1,212 @@
+"""One model's lane: from references of stored frames to results, at the model's own pace."""
+
+import asyncio
+import random
+import time
+from collections import Counter
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+
+import nats.errors
+import structlog
+from google.protobuf.message import DecodeError
+from nats.aio.msg import Msg
+
+from framemesh.bus import Bus, consume, streams
+from framemesh.bus.consuming import ConsumerGoneError
+from framemesh.bus.leases import Leases
+from framemesh.errors import (
+    DeadlineError,
+    FramemeshError,
+    InternalError,
+    LakeUnavailableError,
+    ModelUnavailableError,
+    QueueFullError,
+)
+from framemesh.lake import Lake
+from framemesh.v1.answer_pb2 import AnswerOptions
+from framemesh.v1.frame_pb2 import Frame, StoredFrame
+from framemesh.v1.inference_service_pb2 import InferResponse
+from framemesh.v1.model_pb2 import ModelSpec
+from gateway import policies, results
+from gateway.asking import Asker
+from gateway.deadletters import DeadLetters
+from gateway.holding import FrameHold
+from gateway.metrics import GatewayMetrics
+from gateway.policies import Waiting
+
+log = structlog.get_logger()
+
+_ASK_SECONDS = 10.0
+_MAX_FAULTS = 3  # a frame on which a model fails or hangs so often is given up
+_RETRY_SECONDS = (0.05, 1.0)  # first and longest wait between tries
+_BATCH = 128
+_BATCH_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class LaneParts:
+    """What all lanes share."""
+
+    bus: Bus
+    lake: Lake
+    hold: FrameHold
+    asker: Asker
+    results: results.Results
+    deadletters: DeadLetters
+    metrics: GatewayMetrics
+
+
+@dataclass(slots=True)
+class _Reference:
+    frame: Frame
+    message: Msg
+    faults: int = 0
+
+
+class Lane:
+    """Feeds one model. Nothing here waits for another model, and nothing that stores waits for this.
+
+    Args:
+        spec: The model.
+        parts: What all lanes share.
+        in_flight: Frames sent to the model at once.
+    """
+
+    def __init__(self, spec: ModelSpec, parts: LaneParts, *, in_flight: int) -> None:
+        self.spec = spec
+        self.name = f"lane {spec.name}"
+        self._parts = parts
+        self._in_flight = in_flight
+        self._queue: policies.Queue[_Reference] = policies.queue_for(spec.policy)
+        self._skipped: Counter[str] = Counter()
+        self._leases = Leases()
+        self._arrived = asyncio.Condition()
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> None:
+        """Work until stopped, then finish the frames that were sent."""
+        self._parts.metrics.start_model(self.spec.name)
+        consumer = await streams.ensure_model_consumer(
+            self._parts.bus, self.spec.name, list(self.spec.cameras), max_ack_pending=2 * _BATCH
+        )
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._leases.run())
+            reading = group.create_task(self._read(consumer))
+            working = [group.create_task(self._work()) for _ in range(self._in_flight)]
+            await self._stopping.wait()
+            reading.cancel()
+            async with self._arrived:
+                self._arrived.notify_all()
+            await asyncio.wait(working)
+            while waiting := self._queue.take():  # whoever comes next takes them up at once
+                await self._give_back(waiting.item.message)
+            self._leases.stop()
+
+    def stop(self) -> None:
+        """Send no more frames."""
+        self._stopping.set()
+
+    async def _read(self, consumer: str) -> None:
+        """Fill the queue; the policy says what is passed over."""
+        references = consume(
+            self._parts.bus,
+            streams.STORED,
+            consumer,
+            batch=_BATCH,
+            max_bytes=_BATCH_BYTES,
+            room=lambda: self._leases.below(_BATCH),
+        )
+        try:
+            async with aclosing(references):
+                async for message in references:
+                    await self._offer(message)
+        except ConsumerGoneError:
+            log.info("lane.consumer_deleted", model=self.spec.name)
+
+    async def _offer(self, message: Msg) -> None:
+        try:
+            frame = StoredFrame.FromString(message.data).frame
+        except DecodeError:
+            log.warning("reference.unreadable", model=self.spec.name, sequence=message.metadata.sequence.stream)
+            await message.term()
+            return
+        self._leases.hold(message)
+        waiting = Waiting(frame.camera, frame.capture_time.ToNanoseconds(), _Reference(frame, message))
+        await self._skip(self._queue.offer(waiting))
+        async with self._arrived:
+            self._arrived.notify()
+
+    async def _work(self) -> None:
+        delay, longest = _RETRY_SECONDS
+        while (waiting := await self._next()) is not None:
+            try:
+                await self._answer(waiting.item)
+            except FramemeshError as error:
+                # The frame keeps its place, unless its policy has a better one by now.
+                log.debug("frame.again", model=self.spec.name, frame_id=waiting.item.frame.frame_id, error=str(error))
+                self._parts.metrics.retries.labels(self.spec.name).inc()
+                await self._skip(self._queue.restore(waiting))
+                await self._pause(delay)
+                delay = min(2 * delay, longest)
+            else:
+                delay = _RETRY_SECONDS[0]
+
+    async def _next(self) -> Waiting[_Reference] | None:
+        """The next frame by the policy; none once the lane stops."""
+        async with self._arrived:
+            await self._arrived.wait_for(lambda: self._stopping.is_set() or len(self._queue) > 0)
+        return None if self._stopping.is_set() else self._queue.take()
+
+    async def _answer(self, reference: _Reference) -> None:
+        """Get one frame its result.
+
+        Raises:
+            FramemeshError: Not now; trying again may help.
+        """
+        frame = reference.frame
+        started = time.monotonic()
+        try:
+            response = await self._ask(frame)
+        except (ModelUnavailableError, QueueFullError, LakeUnavailableError):
+            raise
+        except FramemeshError as error:
+            reference.faults += 1
+            if isinstance(error, DeadlineError | InternalError) and reference.faults < _MAX_FAULTS:
+                raise
+            await self._parts.deadletters.write(frame, error, subject=f"stored.{frame.camera}", model=self.spec.name)
+            answer = results.failed(self.spec.name, error)
+        else:
+            answer = results.succeeded(self.spec.name, response)
+        latency_seconds = time.monotonic() - started
+        skipped = self._skipped.pop(frame.camera, 0)
+        await self._parts.results.write(frame, answer, latency_seconds=latency_seconds, skipped=skipped)
+        await self._settle(reference.message)
+
+    async def _ask(self, frame: Frame) -> InferResponse:
+        body = self._parts.hold.get(frame.object_key)
+        if body is None:
+            self._parts.metrics.lake_reads.labels(self.spec.name).inc()
+            body, _ = await self._parts.lake.get(frame.object_key)
+        return await self._parts.asker.ask(self.spec.name, body, AnswerOptions(), timeout=_ASK_SECONDS)
+
+    async def _skip(self, passed: list[Waiting[_Reference]]) -> None:
+        for waiting in passed:
+            self._skipped[waiting.camera] += 1
+            self._parts.metrics.answers.labels(self.spec.name, "skipped").inc()
+            await self._settle(waiting.item.message)
+
+    async def _settle(self, message: Msg) -> None:
+        self._leases.release(message)
+        with suppress(nats.errors.Error):  # unacknowledged, it comes again, and its result has the same id
+            await message.ack()
+
+    async def _give_back(self, message: Msg) -> None:
+        self._leases.release(message)
+        with suppress(nats.errors.Error):  # else it comes again after ack_wait
+            await message.nak()
+
+    async def _pause(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(random.uniform(0.5, 1.0) * seconds):  # noqa: S311 - jitter
+                await self._stopping.wait()

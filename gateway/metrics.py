@@ -1,0 +1,95 @@
+"""Every metric that the gateway exports. docs/metrics.md has the table."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+FRAME_OUTCOMES = ("stored", "dead_lettered", "put_off")
+MODEL_OUTCOMES = ("succeeded", "failed", "skipped")
+
+
+class GatewayMetrics:
+    """Made once and handed down."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.frames = Counter(
+            "framemesh_gateway_frames_total",
+            "Frames taken from the stream, by how they ended; one that is put off comes again.",
+            ["camera", "outcome"],
+            registry=registry,
+        )
+        self.frame_bytes = Counter(
+            "framemesh_gateway_stored_bytes_total", "Bytes of frames stored.", ["camera"], registry=registry
+        )
+        self.store_seconds = Histogram(
+            "framemesh_gateway_store_duration_seconds",
+            "From taking a frame from the stream to a durable object.",
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.storing = Gauge("framemesh_gateway_storing_frames", "Frames being stored now.", registry=registry)
+        self.held_bytes = Gauge(
+            "framemesh_gateway_held_bytes", "Memory taken by frames just stored.", registry=registry
+        )
+        self.answers = Counter(
+            "framemesh_gateway_model_frames_total",
+            "Stored frames by model and by how the model's work on them ended.",
+            ["model", "outcome"],
+            registry=registry,
+        )
+        self.lake_reads = Counter(
+            "framemesh_gateway_lake_reads_total",
+            "Frames that a model had to read from the lake, because memory no longer held them.",
+            ["model"],
+            registry=registry,
+        )
+        self.retries = Counter(
+            "framemesh_gateway_model_retries_total",
+            "Frames sent to a model again after a passing error.",
+            ["model"],
+            registry=registry,
+        )
+        self.latency_seconds = Histogram(
+            "framemesh_gateway_model_latency_seconds",
+            "From sending a frame to a model until its answer came.",
+            ["model"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.staleness_seconds = Histogram(
+            "framemesh_gateway_model_staleness_seconds",
+            "Age of a frame, since it was taken, when its answer came.",
+            ["model"],
+            buckets=(*_SECONDS, 30, 60, 300),
+            registry=registry,
+        )
+        self.replicas = Gauge(
+            "framemesh_gateway_model_replicas", "Live servers of a model that answer.", ["model"], registry=registry
+        )
+        self.calls = Counter(
+            "framemesh_gateway_analyze_total",
+            "Images that clients asked about, by model and by how the model's work on them ended.",
+            ["model", "outcome"],
+            registry=registry,
+        )
+        self.missed_results = Counter(
+            "framemesh_gateway_watch_missed_results_total",
+            "Results that a watching client read too slowly to get.",
+            registry=registry,
+        )
+
+    def start_camera(self, camera: str) -> None:
+        """Show a camera's counters from zero."""
+        for outcome in FRAME_OUTCOMES:
+            self.frames.labels(camera, outcome)
+
+    def start_model(self, model: str) -> None:
+        """Show a model's counters from zero."""
+        for outcome in MODEL_OUTCOMES:
+            self.answers.labels(model, outcome)
+        self.retries.labels(model)
+        self.lake_reads.labels(model)
+
+    def end_model(self, model: str) -> None:
+        """Forget the gauge of a model that is gone; its counters stay, as Prometheus expects."""
+        self.replicas.remove(model)

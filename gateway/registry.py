@@ -1,0 +1,172 @@
+"""What is deployed and who serves it, followed in NATS's key-value store."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import structlog
+from google.protobuf.json_format import MessageToJson, Parse, ParseError
+
+from framemesh import specs
+from framemesh.bus import Bus, routes
+from framemesh.bus.streams import MODELS_BUCKET, ROUTES_BUCKET
+from framemesh.bus.watching import snapshots
+from framemesh.errors import FramemeshError, ModelNotFoundError
+from framemesh.v1.model_pb2 import Model, ModelReplica, ModelSpec, ReplicaState
+from gateway.metrics import GatewayMetrics
+
+log = structlog.get_logger()
+
+
+class Registry:
+    """The models as they are wanted and as they are.
+
+    Reading is instant, from memory; deploying, scaling and deleting write to NATS and show once NATS has told back.
+    """
+
+    name = "registry"
+
+    def __init__(self, bus: Bus, metrics: GatewayMetrics) -> None:
+        self._bus = bus
+        self._metrics = metrics
+        self._specs: dict[str, ModelSpec] = {}
+        self._replicas: dict[str, ModelReplica] = {}
+        self._heard: dict[str, float] = {}
+        self._changed = asyncio.Event()
+        self._stopping = asyncio.Event()
+
+    def specs(self) -> dict[str, ModelSpec]:
+        """What is deployed, by name."""
+        return dict(sorted(self._specs.items()))
+
+    def spec(self, model: str) -> ModelSpec:
+        """One model's spec.
+
+        Raises:
+            ModelNotFoundError: No such model; the message names those there are.
+        """
+        if model in self._specs:
+            return self._specs[model]
+        known = ", ".join(self.specs()) or "none"
+        raise ModelNotFoundError(f"no model {model!r}; deployed: {known}", model=model, deployed=known)
+
+    def serving(self, model: str) -> list[ModelReplica]:
+        """The model's servers that answer now."""
+        return [replica for replica in self._live(model) if replica.state == ReplicaState.REPLICA_STATE_SERVING]
+
+    def models(self) -> list[Model]:
+        """Everything, by name."""
+        return [Model(spec=spec, replicas=self._live(name)) for name, spec in self.specs().items()]
+
+    async def changes(self) -> AsyncIterator[None]:
+        """Yield at once, and again after each change."""
+        while not self._stopping.is_set():
+            changed = self._changed
+            yield
+            await changed.wait()
+
+    async def deploy(self, spec: ModelSpec) -> ModelSpec:
+        """Record a model as wanted; returns its spec with the defaults filled in.
+
+        Raises:
+            InvalidSpecError: It can't be deployed.
+        """
+        done = specs.complete(spec)
+        await self._write(done)
+        return done
+
+    async def scale(self, model: str, replicas: int) -> ModelSpec:
+        """Record another number of servers.
+
+        Raises:
+            ModelNotFoundError: No such model.
+            InvalidSpecError: Not a number of servers.
+        """
+        changed = ModelSpec()
+        changed.CopyFrom(self.spec(model))
+        changed.replicas = replicas
+        return await self.deploy(changed)
+
+    async def delete(self, model: str) -> None:
+        """Record that a model is no longer wanted.
+
+        Raises:
+            ModelNotFoundError: No such model.
+        """
+        self.spec(model)
+        bucket = await self._bus.js.key_value(MODELS_BUCKET)
+        await bucket.delete(model)
+
+    async def run(self) -> None:
+        """Follow both buckets until stopped."""
+        async with asyncio.TaskGroup() as group:
+            followers = [
+                group.create_task(self._follow_models()),
+                group.create_task(self._follow_routes()),
+                group.create_task(self._expire()),
+            ]
+            await self._stopping.wait()
+            for follower in followers:
+                follower.cancel()
+
+    def stop(self) -> None:
+        """Follow no more."""
+        self._stopping.set()
+        self._tell()
+
+    async def _write(self, spec: ModelSpec) -> None:
+        bucket = await self._bus.js.key_value(MODELS_BUCKET)
+        await bucket.put(spec.name, MessageToJson(spec, indent=None).encode())
+
+    async def _follow_models(self) -> None:
+        async for content in snapshots(self._bus, MODELS_BUCKET):
+            found: dict[str, ModelSpec] = {}
+            for name, value in content.items():
+                try:
+                    spec = specs.complete(Parse(value, ModelSpec(), ignore_unknown_fields=True))
+                except (ParseError, UnicodeDecodeError, FramemeshError) as error:
+                    log.warning("model.unreadable", model=name, error=str(error))
+                    continue
+                if spec.name == name:
+                    found[name] = spec
+            if found != self._specs:
+                for gone in self._specs.keys() - found.keys():
+                    self._metrics.end_model(gone)
+                self._specs = found
+                log.info("models.changed", models=sorted(found))
+                self._tell()
+
+    async def _follow_routes(self) -> None:
+        async for content in snapshots(self._bus, ROUTES_BUCKET):
+            found = {key: replica for key, value in content.items() if (replica := routes.load(value))}
+            now = time.monotonic()
+            for key, replica in found.items():
+                known = self._replicas.get(key)
+                if known is None or known.heartbeat_time != replica.heartbeat_time:
+                    self._heard[key] = now
+            before = {key: (known.grpc_address, known.state) for key, known in self._replicas.items()}
+            after = {key: (replica.grpc_address, replica.state) for key, replica in found.items()}
+            self._replicas = found
+            if before != after:
+                self._tell()
+
+    async def _expire(self) -> None:
+        """Notice replicas that have fallen silent; our own clock counts, not theirs."""
+        while True:
+            await asyncio.sleep(1.0)
+            now = time.monotonic()
+            for key in [key for key, heard in self._heard.items() if now - heard > routes.SILENT_SECONDS]:
+                self._heard.pop(key)
+                log.warning("replica.silent", replica=key)
+                self._tell()
+
+    def _live(self, model: str) -> list[ModelReplica]:
+        return [
+            replica for key, replica in sorted(self._replicas.items()) if replica.model == model and key in self._heard
+        ]
+
+    def _tell(self) -> None:
+        for name in self._specs:
+            self._metrics.replicas.labels(name).set(len(self.serving(name)))
+        self._changed.set()
+        self._changed = asyncio.Event()

@@ -1,0 +1,82 @@
+"""Results on their way out: to the stream `RESULTS` and to the log, one line each."""
+
+import structlog
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from framemesh.bus import Bus
+from framemesh.errors import FramemeshError
+from framemesh.frames import MESSAGE_ID
+from framemesh.rpc.status import code_number
+from framemesh.v1.answer_pb2 import AnswerError, AnswerState, ModelAnswer
+from framemesh.v1.frame_pb2 import Frame
+from framemesh.v1.inference_service_pb2 import InferResponse
+from framemesh.v1.result_pb2 import Result
+from gateway.metrics import GatewayMetrics
+
+log = structlog.get_logger()
+
+_ACK_SECONDS = 5.0
+
+
+def succeeded(model: str, response: InferResponse) -> ModelAnswer:
+    """A model's answer."""
+    return ModelAnswer(
+        model=model,
+        model_version=response.model_version,
+        state=AnswerState.ANSWER_STATE_SUCCEEDED,
+        answer=response.answer,
+        timing=response.timing,
+    )
+
+
+def failed(model: str, error: FramemeshError) -> ModelAnswer:
+    """An error in an answer's place."""
+    return ModelAnswer(
+        model=model,
+        state=AnswerState.ANSWER_STATE_FAILED,
+        error=AnswerError(code=code_number(error), reason=error.reason, message=str(error)),
+    )
+
+
+class Results:
+    """Publishes and logs results."""
+
+    def __init__(self, bus: Bus, metrics: GatewayMetrics) -> None:
+        self._bus = bus
+        self._metrics = metrics
+
+    async def write(self, frame: Frame, answer: ModelAnswer, *, latency_seconds: float, skipped: int) -> None:
+        """Publish one model's result for one frame; writing it again does no harm.
+
+        Raises:
+            BusUnavailableError: It may not have been kept: don't acknowledge the frame yet.
+        """
+        result = Result(frame=frame, answer=answer, answer_time=Timestamp(), latency=Duration())
+        result.answer_time.GetCurrentTime()
+        result.latency.FromNanoseconds(int(latency_seconds * 1e9))
+        result.skipped_frame_count = skipped
+        await self._bus.publish(
+            f"results.{answer.model}.{frame.camera}",
+            result.SerializeToString(),
+            {MESSAGE_ID: f"{answer.model}/{frame.frame_id}"},
+            timeout=_ACK_SECONDS,
+        )
+        staleness = (result.answer_time.ToNanoseconds() - frame.capture_time.ToNanoseconds()) / 1e9
+        outcome = "succeeded" if answer.state == AnswerState.ANSWER_STATE_SUCCEEDED else "failed"
+        self._metrics.answers.labels(answer.model, outcome).inc()
+        self._metrics.latency_seconds.labels(answer.model).observe(latency_seconds)
+        self._metrics.staleness_seconds.labels(answer.model).observe(staleness)
+        best = answer.answer.classification.labels[0] if answer.answer.classification.labels else None
+        log.info(
+            "result",
+            model=answer.model,
+            camera=frame.camera,
+            frame_id=frame.frame_id,
+            outcome=outcome,
+            **({"label": best.name, "score": round(best.score, 4)} if best else {}),
+            **({"reason": answer.error.reason} if outcome == "failed" else {}),
+            latency_seconds=round(latency_seconds, 4),
+            staleness_seconds=round(staleness, 4),
+            skipped=skipped,
+        )

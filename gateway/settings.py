@@ -1,0 +1,44 @@
+"""What an operator may set on the gateway."""
+
+from pydantic import Field
+
+from framemesh.bus.streams import StreamSizes
+from framemesh.settings import BusSettings, LakeSettings, ServiceSettings
+
+_GIB = 1024**3
+
+
+class GatewaySettings(ServiceSettings, BusSettings, LakeSettings):
+    """What an operator may set on the gateway. Durations in seconds, sizes in bytes."""
+
+    grpc_address: str = "127.0.0.1:0"
+    """Where the public API is served; port 0 lets the system choose."""
+    store_workers: int = Field(default=16, ge=1, le=256)
+    """Frames being stored at once. More hides latency and holds more images in memory."""
+    model_in_flight: int = Field(default=4, ge=1, le=256)
+    """Frames sent to a model at once, for each of its replicas."""
+    hold_bytes: int = Field(default=128 * 1024**2, ge=0)
+    """Memory for frames just stored, so that models that keep up never read the lake."""
+    frames_stream_bytes: int = Field(default=4 * _GIB, ge=16 * 1024**2)
+    """Disk for frames that wait to be stored: the outage of the lake to survive. Full, it refuses new frames."""
+    stored_stream_bytes: int = Field(default=_GIB, ge=16 * 1024**2)
+    """Disk for references to stored frames, about 250 bytes each; the oldest go first."""
+    results_stream_bytes: int = Field(default=_GIB, ge=16 * 1024**2)
+    """Disk for results, about 600 bytes each; the oldest go first."""
+    deadletters_stream_bytes: int = Field(default=_GIB, ge=16 * 1024**2)
+    """Disk for messages that can't be processed; the oldest go first."""
+    keep_days: float = Field(default=7.0, gt=0)
+    """How long references, results and dead letters are kept in NATS."""
+    stream_replicas: int = Field(default=1, ge=1, le=5)
+    """How many NATS servers hold each stream: 1 on one node, 3 in a cluster."""
+
+    def stream_sizes(self) -> StreamSizes:
+        """The part of it that `framemesh.bus.streams` takes."""
+        return StreamSizes(
+            frames_bytes=self.frames_stream_bytes,
+            stored_bytes=self.stored_stream_bytes,
+            results_bytes=self.results_stream_bytes,
+            deadletters_bytes=self.deadletters_stream_bytes,
+            keep_days=self.keep_days,
+            replicas=self.stream_replicas,
+        )

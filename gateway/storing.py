@@ -1,0 +1,207 @@
+"""From NATS to the lake: a frame is acknowledged once its object is durable and its reference is out."""
+
+import asyncio
+import random
+import time
+from contextlib import aclosing
+
+import nats.errors
+import structlog
+from google.protobuf.timestamp_pb2 import Timestamp
+from nats.aio.msg import Msg
+
+from framemesh import frames
+from framemesh.bus import Bus, consume, streams
+from framemesh.bus.leases import Leases
+from framemesh.errors import (
+    BusUnavailableError,
+    ImageTooLargeError,
+    InvalidImageError,
+    InvalidNameError,
+    LakeUnavailableError,
+)
+from framemesh.images import read_header
+from framemesh.lake import Lake
+from framemesh.v1.frame_pb2 import Frame, StoredFrame
+from gateway.deadletters import DeadLetters
+from gateway.holding import FrameHold
+from gateway.metrics import GatewayMetrics
+
+log = structlog.get_logger()
+
+_ACK_SECONDS = 5.0
+_PULL_BYTES = 4 * streams.MAX_PAYLOAD_BYTES
+_PUT_OFF_SECONDS = (0.25, 5.0)  # first and longest wait before a frame comes again
+
+
+_REFUSALS = (InvalidNameError, InvalidImageError, ImageTooLargeError)
+
+
+class Storer:
+    """Stores every frame of the stream once under its own key.
+
+    Args:
+        bus: Where frames come from and references go.
+        lake: Where they are stored.
+        hold: Where models find the bytes of frames just stored.
+        deadletters: Where messages go that are no frames.
+        metrics: What is counted.
+        workers: Frames being stored at once; while they are, as many more may be on their way here.
+    """
+
+    name = "storer"
+
+    def __init__(
+        self, bus: Bus, lake: Lake, hold: FrameHold, deadletters: DeadLetters, metrics: GatewayMetrics, *, workers: int
+    ) -> None:
+        self._bus = bus
+        self._lake = lake
+        self._hold = hold
+        self._deadletters = deadletters
+        self._metrics = metrics
+        self._workers = workers
+        self._leases = Leases()
+        self._stopping = asyncio.Event()
+        self._cameras: set[str] = set()
+
+    async def run(self) -> None:
+        """Store until stopped, then finish the frames that are held."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._leases.run())
+            pulling = group.create_task(self._pull(group))
+            await self._stopping.wait()
+            pulling.cancel()
+            await self._leases.below(1)
+            self._leases.stop()
+
+    def stop(self) -> None:
+        """Take no more frames."""
+        self._stopping.set()
+
+    async def _pull(self, group: asyncio.TaskGroup) -> None:
+        messages = consume(
+            self._bus,
+            streams.FRAMES,
+            streams.STORE_CONSUMER,
+            batch=self._workers,
+            max_bytes=_PULL_BYTES,
+            room=lambda: self._leases.below(self._workers),
+        )
+        async with aclosing(messages):
+            async for message in messages:
+                self._leases.hold(message)
+                group.create_task(self._handle(message))
+
+    async def _handle(self, message: Msg) -> None:
+        """Settle one message: stored, dead-lettered, or put off."""
+        started = time.monotonic()
+        camera = message.subject.removeprefix(frames.SUBJECT_PREFIX)
+        self._metrics.storing.inc()
+        try:
+            outcome = await self._settle(message)
+        except (LakeUnavailableError, BusUnavailableError) as error:
+            delay = _put_off_seconds(message.metadata.num_delivered)
+            log.warning("frame.put_off", subject=message.subject, seconds=round(delay, 2), error=str(error))
+            await self._give_back(message, delay)
+            outcome = "put_off"
+        except Exception:  # one strange frame must not stop the others
+            log.exception("frame.fault", subject=message.subject)
+            await self._give_back(message, _PUT_OFF_SECONDS[1])
+            outcome = "put_off"
+        finally:
+            self._leases.release(message)
+            self._metrics.storing.dec()
+        if outcome == "stored":
+            self._metrics.store_seconds.observe(time.monotonic() - started)
+            self._metrics.frame_bytes.labels(camera).inc(len(message.data))
+        self._count(camera, outcome)
+
+    async def _settle(self, message: Msg) -> str:
+        frame = Frame(frame_id=f"unnamed-{message.metadata.sequence.stream}", size_bytes=len(message.data))
+        try:
+            frame = announced(message)
+            look(frame, message.data)
+        except _REFUSALS as error:
+            await self._deadletters.write(frame, error, subject=message.subject, body=message.data)
+            await self._acknowledge(message)
+            return "dead_lettered"
+        metadata = {
+            "captured-at": frame.capture_time.ToJsonString(),
+            "width-px": str(frame.width_px),
+            "height-px": str(frame.height_px),
+        }
+        if frame.HasField("camera_sequence"):
+            metadata["camera-sequence"] = str(frame.camera_sequence)
+        await self._lake.put(frame.object_key, message.data, content_type=frame.content_type, metadata=metadata)
+        self._hold.put(frame.object_key, message.data)
+        self._metrics.held_bytes.set(self._hold.size_bytes)
+        stored = StoredFrame(frame=frame, store_time=Timestamp())
+        stored.store_time.GetCurrentTime()
+        await self._bus.publish(
+            f"stored.{frame.camera}",
+            stored.SerializeToString(),
+            {frames.MESSAGE_ID: frame.frame_id},
+            timeout=_ACK_SECONDS,
+        )
+        await self._acknowledge(message)
+        return "stored"
+
+    async def _acknowledge(self, message: Msg) -> None:
+        try:
+            await message.ack_sync(timeout=_ACK_SECONDS)
+        except (nats.errors.Error, TimeoutError) as error:
+            # It may come again, and is then stored over itself; its reference is told from the first by its id.
+            log.warning("frame.acknowledgement_unsure", subject=message.subject, error=str(error))
+
+    async def _give_back(self, message: Msg, delay: float) -> None:
+        try:
+            await message.nak(delay)
+        except nats.errors.Error:
+            log.debug("frame.comes_after_ack_wait", subject=message.subject)
+
+    def _count(self, camera: str, outcome: str) -> None:
+        # A hostile publisher can make up names without end: only proper cameras get a label of their own.
+        label = camera if outcome != "dead_lettered" or camera in self._cameras else "unknown"
+        if label not in self._cameras:
+            self._cameras.add(label)
+            self._metrics.start_camera(label)
+        self._metrics.frames.labels(label, outcome).inc()
+
+
+def announced(message: Msg) -> Frame:
+    """What a message says of its frame, before anyone looks at the image.
+
+    Raises:
+        InvalidNameError: The subject names no camera.
+    """
+    arrival = frames.arrival(
+        message.subject,
+        message.headers or {},
+        stream_time=message.metadata.timestamp,
+        stream_sequence=message.metadata.sequence.stream,
+    )
+    return Frame(
+        frame_id=str(arrival.frame_id),
+        camera=arrival.frame_id.camera,
+        capture_time=arrival.capture_time,
+        size_bytes=len(message.data),
+        camera_sequence=arrival.camera_sequence,
+    )
+
+
+def look(frame: Frame, body: bytes) -> None:
+    """Fill in what the image itself says, and the key that follows from it.
+
+    Raises:
+        InvalidImageError: It is no image, or a cut one.
+        ImageTooLargeError: It is over the limits.
+    """
+    header = read_header(body)
+    frame.width_px, frame.height_px, frame.content_type = header.width_px, header.height_px, header.content_type
+    frame_id = frames.FrameId(frame.camera, int(frame.frame_id.rpartition("-")[2]))
+    frame.object_key = frames.object_key(frame_id, header.content_type)
+
+
+def _put_off_seconds(deliveries: int) -> float:
+    first, longest = _PUT_OFF_SECONDS
+    return random.uniform(0.5, 1.0) * min(longest, first * float(2 ** min(deliveries, 10)))  # noqa: S311 - jitter
