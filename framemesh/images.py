@@ -7,13 +7,12 @@ from io import BytesIO
 from PIL import Image, UnidentifiedImageError
 
 from framemesh.errors import ImageTooLargeError, InvalidImageError
-
-MAX_IMAGE_BYTES = 8 * 1024 * 1024
-MAX_IMAGE_PIXELS = 50_000_000
-"""Room for an 8K camera (33 megapixels); a decoded RGB image of this size takes 150 MB."""
+from framemesh.limits import MAX_IMAGE_PIXELS, check_size
 
 FORMATS = ("JPEG", "PNG", "WEBP")
 """What is read; a decoder that no camera needs is only a way in for hostile files."""
+
+_JPEG_TAIL = 64 * 1024  # some cameras pad, or append their own data, after the end marker
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +31,7 @@ def read_header(body: bytes) -> ImageHeader:
 
     Raises:
         InvalidImageError: Not a JPEG, PNG or WebP, or one that stops short.
-        ImageTooLargeError: Over `MAX_IMAGE_BYTES` or `MAX_IMAGE_PIXELS`.
+        ImageTooLargeError: Over the limits of `framemesh.limits`.
     """
     check_size(len(body))
     if not body:
@@ -48,7 +47,7 @@ def read_header(body: bytes) -> ImageHeader:
         ) from None
     except UnidentifiedImageError:
         raise InvalidImageError(
-            "not an image that framemesh reads: send the bytes of a JPEG, PNG or WebP file"
+            "no image that framemesh reads, or one that stops in its header: send the bytes of a JPEG, PNG or WebP file"
         ) from None
     except (OSError, SyntaxError, ValueError, IndexError, TypeError, OverflowError) as error:
         # What Pillow's parsers raise on damaged headers.
@@ -65,20 +64,3 @@ def read_header(body: bytes) -> ImageHeader:
     if content_type == "image/jpeg" and b"\xff\xd9" not in body[-_JPEG_TAIL:]:
         raise InvalidImageError("the JPEG stops short: its end marker is missing; was the transfer cut?")
     return ImageHeader(content_type, width, height)
-
-
-_JPEG_TAIL = 64 * 1024  # some cameras pad, or append their own data, after the end marker
-
-
-def check_size(size_bytes: int) -> None:
-    """Pass sizes up to the limit.
-
-    Raises:
-        ImageTooLargeError: Over `MAX_IMAGE_BYTES`.
-    """
-    if size_bytes > MAX_IMAGE_BYTES:
-        raise ImageTooLargeError(
-            f"the image has {size_bytes:,} bytes; the limit is {MAX_IMAGE_BYTES:,}: scale it down or compress it more",
-            size_bytes=size_bytes,
-            limit_bytes=MAX_IMAGE_BYTES,
-        )

@@ -53,13 +53,18 @@ async def running(*components: Component, drain_seconds: float) -> AsyncIterator
 
 
 @contextmanager
-def stop_signals() -> Iterator[asyncio.Event]:
-    """An event that SIGTERM and SIGINT set, inside a running loop. A second signal ends the process at once."""
+def stop_signals(*, on_second: Callable[[], None] = lambda: None) -> Iterator[asyncio.Event]:
+    """An event that SIGTERM and SIGINT set, inside a running loop. A second signal ends the process at once.
+
+    Args:
+        on_second: Called before that end.
+    """
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
 
     def on_signal(number: int) -> None:
         if stopping.is_set():
+            on_second()
             os._exit(128 + number)
         stopping.set()
 

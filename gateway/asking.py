@@ -8,7 +8,7 @@ from typing import Self
 
 import grpc
 
-from framemesh.errors import FramemeshError, ModelUnavailableError
+from framemesh.errors import DeadlineError, FramemeshError, ModelUnavailableError, QueueFullError
 from framemesh.rpc.channels import open_channel
 from framemesh.rpc.status import from_rpc_error
 from framemesh.v1.answer_pb2 import AnswerOptions
@@ -58,13 +58,11 @@ class Asker:
                     tried.add(replica.grpc_address)
                     try:
                         return await self._call(replica.grpc_address, request, timeout=timeout)
-                    except ModelUnavailableError as error:
+                    except (ModelUnavailableError, QueueFullError) as error:
                         last = error
         except TimeoutError:
-            pass  # the call's own deadline ran out at the same moment
-        if last is not None:
-            raise last
-        raise ModelUnavailableError(
+            last = last or DeadlineError(f"model {model!r} did not answer within {timeout:.3g} s", model=model)
+        raise last or ModelUnavailableError(
             f"no server of model {model!r} answers yet: it may be loading; `framemesh models` shows its state",
             model=model,
         )

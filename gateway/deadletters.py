@@ -4,7 +4,7 @@ import structlog
 
 from framemesh.bus import Bus
 from framemesh.errors import FramemeshError
-from framemesh.frames import MESSAGE_ID, SUBJECT_PREFIX
+from framemesh.frames import MESSAGE_ID
 from framemesh.v1.frame_pb2 import Frame
 from framemesh.v1.result_pb2 import DeadLetter
 
@@ -31,7 +31,7 @@ class DeadLetters:
             subject=subject, frame=frame, model=model, reason=error.reason, message=str(error), body=body
         )
         # The subject as it came: `deadletters.>` takes what `frames.*` took, even names that no camera may have.
-        name = subject.removeprefix(SUBJECT_PREFIX)
+        name = subject.partition(".")[2]
         headers = {MESSAGE_ID: f"{model}/{frame.frame_id}"}
         await self._bus.publish(f"deadletters.{name}", letter.SerializeToString(), headers, timeout=_ACK_SECONDS)
         log.warning(

@@ -8,7 +8,7 @@ import structlog
 from google.protobuf.json_format import MessageToJson, Parse, ParseError
 
 from framemesh import specs
-from framemesh.bus import Bus, routes
+from framemesh.bus import Bus, routes, streams
 from framemesh.bus.streams import MODELS_BUCKET, ROUTES_BUCKET
 from framemesh.bus.watching import snapshots
 from framemesh.errors import FramemeshError, ModelNotFoundError
@@ -88,7 +88,7 @@ class Registry:
         return await self.deploy(changed)
 
     async def delete(self, model: str) -> None:
-        """Record that a model is no longer wanted.
+        """Record that a model is no longer wanted, and forget how far it has read.
 
         Raises:
             ModelNotFoundError: No such model.
@@ -96,6 +96,7 @@ class Registry:
         self.spec(model)
         bucket = await self._bus.js.key_value(MODELS_BUCKET)
         await bucket.delete(model)
+        await streams.delete_model_consumer(self._bus, model)
 
     async def run(self) -> None:
         """Follow both buckets until stopped."""

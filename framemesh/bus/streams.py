@@ -1,5 +1,6 @@
 """The streams and key-value buckets that the parts share. The gateway makes them; `ensure` says it all."""
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from nats.js import JetStreamContext
@@ -17,7 +18,7 @@ from nats.js.errors import APIError, NotFoundError
 
 from framemesh.bus.connection import Bus
 from framemesh.errors import ConfigurationError
-from framemesh.images import MAX_IMAGE_BYTES
+from framemesh.limits import MAX_IMAGE_BYTES
 
 FRAMES = "FRAMES"
 STORED = "STORED"
@@ -115,6 +116,12 @@ async def ensure_model_consumer(bus: Bus, model: str, cameras: list[str], *, max
         ),
     )
     return name
+
+
+async def delete_model_consumer(bus: Bus, model: str) -> None:
+    """Forget how far a model has read; a model without a consumer is fine."""
+    with suppress(NotFoundError):
+        await bus.js.delete_consumer(STORED, model_consumer(model))
 
 
 def model_consumer(model: str) -> str:

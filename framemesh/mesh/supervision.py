@@ -5,7 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -49,7 +49,6 @@ class _Child:
     log_start: int
     watcher: asyncio.Task[None] | None = None
     restarts: int = 0
-    stopping: bool = field(default=False)
 
 
 class Supervisor:
@@ -64,6 +63,8 @@ class Supervisor:
         self._logs = logs
         self._on_event = on_event
         self._children: dict[str, _Child] = {}
+        self.on_change: Callable[[], None] = lambda: None
+        """Called after each start and end of a process."""
 
     async def __aenter__(self) -> Self:
         self._logs.mkdir(parents=True, exist_ok=True)
@@ -95,16 +96,23 @@ class Supervisor:
                 raise ConfigurationError(f"{spec.name} {why}; its log ends with:\n{self._tail(child)}", name=spec.name)
             await asyncio.sleep(_POLL_SECONDS)
         child.watcher = asyncio.create_task(self._watch(child), name=f"watch {spec.name}")
+        self.on_change()
 
     async def stop(self, name: str) -> None:
         """Stop a process: SIGTERM, and SIGKILL if it isn't gone in its time. Unknown names are already stopped."""
         child = self._children.pop(name, None)
         if child is None:
             return
-        child.stopping = True
         if child.watcher is not None:
             child.watcher.cancel()
         await _end(child)
+        self.on_change()
+
+    def kill(self) -> None:
+        """End every process at once, without draining."""
+        for child in self._children.values():
+            if child.process.returncode is None:
+                os.killpg(child.process.pid, signal.SIGKILL)
 
     async def _spawn(self, spec: ProcessSpec) -> _Child:
         path = self._logs / f"{spec.name}.log"
@@ -139,6 +147,7 @@ class Supervisor:
             delay = min(2 * delay, _BACKOFF_LAST_SECONDS)
             fresh = await self._spawn(child.spec)
             child.process, child.started, child.log_start = fresh.process, fresh.started, fresh.log_start
+            self.on_change()
 
     async def _ended(self, child: _Child) -> int:
         """Wait for the process to end, and keep its log from growing without bound meanwhile."""

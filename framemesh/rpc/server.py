@@ -11,7 +11,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from framemesh.errors import ConfigurationError, FramemeshError, InternalError
-from framemesh.images import MAX_IMAGE_BYTES
+from framemesh.limits import MAX_IMAGE_BYTES
 from framemesh.rpc.status import to_status
 
 log = structlog.get_logger()

@@ -2,12 +2,13 @@
 
 import logging
 import sys
+from typing import TextIO
 
 import structlog
 
 
-def configure(level: str, *, service: str) -> None:
-    """Set up logging for the process. Lines go to standard error, each with the service's name.
+def configure(level: str, *, service: str, stream: TextIO | None = None) -> None:
+    """Set up logging for the process. Lines go to the stream, or standard error, each with the service's name.
 
     Libraries that log through `logging` come out in the same form from WARNING up.
     """
@@ -17,7 +18,8 @@ def configure(level: str, *, service: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _named(service),
     ]
-    watched = sys.stderr.isatty()
+    stream = stream or sys.stderr
+    watched = stream.isatty()
     renderer: structlog.typing.Processor = (
         structlog.dev.ConsoleRenderer() if watched else structlog.processors.JSONRenderer()
     )
@@ -28,10 +30,10 @@ def configure(level: str, *, service: str) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(file=stream),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],

@@ -3,140 +3,160 @@
 isort:skip_file
 """
 
-from collections import abc as abc
-from framemesh.v1 import answer_pb2 as answer_pb2
-from framemesh.v1 import frame_pb2 as frame_pb2
-from framemesh.v1 import result_pb2 as result_pb2
-from google.protobuf import descriptor as descriptor
-from google.protobuf import message as message
-from google.protobuf.internal import containers as containers
-import builtins as builtins
 import sys
-import typing as typing
 
-if sys.version_info >= (3, 11):
-    from typing import TypeAlias as _TypeAlias, Never as _Never
+if sys.version_info >= (3, 10):
+    import typing as typing_extensions
 else:
-    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
+    import typing_extensions
+from builtins import (
+    bool,
+    bytes,
+    int,
+    str,
+)
+from collections.abc import (
+    Iterable,
+)
+from framemesh.v1.answer_pb2 import (
+    AnswerOptions,
+    ModelAnswer,
+)
+from framemesh.v1.frame_pb2 import (
+    Frame,
+)
+from framemesh.v1.result_pb2 import (
+    Result,
+)
+from google.protobuf.descriptor import (
+    Descriptor,
+    FileDescriptor,
+)
+from google.protobuf.internal.containers import (
+    RepeatedCompositeFieldContainer,
+    RepeatedScalarFieldContainer,
+)
+from google.protobuf.message import (
+    Message,
+)
+from typing import (
+    Literal,
+    final,
+)
 
-DESCRIPTOR: descriptor.FileDescriptor
+DESCRIPTOR: FileDescriptor
 
-@typing.final
-class AnalyzeRequest(message.Message):
+@final
+class AnalyzeRequest(Message):
     """An image and who is asked about it."""
 
-    DESCRIPTOR: descriptor.Descriptor
+    DESCRIPTOR: Descriptor
 
-    IMAGE_FIELD_NUMBER: builtins.int
-    OBJECT_KEY_FIELD_NUMBER: builtins.int
-    MODELS_FIELD_NUMBER: builtins.int
-    OPTIONS_FIELD_NUMBER: builtins.int
-    image: builtins.bytes
+    IMAGE_FIELD_NUMBER: int
+    OBJECT_KEY_FIELD_NUMBER: int
+    MODELS_FIELD_NUMBER: int
+    OPTIONS_FIELD_NUMBER: int
+    image: bytes
     """A whole JPEG, PNG or WebP file, at most 8,388,608 bytes and 50,000,000 pixels."""
-    object_key: builtins.str
+    object_key: str
     """Key of a stored frame in the lake's bucket of frames, as results carry it."""
-    @builtins.property
-    def models(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+    @property
+    def models(self) -> RepeatedScalarFieldContainer[str]:
         """Names of the models to ask; empty means all that are deployed."""
 
-    @builtins.property
-    def options(self) -> answer_pb2.AnswerOptions:
+    @property
+    def options(self) -> AnswerOptions:
         """What is wanted of the answers."""
 
     def __init__(
         self,
         *,
-        image: builtins.bytes = ...,
-        object_key: builtins.str = ...,
-        models: abc.Iterable[builtins.str] | None = ...,
-        options: answer_pb2.AnswerOptions | None = ...,
+        image: bytes = ...,
+        object_key: str = ...,
+        models: Iterable[str] | None = ...,
+        options: AnswerOptions | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["image", b"image", "object_key", b"object_key", "options", b"options", "source", b"source"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["image", b"image", "models", b"models", "object_key", b"object_key", "options", b"options", "source", b"source"]  # noqa: Y015
+    _HasFieldArgType: typing_extensions.TypeAlias = Literal["image", b"image", "object_key", b"object_key", "options", b"options", "source", b"source"]
+    def HasField(self, field_name: _HasFieldArgType) -> bool: ...
+    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["image", b"image", "models", b"models", "object_key", b"object_key", "options", b"options", "source", b"source"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_source: _TypeAlias = typing.Literal["image", "object_key"]  # noqa: Y015
-    _WhichOneofArgType_source: _TypeAlias = typing.Literal["source", b"source"]  # noqa: Y015
+    _WhichOneofReturnType_source: typing_extensions.TypeAlias = Literal["image", "object_key"]
+    _WhichOneofArgType_source: typing_extensions.TypeAlias = Literal["source", b"source"]
     def WhichOneof(self, oneof_group: _WhichOneofArgType_source) -> _WhichOneofReturnType_source | None: ...
 
-@typing.final
-class AnalyzeResponse(message.Message):
+@final
+class AnalyzeResponse(Message):
     """What the models say."""
 
-    DESCRIPTOR: descriptor.Descriptor
+    DESCRIPTOR: Descriptor
 
-    ANSWERS_FIELD_NUMBER: builtins.int
-    FRAME_FIELD_NUMBER: builtins.int
-    @builtins.property
-    def answers(self) -> containers.RepeatedCompositeFieldContainer[answer_pb2.ModelAnswer]:
+    ANSWERS_FIELD_NUMBER: int
+    FRAME_FIELD_NUMBER: int
+    @property
+    def answers(self) -> RepeatedCompositeFieldContainer[ModelAnswer]:
         """One answer or error for each model asked, in the order of the request, or by name where it named none."""
 
-    @builtins.property
-    def frame(self) -> frame_pb2.Frame:
+    @property
+    def frame(self) -> Frame:
         """The frame. Set where the request named a stored one."""
 
     def __init__(
         self,
         *,
-        answers: abc.Iterable[answer_pb2.ModelAnswer] | None = ...,
-        frame: frame_pb2.Frame | None = ...,
+        answers: Iterable[ModelAnswer] | None = ...,
+        frame: Frame | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["frame", b"frame"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["answers", b"answers", "frame", b"frame"]  # noqa: Y015
+    _HasFieldArgType: typing_extensions.TypeAlias = Literal["frame", b"frame"]
+    def HasField(self, field_name: _HasFieldArgType) -> bool: ...
+    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["answers", b"answers", "frame", b"frame"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-@typing.final
-class WatchResultsRequest(message.Message):
+@final
+class WatchResultsRequest(Message):
     """Which results to watch."""
 
-    DESCRIPTOR: descriptor.Descriptor
+    DESCRIPTOR: Descriptor
 
-    MODELS_FIELD_NUMBER: builtins.int
-    CAMERAS_FIELD_NUMBER: builtins.int
-    @builtins.property
-    def models(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+    MODELS_FIELD_NUMBER: int
+    CAMERAS_FIELD_NUMBER: int
+    @property
+    def models(self) -> RepeatedScalarFieldContainer[str]:
         """Only these models; empty means all."""
 
-    @builtins.property
-    def cameras(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+    @property
+    def cameras(self) -> RepeatedScalarFieldContainer[str]:
         """Only these cameras; empty means all."""
 
     def __init__(
         self,
         *,
-        models: abc.Iterable[builtins.str] | None = ...,
-        cameras: abc.Iterable[builtins.str] | None = ...,
+        models: Iterable[str] | None = ...,
+        cameras: Iterable[str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["cameras", b"cameras", "models", b"models"]  # noqa: Y015
+    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["cameras", b"cameras", "models", b"models"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-@typing.final
-class WatchResultsResponse(message.Message):
+@final
+class WatchResultsResponse(Message):
     """One result as it came."""
 
-    DESCRIPTOR: descriptor.Descriptor
+    DESCRIPTOR: Descriptor
 
-    RESULT_FIELD_NUMBER: builtins.int
-    MISSED_RESULT_COUNT_FIELD_NUMBER: builtins.int
-    missed_result_count: builtins.int
+    RESULT_FIELD_NUMBER: int
+    MISSED_RESULT_COUNT_FIELD_NUMBER: int
+    missed_result_count: int
     """How many results this watcher missed since the one before, because it read too slowly."""
-    @builtins.property
-    def result(self) -> result_pb2.Result:
+    @property
+    def result(self) -> Result:
         """The result. Always set."""
 
     def __init__(
         self,
         *,
-        result: result_pb2.Result | None = ...,
-        missed_result_count: builtins.int = ...,
+        result: Result | None = ...,
+        missed_result_count: int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["result", b"result"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["missed_result_count", b"missed_result_count", "result", b"result"]  # noqa: Y015
+    _HasFieldArgType: typing_extensions.TypeAlias = Literal["result", b"result"]
+    def HasField(self, field_name: _HasFieldArgType) -> bool: ...
+    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["missed_result_count", b"missed_result_count", "result", b"result"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...

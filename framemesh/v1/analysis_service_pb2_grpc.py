@@ -5,7 +5,7 @@ import warnings
 
 from framemesh.v1 import analysis_service_pb2 as framemesh_dot_v1_dot_analysis__service__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -25,7 +25,7 @@ if _version_not_supported:
     )
 
 
-class AnalysisServiceStub:
+class AnalysisServiceStub(object):
     """Answers questions about images, sent by the caller or already in the lake. Served by the gateway.
     """
 
@@ -47,7 +47,7 @@ class AnalysisServiceStub:
                 _registered_method=True)
 
 
-class AnalysisServiceServicer:
+class AnalysisServiceServicer(object):
     """Answers questions about images, sent by the caller or already in the lake. Served by the gateway.
     """
 
@@ -92,7 +92,7 @@ def add_AnalysisServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class AnalysisService:
+class AnalysisService(object):
     """Answers questions about images, sent by the caller or already in the lake. Served by the gateway.
     """
 

@@ -3,24 +3,18 @@
 isort:skip_file
 """
 
-from collections import abc as _abc
-from framemesh.v1 import analysis_service_pb2 as _analysis_service_pb2
-from grpc import aio as _aio
-import abc as _abc_1
-import grpc as _grpc
-import sys
-import typing as _typing
+import abc
+import collections.abc
+import framemesh.v1.analysis_service_pb2
+import grpc
+import grpc.aio
+import typing
 
-if sys.version_info >= (3, 11):
-    from typing import Self as _Self
-else:
-    from typing_extensions import Self as _Self
+_T = typing.TypeVar("_T")
 
-_T = _typing.TypeVar("_T")
+class _MaybeAsyncIterator(collections.abc.AsyncIterator[_T], collections.abc.Iterator[_T], metaclass=abc.ABCMeta): ...
 
-class _MaybeAsyncIterator(_abc.AsyncIterator[_T], _abc.Iterator[_T], metaclass=_abc_1.ABCMeta): ...
-
-class _ServicerContext(_grpc.ServicerContext, _aio.ServicerContext):  # type: ignore[misc, type-arg]
+class _ServicerContext(grpc.ServicerContext, grpc.aio.ServicerContext):  # type: ignore[misc, type-arg]
     ...
 
 GRPC_GENERATED_VERSION: str
@@ -29,11 +23,11 @@ GRPC_VERSION: str
 class AnalysisServiceStub:
     """Answers questions about images, sent by the caller or already in the lake. Served by the gateway."""
 
-    @_typing.overload
-    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
-    @_typing.overload
-    def __new__(cls, channel: _aio.Channel) -> AnalysisServiceAsyncStub: ...
-    Analyze: _grpc.UnaryUnaryMultiCallable[_analysis_service_pb2.AnalyzeRequest, _analysis_service_pb2.AnalyzeResponse]
+    @typing.overload
+    def __new__(cls, channel: grpc.Channel) -> AnalysisServiceStub: ...
+    @typing.overload
+    def __new__(cls, channel: grpc.aio.Channel) -> AnalysisServiceAsyncStub: ...
+    Analyze: grpc.UnaryUnaryMultiCallable[framemesh.v1.analysis_service_pb2.AnalyzeRequest, framemesh.v1.analysis_service_pb2.AnalyzeResponse]
     """Analyses one image with one, several or all models; safe to retry. The models share the call's deadline, or
     10 s where it has none. A model that fails has its error beside the others' answers.
 
@@ -41,17 +35,17 @@ class AnalysisServiceStub:
     `INVALID_ARGUMENT`: not an image, a broken one, or one over the limits of size.
     `UNAVAILABLE`: no model is deployed, or the lake can't be reached.
     """
-    WatchResults: _grpc.UnaryStreamMultiCallable[_analysis_service_pb2.WatchResultsRequest, _analysis_service_pb2.WatchResultsResponse]
+    WatchResults: grpc.UnaryStreamMultiCallable[framemesh.v1.analysis_service_pb2.WatchResultsRequest, framemesh.v1.analysis_service_pb2.WatchResultsResponse]
     """Sends each result as it comes, from now on. A watcher that reads too slowly misses results; the number of
     those missed comes with the next one.
     """
 
-@_typing.type_check_only
+@typing.type_check_only
 class AnalysisServiceAsyncStub(AnalysisServiceStub):
     """Answers questions about images, sent by the caller or already in the lake. Served by the gateway."""
 
-    def __init__(self, channel: _aio.Channel) -> None: ...
-    Analyze: _aio.UnaryUnaryMultiCallable[_analysis_service_pb2.AnalyzeRequest, _analysis_service_pb2.AnalyzeResponse]  # type: ignore[assignment]
+    def __init__(self, channel: grpc.aio.Channel) -> None: ...
+    Analyze: grpc.aio.UnaryUnaryMultiCallable[framemesh.v1.analysis_service_pb2.AnalyzeRequest, framemesh.v1.analysis_service_pb2.AnalyzeResponse]  # type: ignore[assignment]
     """Analyses one image with one, several or all models; safe to retry. The models share the call's deadline, or
     10 s where it has none. A model that fails has its error beside the others' answers.
 
@@ -59,20 +53,20 @@ class AnalysisServiceAsyncStub(AnalysisServiceStub):
     `INVALID_ARGUMENT`: not an image, a broken one, or one over the limits of size.
     `UNAVAILABLE`: no model is deployed, or the lake can't be reached.
     """
-    WatchResults: _aio.UnaryStreamMultiCallable[_analysis_service_pb2.WatchResultsRequest, _analysis_service_pb2.WatchResultsResponse]  # type: ignore[assignment]
+    WatchResults: grpc.aio.UnaryStreamMultiCallable[framemesh.v1.analysis_service_pb2.WatchResultsRequest, framemesh.v1.analysis_service_pb2.WatchResultsResponse]  # type: ignore[assignment]
     """Sends each result as it comes, from now on. A watcher that reads too slowly misses results; the number of
     those missed comes with the next one.
     """
 
-class AnalysisServiceServicer(metaclass=_abc_1.ABCMeta):
+class AnalysisServiceServicer(metaclass=abc.ABCMeta):
     """Answers questions about images, sent by the caller or already in the lake. Served by the gateway."""
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def Analyze(
         self,
-        request: _analysis_service_pb2.AnalyzeRequest,
+        request: framemesh.v1.analysis_service_pb2.AnalyzeRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_analysis_service_pb2.AnalyzeResponse, _abc.Awaitable[_analysis_service_pb2.AnalyzeResponse]]:
+    ) -> typing.Union[framemesh.v1.analysis_service_pb2.AnalyzeResponse, collections.abc.Awaitable[framemesh.v1.analysis_service_pb2.AnalyzeResponse]]:
         """Analyses one image with one, several or all models; safe to retry. The models share the call's deadline, or
         10 s where it has none. A model that fails has its error beside the others' answers.
 
@@ -81,14 +75,14 @@ class AnalysisServiceServicer(metaclass=_abc_1.ABCMeta):
         `UNAVAILABLE`: no model is deployed, or the lake can't be reached.
         """
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def WatchResults(
         self,
-        request: _analysis_service_pb2.WatchResultsRequest,
+        request: framemesh.v1.analysis_service_pb2.WatchResultsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_abc.Iterator[_analysis_service_pb2.WatchResultsResponse], _abc.AsyncIterator[_analysis_service_pb2.WatchResultsResponse]]:
+    ) -> typing.Union[collections.abc.Iterator[framemesh.v1.analysis_service_pb2.WatchResultsResponse], collections.abc.AsyncIterator[framemesh.v1.analysis_service_pb2.WatchResultsResponse]]:
         """Sends each result as it comes, from now on. A watcher that reads too slowly misses results; the number of
         those missed comes with the next one.
         """
 
-def add_AnalysisServiceServicer_to_server(servicer: AnalysisServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+def add_AnalysisServiceServicer_to_server(servicer: AnalysisServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

@@ -3,29 +3,55 @@
 isort:skip_file
 """
 
-from collections import abc as abc
-from google.protobuf import descriptor as descriptor
-from google.protobuf import duration_pb2 as duration_pb2
-from google.protobuf import message as message
-from google.protobuf.internal import containers as containers
-from google.protobuf.internal import enum_type_wrapper as enum_type_wrapper
-import builtins as builtins
 import sys
-import typing as typing
 
-if sys.version_info >= (3, 11):
-    from typing import TypeAlias as _TypeAlias, Never as _Never
+if sys.version_info >= (3, 10):
+    import typing as typing_extensions
 else:
-    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
+    import typing_extensions
+from builtins import (
+    bool,
+    bytes,
+    float,
+    int,
+    str,
+    type,
+)
+from collections.abc import (
+    Iterable,
+)
+from google.protobuf.descriptor import (
+    Descriptor,
+    EnumDescriptor,
+    FileDescriptor,
+)
+from google.protobuf.duration_pb2 import (
+    Duration,
+)
+from google.protobuf.internal.containers import (
+    RepeatedCompositeFieldContainer,
+    RepeatedScalarFieldContainer,
+)
+from google.protobuf.internal.enum_type_wrapper import (
+    _EnumTypeWrapper,
+)
+from google.protobuf.message import (
+    Message,
+)
+from typing import (
+    Literal,
+    NewType,
+    final,
+)
 
-DESCRIPTOR: descriptor.FileDescriptor
+DESCRIPTOR: FileDescriptor
 
 class _AnswerState:
-    ValueType = typing.NewType("ValueType", builtins.int)
-    V: _TypeAlias = ValueType  # noqa: Y015
+    ValueType = NewType("ValueType", int)
+    V: typing_extensions.TypeAlias = ValueType
 
-class _AnswerStateEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_AnswerState.ValueType], builtins.type):
-    DESCRIPTOR: descriptor.EnumDescriptor
+class _AnswerStateEnumTypeWrapper(_EnumTypeWrapper[_AnswerState.ValueType], type):
+    DESCRIPTOR: EnumDescriptor
     ANSWER_STATE_UNSPECIFIED: _AnswerState.ValueType  # 0
     """Never sent."""
     ANSWER_STATE_SUCCEEDED: _AnswerState.ValueType  # 1
@@ -43,44 +69,44 @@ ANSWER_STATE_SUCCEEDED: AnswerState.ValueType  # 1
 ANSWER_STATE_FAILED: AnswerState.ValueType  # 2
 """There is an error instead."""
 
-@typing.final
-class Answer(message.Message):
+@final
+class Answer(Message):
     """What one model says of one image. Pixels are those of the image as it was sent, turned as its EXIF says."""
 
-    DESCRIPTOR: descriptor.Descriptor
+    DESCRIPTOR: Descriptor
 
-    CLASSIFICATION_FIELD_NUMBER: builtins.int
-    DETECTION_FIELD_NUMBER: builtins.int
-    SEGMENTATION_FIELD_NUMBER: builtins.int
-    DEPTH_FIELD_NUMBER: builtins.int
-    EMBEDDING_FIELD_NUMBER: builtins.int
-    TEXT_FIELD_NUMBER: builtins.int
-    KEYPOINTS_FIELD_NUMBER: builtins.int
-    @builtins.property
+    CLASSIFICATION_FIELD_NUMBER: int
+    DETECTION_FIELD_NUMBER: int
+    SEGMENTATION_FIELD_NUMBER: int
+    DEPTH_FIELD_NUMBER: int
+    EMBEDDING_FIELD_NUMBER: int
+    TEXT_FIELD_NUMBER: int
+    KEYPOINTS_FIELD_NUMBER: int
+    @property
     def classification(self) -> Classification:
         """For image classification and zero-shot image classification."""
 
-    @builtins.property
+    @property
     def detection(self) -> Detection:
         """For object detection and zero-shot object detection."""
 
-    @builtins.property
+    @property
     def segmentation(self) -> Segmentation:
         """For semantic, instance and panoptic segmentation."""
 
-    @builtins.property
+    @property
     def depth(self) -> Depth:
         """For depth estimation."""
 
-    @builtins.property
+    @property
     def embedding(self) -> Embedding:
         """For image feature extraction."""
 
-    @builtins.property
+    @property
     def text(self) -> Text:
         """For image to text."""
 
-    @builtins.property
+    @property
     def keypoints(self) -> Keypoints:
         """For keypoint detection and pose estimation."""
 
@@ -95,131 +121,119 @@ class Answer(message.Message):
         text: Text | None = ...,
         keypoints: Keypoints | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["answer", b"answer", "classification", b"classification", "depth", b"depth", "detection", b"detection", "embedding", b"embedding", "keypoints", b"keypoints", "segmentation", b"segmentation", "text", b"text"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["answer", b"answer", "classification", b"classification", "depth", b"depth", "detection", b"detection", "embedding", b"embedding", "keypoints", b"keypoints", "segmentation", b"segmentation", "text", b"text"]  # noqa: Y015
+    _HasFieldArgType: typing_extensions.TypeAlias = Literal["answer", b"answer", "classification", b"classification", "depth", b"depth", "detection", b"detection", "embedding", b"embedding", "keypoints", b"keypoints", "segmentation", b"segmentation", "text", b"text"]
+    def HasField(self, field_name: _HasFieldArgType) -> bool: ...
+    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["answer", b"answer", "classification", b"classification", "depth", b"depth", "detection", b"detection", "embedding", b"embedding", "keypoints", b"keypoints", "segmentation", b"segmentation", "text", b"text"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_answer: _TypeAlias = typing.Literal["classification", "detection", "segmentation", "depth", "embedding", "text", "keypoints"]  # noqa: Y015
-    _WhichOneofArgType_answer: _TypeAlias = typing.Literal["answer", b"answer"]  # noqa: Y015
+    _WhichOneofReturnType_answer: typing_extensions.TypeAlias = Literal["classification", "detection", "segmentation", "depth", "embedding", "text", "keypoints"]
+    _WhichOneofArgType_answer: typing_extensions.TypeAlias = Literal["answer", b"answer"]
     def WhichOneof(self, oneof_group: _WhichOneofArgType_answer) -> _WhichOneofReturnType_answer | None: ...
 
-@typing.final
-class Label(message.Message):
+@final
+class Label(Message):
     """One class with its score."""
 
-    DESCRIPTOR: descriptor.Descriptor
+    DESCRIPTOR: Descriptor
 
-    INDEX_FIELD_NUMBER: builtins.int
-    NAME_FIELD_NUMBER: builtins.int
-    SCORE_FIELD_NUMBER: builtins.int
-    index: builtins.int
+    INDEX_FIELD_NUMBER: int
+    NAME_FIELD_NUMBER: int
+    SCORE_FIELD_NUMBER: int
+    index: int
     """Number of the class in the model's own list, from 0."""
-    name: builtins.str
+    name: str
     """Name of the class in the model's own words; `LABEL_<index>` where the model names none."""
-    score: builtins.float
+    score: float
     """How sure the model is, from 0 to 1; for a regression model, the value itself."""
     def __init__(
         self,
         *,
-        index: builtins.int = ...,
-        name: builtins.str = ...,
-        score: builtins.float = ...,
+        index: int = ...,
+        name: str = ...,
+        score: float = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["index", b"index", "name", b"name", "score", b"score"]  # noqa: Y015
+    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["index", b"index", "name", b"name", "score", b"score"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-@typing.final
-class Classification(message.Message):
+@final
+class Classification(Message):
     """Which classes the whole image shows."""
 
-    DESCRIPTOR: descriptor.Descriptor
+    DESCRIPTOR: Descriptor
 
-    LABELS_FIELD_NUMBER: builtins.int
-    @builtins.property
-    def labels(self) -> containers.RepeatedCompositeFieldContainer[Label]:
+    LABELS_FIELD_NUMBER: int
+    @property
+    def labels(self) -> RepeatedCompositeFieldContainer[Label]:
         """The best classes, highest score first, at most as many as were asked for."""
 
     def __init__(
         self,
         *,
-        labels: abc.Iterable[Label] | None = ...,
+        labels: Iterable[Label] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["labels", b"labels"]  # noqa: Y015
+    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["labels", b"labels"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-@typing.final
-class Box(message.Message):
+@final
+class Box(Message):
     """A rectangle along the image's axes; x grows to the right, y downwards, from the upper left corner."""
 
-    DESCRIPTOR: descriptor.Descriptor
+    DESCRIPTOR: Descriptor
 
-    X_MIN_PX_FIELD_NUMBER: builtins.int
-    Y_MIN_PX_FIELD_NUMBER: builtins.int
-    X_MAX_PX_FIELD_NUMBER: builtins.int
-    Y_MAX_PX_FIELD_NUMBER: builtins.int
-    x_min_px: builtins.float
+    X_MIN_PX_FIELD_NUMBER: int
+    Y_MIN_PX_FIELD_NUMBER: int
+    X_MAX_PX_FIELD_NUMBER: int
+    Y_MAX_PX_FIELD_NUMBER: int
+    x_min_px: float
     """Left edge in pixels, from 0."""
-    y_min_px: builtins.float
+    y_min_px: float
     """Upper edge in pixels, from 0."""
-    x_max_px: builtins.float
+    x_max_px: float
     """Right edge in pixels, at most the image's width."""
-    y_max_px: builtins.float
+    y_max_px: float
     """Lower edge in pixels, at most the image's height."""
     def __init__(
         self,
         *,
-        x_min_px: builtins.float = ...,
-        y_min_px: builtins.float = ...,
-        x_max_px: builtins.float = ...,
-        y_max_px: builtins.float = ...,
+        x_min_px: float = ...,
+        y_min_px: float = ...,
+        x_max_px: float = ...,
+        y_max_px: float = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["x_max_px", b"x_max_px", "x_min_px", b"x_min_px", "y_max_px", b"y_max_px", "y_min_px", b"y_min_px"]  # noqa: Y015
+    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["x_max_px", b"x_max_px", "x_min_px", b"x_min_px", "y_max_px", b"y_max_px", "y_min_px", b"y_min_px"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-@typing.final
-class Detection(message.Message):
+@final
+class Detection(Message):
     """Which objects the image shows, and where."""
 
-    DESCRIPTOR: descriptor.Descriptor
+    DESCRIPTOR: Descriptor
 
-    OBJECTS_FIELD_NUMBER: builtins.int
-    @builtins.property
-    def objects(self) -> containers.RepeatedCompositeFieldContainer[DetectedObject]:
+    OBJECTS_FIELD_NUMBER: int
+    @property
+    def objects(self) -> RepeatedCompositeFieldContainer[DetectedObject]:
         """The objects found, highest score first. Empty where none was."""
 
     def __init__(
         self,
         *,
-        objects: abc.Iterable[DetectedObject] | None = ...,
+        objects: Iterable[DetectedObject] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["objects", b"objects"]  # noqa: Y015
+    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["objects", b"objects"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-@typing.final
-class DetectedObject(message.Message):
+@final
+class DetectedObject(Message):
     """One object that was found."""
 
-    DESCRIPTOR: descriptor.Descriptor
+    DESCRIPTOR: Descriptor
 
-    LABEL_FIELD_NUMBER: builtins.int
-    BOX_FIELD_NUMBER: builtins.int
-    @builtins.property
+    LABEL_FIELD_NUMBER: int
+    BOX_FIELD_NUMBER: int
+    @property
     def label(self) -> Label:
         """What it is. Always set."""
 
-    @builtins.property
+    @property
     def box(self) -> Box:
         """Where it is. Always set."""
 
@@ -229,67 +243,60 @@ class DetectedObject(message.Message):
         label: Label | None = ...,
         box: Box | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["box", b"box", "label", b"label"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["box", b"box", "label", b"label"]  # noqa: Y015
+    _HasFieldArgType: typing_extensions.TypeAlias = Literal["box", b"box", "label", b"label"]
+    def HasField(self, field_name: _HasFieldArgType) -> bool: ...
+    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["box", b"box", "label", b"label"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-@typing.final
-class Mask(message.Message):
+@final
+class Mask(Message):
     """A yes or no for each pixel of the image."""
 
-    DESCRIPTOR: descriptor.Descriptor
+    DESCRIPTOR: Descriptor
 
-    PNG_FIELD_NUMBER: builtins.int
-    png: builtins.bytes
+    PNG_FIELD_NUMBER: int
+    png: bytes
     """The mask as a PNG of one bit a pixel, as large as the image: 1 belongs to it. Always set."""
     def __init__(
         self,
         *,
-        png: builtins.bytes = ...,
+        png: bytes = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["png", b"png"]  # noqa: Y015
+    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["png", b"png"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-@typing.final
-class Segmentation(message.Message):
+@final
+class Segmentation(Message):
     """Which parts of the image show what."""
 
-    DESCRIPTOR: descriptor.Descriptor
+    DESCRIPTOR: Descriptor
 
-    SEGMENTS_FIELD_NUMBER: builtins.int
-    @builtins.property
-    def segments(self) -> containers.RepeatedCompositeFieldContainer[Segment]:
+    SEGMENTS_FIELD_NUMBER: int
+    @property
+    def segments(self) -> RepeatedCompositeFieldContainer[Segment]:
         """The parts found. They don't overlap in a semantic or panoptic answer."""
 
     def __init__(
         self,
         *,
-        segments: abc.Iterable[Segment] | None = ...,
+        segments: Iterable[Segment] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["segments", b"segments"]  # noqa: Y015
+    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["segments", b"segments"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-@typing.final
-class Segment(message.Message):
+@final
+class Segment(Message):
     """One part of an image."""
 
-    DESCRIPTOR: descriptor.Descriptor
+    DESCRIPTOR: Descriptor
 
-    LABEL_FIELD_NUMBER: builtins.int
-    MASK_FIELD_NUMBER: builtins.int
-    @builtins.property
+    LABEL_FIELD_NUMBER: int
+    MASK_FIELD_NUMBER: int
+    @property
     def label(self) -> Label:
         """What it shows. The score is 1 where the model gives none. Always set."""
 
-    @builtins.property
+    @property
     def mask(self) -> Mask:
         """Its pixels. Always set."""
 
@@ -299,148 +306,134 @@ class Segment(message.Message):
         label: Label | None = ...,
         mask: Mask | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["label", b"label", "mask", b"mask"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["label", b"label", "mask", b"mask"]  # noqa: Y015
+    _HasFieldArgType: typing_extensions.TypeAlias = Literal["label", b"label", "mask", b"mask"]
+    def HasField(self, field_name: _HasFieldArgType) -> bool: ...
+    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["label", b"label", "mask", b"mask"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-@typing.final
-class Depth(message.Message):
+@final
+class Depth(Message):
     """How far away each pixel is."""
 
-    DESCRIPTOR: descriptor.Descriptor
+    DESCRIPTOR: Descriptor
 
-    PNG_FIELD_NUMBER: builtins.int
-    MINIMUM_FIELD_NUMBER: builtins.int
-    MAXIMUM_FIELD_NUMBER: builtins.int
-    png: builtins.bytes
+    PNG_FIELD_NUMBER: int
+    MINIMUM_FIELD_NUMBER: int
+    MAXIMUM_FIELD_NUMBER: int
+    png: bytes
     """A PNG of 16 bits a pixel in one channel, as large as the image. A value v stands for the depth
     `minimum + v / 65535 * (maximum - minimum)`. Always set.
     """
-    minimum: builtins.float
+    minimum: float
     """Depth of the value 0, in the model's own unit: metres for metric models, else relative without a unit."""
-    maximum: builtins.float
+    maximum: float
     """Depth of the value 65535, in the same unit."""
     def __init__(
         self,
         *,
-        png: builtins.bytes = ...,
-        minimum: builtins.float = ...,
-        maximum: builtins.float = ...,
+        png: bytes = ...,
+        minimum: float = ...,
+        maximum: float = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["maximum", b"maximum", "minimum", b"minimum", "png", b"png"]  # noqa: Y015
+    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["maximum", b"maximum", "minimum", b"minimum", "png", b"png"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-@typing.final
-class Embedding(message.Message):
+@final
+class Embedding(Message):
     """The image as a point in the model's feature space."""
 
-    DESCRIPTOR: descriptor.Descriptor
+    DESCRIPTOR: Descriptor
 
-    VALUES_FIELD_NUMBER: builtins.int
-    @builtins.property
-    def values(self) -> containers.RepeatedScalarFieldContainer[builtins.float]:
+    VALUES_FIELD_NUMBER: int
+    @property
+    def values(self) -> RepeatedScalarFieldContainer[float]:
         """The vector's components, in the model's order; not normalised."""
 
     def __init__(
         self,
         *,
-        values: abc.Iterable[builtins.float] | None = ...,
+        values: Iterable[float] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["values", b"values"]  # noqa: Y015
+    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["values", b"values"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-@typing.final
-class Text(message.Message):
+@final
+class Text(Message):
     """The image in words."""
 
-    DESCRIPTOR: descriptor.Descriptor
+    DESCRIPTOR: Descriptor
 
-    TEXT_FIELD_NUMBER: builtins.int
-    text: builtins.str
+    TEXT_FIELD_NUMBER: int
+    text: str
     """What the model wrote."""
     def __init__(
         self,
         *,
-        text: builtins.str = ...,
+        text: str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["text", b"text"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-@typing.final
-class Keypoints(message.Message):
+@final
+class Keypoints(Message):
     """Which points the image shows, by instance."""
 
-    DESCRIPTOR: descriptor.Descriptor
+    DESCRIPTOR: Descriptor
 
-    INSTANCES_FIELD_NUMBER: builtins.int
-    @builtins.property
-    def instances(self) -> containers.RepeatedCompositeFieldContainer[KeypointInstance]:
+    INSTANCES_FIELD_NUMBER: int
+    @property
+    def instances(self) -> RepeatedCompositeFieldContainer[KeypointInstance]:
         """The persons or objects found; one for the whole image where the model doesn't tell them apart."""
 
     def __init__(
         self,
         *,
-        instances: abc.Iterable[KeypointInstance] | None = ...,
+        instances: Iterable[KeypointInstance] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["instances", b"instances"]  # noqa: Y015
+    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["instances", b"instances"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-@typing.final
-class KeypointInstance(message.Message):
+@final
+class KeypointInstance(Message):
     """The points of one person or object."""
 
-    DESCRIPTOR: descriptor.Descriptor
+    DESCRIPTOR: Descriptor
 
-    POINTS_FIELD_NUMBER: builtins.int
-    BOX_FIELD_NUMBER: builtins.int
-    @builtins.property
-    def points(self) -> containers.RepeatedCompositeFieldContainer[Keypoint]:
+    POINTS_FIELD_NUMBER: int
+    BOX_FIELD_NUMBER: int
+    @property
+    def points(self) -> RepeatedCompositeFieldContainer[Keypoint]:
         """The points, in the model's order."""
 
-    @builtins.property
+    @property
     def box(self) -> Box:
         """Where the instance is. Set where the model works by instance."""
 
     def __init__(
         self,
         *,
-        points: abc.Iterable[Keypoint] | None = ...,
+        points: Iterable[Keypoint] | None = ...,
         box: Box | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["box", b"box"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["box", b"box", "points", b"points"]  # noqa: Y015
+    _HasFieldArgType: typing_extensions.TypeAlias = Literal["box", b"box"]
+    def HasField(self, field_name: _HasFieldArgType) -> bool: ...
+    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["box", b"box", "points", b"points"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-@typing.final
-class Keypoint(message.Message):
+@final
+class Keypoint(Message):
     """One point."""
 
-    DESCRIPTOR: descriptor.Descriptor
+    DESCRIPTOR: Descriptor
 
-    LABEL_FIELD_NUMBER: builtins.int
-    X_PX_FIELD_NUMBER: builtins.int
-    Y_PX_FIELD_NUMBER: builtins.int
-    x_px: builtins.float
+    LABEL_FIELD_NUMBER: int
+    X_PX_FIELD_NUMBER: int
+    Y_PX_FIELD_NUMBER: int
+    x_px: float
     """Distance from the left edge in pixels."""
-    y_px: builtins.float
+    y_px: float
     """Distance from the upper edge in pixels."""
-    @builtins.property
+    @property
     def label(self) -> Label:
         """What the point is, such as a joint, with its score. Always set."""
 
@@ -448,149 +441,140 @@ class Keypoint(message.Message):
         self,
         *,
         label: Label | None = ...,
-        x_px: builtins.float = ...,
-        y_px: builtins.float = ...,
+        x_px: float = ...,
+        y_px: float = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["label", b"label"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["label", b"label", "x_px", b"x_px", "y_px", b"y_px"]  # noqa: Y015
+    _HasFieldArgType: typing_extensions.TypeAlias = Literal["label", b"label"]
+    def HasField(self, field_name: _HasFieldArgType) -> bool: ...
+    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["label", b"label", "x_px", b"x_px", "y_px", b"y_px"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-@typing.final
-class AnswerOptions(message.Message):
+@final
+class AnswerOptions(Message):
     """What the asker wants of an answer. Each field has a default."""
 
-    DESCRIPTOR: descriptor.Descriptor
+    DESCRIPTOR: Descriptor
 
-    MAX_LABEL_COUNT_FIELD_NUMBER: builtins.int
-    max_label_count: builtins.int
+    MAX_LABEL_COUNT_FIELD_NUMBER: int
+    max_label_count: int
     """How many classes a classification names at most, from 1 to 1,000; 0 means 5."""
     def __init__(
         self,
         *,
-        max_label_count: builtins.int = ...,
+        max_label_count: int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["max_label_count", b"max_label_count"]  # noqa: Y015
+    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["max_label_count", b"max_label_count"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-@typing.final
-class AnswerError(message.Message):
+@final
+class AnswerError(Message):
     """Why a model gave no answer."""
 
-    DESCRIPTOR: descriptor.Descriptor
+    DESCRIPTOR: Descriptor
 
-    CODE_FIELD_NUMBER: builtins.int
-    REASON_FIELD_NUMBER: builtins.int
-    MESSAGE_FIELD_NUMBER: builtins.int
-    code: builtins.int
+    CODE_FIELD_NUMBER: int
+    REASON_FIELD_NUMBER: int
+    MESSAGE_FIELD_NUMBER: int
+    code: int
     """The gRPC status code the call would have ended with (google.rpc.Code), never 0."""
-    reason: builtins.str
+    reason: str
     """The reason as a constant for programs, such as `INVALID_IMAGE`."""
-    message: builtins.str
+    message: str
     """The reason for people, and what to do next."""
     def __init__(
         self,
         *,
-        code: builtins.int = ...,
-        reason: builtins.str = ...,
-        message: builtins.str = ...,
+        code: int = ...,
+        reason: str = ...,
+        message: str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["code", b"code", "message", b"message", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["code", b"code", "message", b"message", "reason", b"reason"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-@typing.final
-class InferenceTiming(message.Message):
+@final
+class InferenceTiming(Message):
     """Where the time of one inference went, inside the model server."""
 
-    DESCRIPTOR: descriptor.Descriptor
+    DESCRIPTOR: Descriptor
 
-    QUEUE_DURATION_FIELD_NUMBER: builtins.int
-    PREPROCESS_DURATION_FIELD_NUMBER: builtins.int
-    INFERENCE_DURATION_FIELD_NUMBER: builtins.int
-    POSTPROCESS_DURATION_FIELD_NUMBER: builtins.int
-    BATCH_SIZE_FIELD_NUMBER: builtins.int
-    batch_size: builtins.int
+    QUEUE_DURATION_FIELD_NUMBER: int
+    PREPROCESS_DURATION_FIELD_NUMBER: int
+    INFERENCE_DURATION_FIELD_NUMBER: int
+    POSTPROCESS_DURATION_FIELD_NUMBER: int
+    BATCH_SIZE_FIELD_NUMBER: int
+    batch_size: int
     """How many images ran in the same batch, from 1."""
-    @builtins.property
-    def queue_duration(self) -> duration_pb2.Duration:
+    @property
+    def queue_duration(self) -> Duration:
         """Waiting for a free worker. Always set."""
 
-    @builtins.property
-    def preprocess_duration(self) -> duration_pb2.Duration:
+    @property
+    def preprocess_duration(self) -> Duration:
         """Decoding the image and making the model's input of it. Always set."""
 
-    @builtins.property
-    def inference_duration(self) -> duration_pb2.Duration:
+    @property
+    def inference_duration(self) -> Duration:
         """Running the model on the whole batch. Always set."""
 
-    @builtins.property
-    def postprocess_duration(self) -> duration_pb2.Duration:
+    @property
+    def postprocess_duration(self) -> Duration:
         """Making the answer of the model's output. Always set."""
 
     def __init__(
         self,
         *,
-        queue_duration: duration_pb2.Duration | None = ...,
-        preprocess_duration: duration_pb2.Duration | None = ...,
-        inference_duration: duration_pb2.Duration | None = ...,
-        postprocess_duration: duration_pb2.Duration | None = ...,
-        batch_size: builtins.int = ...,
+        queue_duration: Duration | None = ...,
+        preprocess_duration: Duration | None = ...,
+        inference_duration: Duration | None = ...,
+        postprocess_duration: Duration | None = ...,
+        batch_size: int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["inference_duration", b"inference_duration", "postprocess_duration", b"postprocess_duration", "preprocess_duration", b"preprocess_duration", "queue_duration", b"queue_duration"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["batch_size", b"batch_size", "inference_duration", b"inference_duration", "postprocess_duration", b"postprocess_duration", "preprocess_duration", b"preprocess_duration", "queue_duration", b"queue_duration"]  # noqa: Y015
+    _HasFieldArgType: typing_extensions.TypeAlias = Literal["inference_duration", b"inference_duration", "postprocess_duration", b"postprocess_duration", "preprocess_duration", b"preprocess_duration", "queue_duration", b"queue_duration"]
+    def HasField(self, field_name: _HasFieldArgType) -> bool: ...
+    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["batch_size", b"batch_size", "inference_duration", b"inference_duration", "postprocess_duration", b"postprocess_duration", "preprocess_duration", b"preprocess_duration", "queue_duration", b"queue_duration"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-@typing.final
-class ModelAnswer(message.Message):
+@final
+class ModelAnswer(Message):
     """One model's answer to one image, or why there is none."""
 
-    DESCRIPTOR: descriptor.Descriptor
+    DESCRIPTOR: Descriptor
 
-    MODEL_FIELD_NUMBER: builtins.int
-    MODEL_VERSION_FIELD_NUMBER: builtins.int
-    STATE_FIELD_NUMBER: builtins.int
-    ANSWER_FIELD_NUMBER: builtins.int
-    ERROR_FIELD_NUMBER: builtins.int
-    TIMING_FIELD_NUMBER: builtins.int
-    model: builtins.str
+    MODEL_FIELD_NUMBER: int
+    MODEL_VERSION_FIELD_NUMBER: int
+    STATE_FIELD_NUMBER: int
+    ANSWER_FIELD_NUMBER: int
+    ERROR_FIELD_NUMBER: int
+    TIMING_FIELD_NUMBER: int
+    model: str
     """The model's name in this mesh, as a DNS label. Always set."""
-    model_version: builtins.str
+    model_version: str
     """Which weights answered: the hub's commit, or a digest of the local files. Set where a server answered."""
     state: AnswerState.ValueType
     """How it ended. Always set."""
-    @builtins.property
+    @property
     def answer(self) -> Answer:
         """The answer. Set in state SUCCEEDED."""
 
-    @builtins.property
+    @property
     def error(self) -> AnswerError:
         """Why there is none. Set in state FAILED."""
 
-    @builtins.property
+    @property
     def timing(self) -> InferenceTiming:
         """Where the time went. Set in state SUCCEEDED."""
 
     def __init__(
         self,
         *,
-        model: builtins.str = ...,
-        model_version: builtins.str = ...,
+        model: str = ...,
+        model_version: str = ...,
         state: AnswerState.ValueType = ...,
         answer: Answer | None = ...,
         error: AnswerError | None = ...,
         timing: InferenceTiming | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["answer", b"answer", "error", b"error", "timing", b"timing"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["answer", b"answer", "error", b"error", "model", b"model", "model_version", b"model_version", "state", b"state", "timing", b"timing"]  # noqa: Y015
+    _HasFieldArgType: typing_extensions.TypeAlias = Literal["answer", b"answer", "error", b"error", "timing", b"timing"]
+    def HasField(self, field_name: _HasFieldArgType) -> bool: ...
+    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["answer", b"answer", "error", b"error", "model", b"model", "model_version", b"model_version", "state", b"state", "timing", b"timing"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...

@@ -3,53 +3,67 @@
 isort:skip_file
 """
 
-from google.protobuf import descriptor as descriptor
-from google.protobuf import message as message
-from google.protobuf import timestamp_pb2 as timestamp_pb2
-import builtins as builtins
 import sys
-import typing as typing
 
-if sys.version_info >= (3, 11):
-    from typing import TypeAlias as _TypeAlias, Never as _Never
+if sys.version_info >= (3, 10):
+    import typing as typing_extensions
 else:
-    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
+    import typing_extensions
+from builtins import (
+    bool,
+    int,
+    str,
+)
+from google.protobuf.descriptor import (
+    Descriptor,
+    FileDescriptor,
+)
+from google.protobuf.message import (
+    Message,
+)
+from google.protobuf.timestamp_pb2 import (
+    Timestamp,
+)
+from typing import (
+    Literal,
+    final,
+)
 
-DESCRIPTOR: descriptor.FileDescriptor
+DESCRIPTOR: FileDescriptor
 
-@typing.final
-class Frame(message.Message):
+@final
+class Frame(Message):
     """One frame of a camera, without its pixels."""
 
-    DESCRIPTOR: descriptor.Descriptor
+    DESCRIPTOR: Descriptor
 
-    FRAME_ID_FIELD_NUMBER: builtins.int
-    CAMERA_FIELD_NUMBER: builtins.int
-    CAPTURE_TIME_FIELD_NUMBER: builtins.int
-    SIZE_BYTES_FIELD_NUMBER: builtins.int
-    WIDTH_PX_FIELD_NUMBER: builtins.int
-    HEIGHT_PX_FIELD_NUMBER: builtins.int
-    CONTENT_TYPE_FIELD_NUMBER: builtins.int
-    CAMERA_SEQUENCE_FIELD_NUMBER: builtins.int
-    OBJECT_KEY_FIELD_NUMBER: builtins.int
-    frame_id: builtins.str
+    FRAME_ID_FIELD_NUMBER: int
+    CAMERA_FIELD_NUMBER: int
+    CAPTURE_TIME_FIELD_NUMBER: int
+    SIZE_BYTES_FIELD_NUMBER: int
+    WIDTH_PX_FIELD_NUMBER: int
+    HEIGHT_PX_FIELD_NUMBER: int
+    CONTENT_TYPE_FIELD_NUMBER: int
+    CAMERA_SEQUENCE_FIELD_NUMBER: int
+    OBJECT_KEY_FIELD_NUMBER: int
+    frame_id: str
     """The frame's id, as `<camera>-<capture time in Unix nanoseconds>`. Always set."""
-    camera: builtins.str
+    camera: str
     """The camera that took it, as a DNS label (RFC 1123). Always set."""
-    size_bytes: builtins.int
+    size_bytes: int
     """Size of the encoded image in bytes, at most 8,388,608. Always set."""
-    width_px: builtins.int
+    width_px: int
     """Width of the encoded image in pixels, before any EXIF rotation. Always set."""
-    height_px: builtins.int
+    height_px: int
     """Height of the encoded image in pixels, before any EXIF rotation. Always set."""
-    content_type: builtins.str
+    content_type: str
     """Media type of the encoded image: `image/jpeg`, `image/png` or `image/webp`. Always set."""
-    camera_sequence: builtins.int
+    camera_sequence: int
     """The camera's own frame number, where it sends one."""
-    object_key: builtins.str
+    object_key: str
     """Key of the stored image in the lake's bucket of frames. Always set once the frame is stored."""
-    @builtins.property
-    def capture_time(self) -> timestamp_pb2.Timestamp:
+    @property
+    def capture_time(self) -> Timestamp:
         """When the picture was taken, in UTC, by the clock of the machine that took it; for a camera that sends no
         time, when the stream accepted the frame. Always set.
         """
@@ -57,48 +71,47 @@ class Frame(message.Message):
     def __init__(
         self,
         *,
-        frame_id: builtins.str = ...,
-        camera: builtins.str = ...,
-        capture_time: timestamp_pb2.Timestamp | None = ...,
-        size_bytes: builtins.int = ...,
-        width_px: builtins.int = ...,
-        height_px: builtins.int = ...,
-        content_type: builtins.str = ...,
-        camera_sequence: builtins.int | None = ...,
-        object_key: builtins.str = ...,
+        frame_id: str = ...,
+        camera: str = ...,
+        capture_time: Timestamp | None = ...,
+        size_bytes: int = ...,
+        width_px: int = ...,
+        height_px: int = ...,
+        content_type: str = ...,
+        camera_sequence: int | None = ...,
+        object_key: str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["_camera_sequence", b"_camera_sequence", "camera_sequence", b"camera_sequence", "capture_time", b"capture_time"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["_camera_sequence", b"_camera_sequence", "camera", b"camera", "camera_sequence", b"camera_sequence", "capture_time", b"capture_time", "content_type", b"content_type", "frame_id", b"frame_id", "height_px", b"height_px", "object_key", b"object_key", "size_bytes", b"size_bytes", "width_px", b"width_px"]  # noqa: Y015
+    _HasFieldArgType: typing_extensions.TypeAlias = Literal["_camera_sequence", b"_camera_sequence", "camera_sequence", b"camera_sequence", "capture_time", b"capture_time"]
+    def HasField(self, field_name: _HasFieldArgType) -> bool: ...
+    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["_camera_sequence", b"_camera_sequence", "camera", b"camera", "camera_sequence", b"camera_sequence", "capture_time", b"capture_time", "content_type", b"content_type", "frame_id", b"frame_id", "height_px", b"height_px", "object_key", b"object_key", "size_bytes", b"size_bytes", "width_px", b"width_px"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__camera_sequence: _TypeAlias = typing.Literal["camera_sequence"]  # noqa: Y015
-    _WhichOneofArgType__camera_sequence: _TypeAlias = typing.Literal["_camera_sequence", b"_camera_sequence"]  # noqa: Y015
+    _WhichOneofReturnType__camera_sequence: typing_extensions.TypeAlias = Literal["camera_sequence"]
+    _WhichOneofArgType__camera_sequence: typing_extensions.TypeAlias = Literal["_camera_sequence", b"_camera_sequence"]
     def WhichOneof(self, oneof_group: _WhichOneofArgType__camera_sequence) -> _WhichOneofReturnType__camera_sequence | None: ...
 
-@typing.final
-class StoredFrame(message.Message):
+@final
+class StoredFrame(Message):
     """Says that a frame lies in the lake: the body of each message on `stored.<camera>`."""
 
-    DESCRIPTOR: descriptor.Descriptor
+    DESCRIPTOR: Descriptor
 
-    FRAME_FIELD_NUMBER: builtins.int
-    STORE_TIME_FIELD_NUMBER: builtins.int
-    @builtins.property
+    FRAME_FIELD_NUMBER: int
+    STORE_TIME_FIELD_NUMBER: int
+    @property
     def frame(self) -> Frame:
         """The frame, with its object key. Always set."""
 
-    @builtins.property
-    def store_time(self) -> timestamp_pb2.Timestamp:
+    @property
+    def store_time(self) -> Timestamp:
         """When the lake had the whole object, in UTC. Always set."""
 
     def __init__(
         self,
         *,
         frame: Frame | None = ...,
-        store_time: timestamp_pb2.Timestamp | None = ...,
+        store_time: Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["frame", b"frame", "store_time", b"store_time"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["frame", b"frame", "store_time", b"store_time"]  # noqa: Y015
+    _HasFieldArgType: typing_extensions.TypeAlias = Literal["frame", b"frame", "store_time", b"store_time"]
+    def HasField(self, field_name: _HasFieldArgType) -> bool: ...
+    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["frame", b"frame", "store_time", b"store_time"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...

@@ -3,137 +3,148 @@
 isort:skip_file
 """
 
-from collections import abc as abc
-from framemesh.v1 import answer_pb2 as answer_pb2
-from google.protobuf import descriptor as descriptor
-from google.protobuf import message as message
-from google.protobuf.internal import containers as containers
-import builtins as builtins
 import sys
-import typing as typing
 
-if sys.version_info >= (3, 11):
-    from typing import TypeAlias as _TypeAlias, Never as _Never
+if sys.version_info >= (3, 10):
+    import typing as typing_extensions
 else:
-    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
+    import typing_extensions
+from builtins import (
+    bool,
+    bytes,
+    int,
+    str,
+)
+from collections.abc import (
+    Iterable,
+)
+from framemesh.v1.answer_pb2 import (
+    Answer,
+    AnswerOptions,
+    InferenceTiming,
+)
+from google.protobuf.descriptor import (
+    Descriptor,
+    FileDescriptor,
+)
+from google.protobuf.internal.containers import (
+    RepeatedScalarFieldContainer,
+)
+from google.protobuf.message import (
+    Message,
+)
+from typing import (
+    Literal,
+    final,
+)
 
-DESCRIPTOR: descriptor.FileDescriptor
+DESCRIPTOR: FileDescriptor
 
-@typing.final
-class InferRequest(message.Message):
+@final
+class InferRequest(Message):
     """One image for the model."""
 
-    DESCRIPTOR: descriptor.Descriptor
+    DESCRIPTOR: Descriptor
 
-    MODEL_FIELD_NUMBER: builtins.int
-    IMAGE_FIELD_NUMBER: builtins.int
-    OPTIONS_FIELD_NUMBER: builtins.int
-    model: builtins.str
+    MODEL_FIELD_NUMBER: int
+    IMAGE_FIELD_NUMBER: int
+    OPTIONS_FIELD_NUMBER: int
+    model: str
     """Name of the model; empty means the one that is served."""
-    image: builtins.bytes
+    image: bytes
     """A whole JPEG, PNG or WebP file, at most 8,388,608 bytes and 50,000,000 pixels. Required."""
-    @builtins.property
-    def options(self) -> answer_pb2.AnswerOptions:
+    @property
+    def options(self) -> AnswerOptions:
         """What is wanted of the answer."""
 
     def __init__(
         self,
         *,
-        model: builtins.str = ...,
-        image: builtins.bytes = ...,
-        options: answer_pb2.AnswerOptions | None = ...,
+        model: str = ...,
+        image: bytes = ...,
+        options: AnswerOptions | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["options", b"options"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["image", b"image", "model", b"model", "options", b"options"]  # noqa: Y015
+    _HasFieldArgType: typing_extensions.TypeAlias = Literal["options", b"options"]
+    def HasField(self, field_name: _HasFieldArgType) -> bool: ...
+    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["image", b"image", "model", b"model", "options", b"options"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-@typing.final
-class InferResponse(message.Message):
+@final
+class InferResponse(Message):
     """The model's answer."""
 
-    DESCRIPTOR: descriptor.Descriptor
+    DESCRIPTOR: Descriptor
 
-    MODEL_VERSION_FIELD_NUMBER: builtins.int
-    ANSWER_FIELD_NUMBER: builtins.int
-    TIMING_FIELD_NUMBER: builtins.int
-    model_version: builtins.str
+    MODEL_VERSION_FIELD_NUMBER: int
+    ANSWER_FIELD_NUMBER: int
+    TIMING_FIELD_NUMBER: int
+    model_version: str
     """Which weights answered: the hub's commit, or a digest of the local files. Always set."""
-    @builtins.property
-    def answer(self) -> answer_pb2.Answer:
+    @property
+    def answer(self) -> Answer:
         """The answer. Always set."""
 
-    @builtins.property
-    def timing(self) -> answer_pb2.InferenceTiming:
+    @property
+    def timing(self) -> InferenceTiming:
         """Where the time went. Always set."""
 
     def __init__(
         self,
         *,
-        model_version: builtins.str = ...,
-        answer: answer_pb2.Answer | None = ...,
-        timing: answer_pb2.InferenceTiming | None = ...,
+        model_version: str = ...,
+        answer: Answer | None = ...,
+        timing: InferenceTiming | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["answer", b"answer", "timing", b"timing"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["answer", b"answer", "model_version", b"model_version", "timing", b"timing"]  # noqa: Y015
+    _HasFieldArgType: typing_extensions.TypeAlias = Literal["answer", b"answer", "timing", b"timing"]
+    def HasField(self, field_name: _HasFieldArgType) -> bool: ...
+    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["answer", b"answer", "model_version", b"model_version", "timing", b"timing"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-@typing.final
-class GetModelMetadataRequest(message.Message):
+@final
+class GetModelMetadataRequest(Message):
     """Asks what is served."""
 
-    DESCRIPTOR: descriptor.Descriptor
+    DESCRIPTOR: Descriptor
 
     def __init__(
         self,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-@typing.final
-class GetModelMetadataResponse(message.Message):
+@final
+class GetModelMetadataResponse(Message):
     """What is served."""
 
-    DESCRIPTOR: descriptor.Descriptor
+    DESCRIPTOR: Descriptor
 
-    MODEL_FIELD_NUMBER: builtins.int
-    MODEL_VERSION_FIELD_NUMBER: builtins.int
-    SOURCE_FIELD_NUMBER: builtins.int
-    TASK_FIELD_NUMBER: builtins.int
-    RUNTIME_FIELD_NUMBER: builtins.int
-    LABELS_FIELD_NUMBER: builtins.int
-    model: builtins.str
+    MODEL_FIELD_NUMBER: int
+    MODEL_VERSION_FIELD_NUMBER: int
+    SOURCE_FIELD_NUMBER: int
+    TASK_FIELD_NUMBER: int
+    RUNTIME_FIELD_NUMBER: int
+    LABELS_FIELD_NUMBER: int
+    model: str
     """The model's name in this mesh, as a DNS label. Always set."""
-    model_version: builtins.str
+    model_version: str
     """Which weights are loaded: the hub's commit, or a digest of the local files. Always set."""
-    source: builtins.str
+    source: str
     """Where the weights came from: a hub id or a folder. Always set."""
-    task: builtins.str
+    task: str
     """The task, in the hub's words, such as `image-classification`. Always set."""
-    runtime: builtins.str
+    runtime: str
     """What runs the model: `onnx` or `torch`. Always set."""
-    @builtins.property
-    def labels(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+    @property
+    def labels(self) -> RepeatedScalarFieldContainer[str]:
         """The classes by index. Empty for tasks without any."""
 
     def __init__(
         self,
         *,
-        model: builtins.str = ...,
-        model_version: builtins.str = ...,
-        source: builtins.str = ...,
-        task: builtins.str = ...,
-        runtime: builtins.str = ...,
-        labels: abc.Iterable[builtins.str] | None = ...,
+        model: str = ...,
+        model_version: str = ...,
+        source: str = ...,
+        task: str = ...,
+        runtime: str = ...,
+        labels: Iterable[str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["labels", b"labels", "model", b"model", "model_version", b"model_version", "runtime", b"runtime", "source", b"source", "task", b"task"]  # noqa: Y015
+    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["labels", b"labels", "model", b"model", "model_version", b"model_version", "runtime", b"runtime", "source", b"source", "task", b"task"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...

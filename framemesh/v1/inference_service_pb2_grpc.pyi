@@ -3,24 +3,18 @@
 isort:skip_file
 """
 
-from collections import abc as _abc
-from framemesh.v1 import inference_service_pb2 as _inference_service_pb2
-from grpc import aio as _aio
-import abc as _abc_1
-import grpc as _grpc
-import sys
-import typing as _typing
+import abc
+import collections.abc
+import framemesh.v1.inference_service_pb2
+import grpc
+import grpc.aio
+import typing
 
-if sys.version_info >= (3, 11):
-    from typing import Self as _Self
-else:
-    from typing_extensions import Self as _Self
+_T = typing.TypeVar("_T")
 
-_T = _typing.TypeVar("_T")
+class _MaybeAsyncIterator(collections.abc.AsyncIterator[_T], collections.abc.Iterator[_T], metaclass=abc.ABCMeta): ...
 
-class _MaybeAsyncIterator(_abc.AsyncIterator[_T], _abc.Iterator[_T], metaclass=_abc_1.ABCMeta): ...
-
-class _ServicerContext(_grpc.ServicerContext, _aio.ServicerContext):  # type: ignore[misc, type-arg]
+class _ServicerContext(grpc.ServicerContext, grpc.aio.ServicerContext):  # type: ignore[misc, type-arg]
     ...
 
 GRPC_GENERATED_VERSION: str
@@ -29,54 +23,54 @@ GRPC_VERSION: str
 class InferenceServiceStub:
     """Runs one model on images. Served by every model server."""
 
-    @_typing.overload
-    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
-    @_typing.overload
-    def __new__(cls, channel: _aio.Channel) -> InferenceServiceAsyncStub: ...
-    Infer: _grpc.UnaryUnaryMultiCallable[_inference_service_pb2.InferRequest, _inference_service_pb2.InferResponse]
+    @typing.overload
+    def __new__(cls, channel: grpc.Channel) -> InferenceServiceStub: ...
+    @typing.overload
+    def __new__(cls, channel: grpc.aio.Channel) -> InferenceServiceAsyncStub: ...
+    Infer: grpc.UnaryUnaryMultiCallable[framemesh.v1.inference_service_pb2.InferRequest, framemesh.v1.inference_service_pb2.InferResponse]
     """Runs the model on one image. The server batches concurrent calls by itself.
 
     `INVALID_ARGUMENT`: not an image, a broken one, or one over the limits of size. `NOT_FOUND`: the server
     serves another model. `RESOURCE_EXHAUSTED`: the queue is full. `UNAVAILABLE`: loading or draining.
     """
-    GetModelMetadata: _grpc.UnaryUnaryMultiCallable[_inference_service_pb2.GetModelMetadataRequest, _inference_service_pb2.GetModelMetadataResponse]
+    GetModelMetadata: grpc.UnaryUnaryMultiCallable[framemesh.v1.inference_service_pb2.GetModelMetadataRequest, framemesh.v1.inference_service_pb2.GetModelMetadataResponse]
     """Describes the model that is served."""
 
-@_typing.type_check_only
+@typing.type_check_only
 class InferenceServiceAsyncStub(InferenceServiceStub):
     """Runs one model on images. Served by every model server."""
 
-    def __init__(self, channel: _aio.Channel) -> None: ...
-    Infer: _aio.UnaryUnaryMultiCallable[_inference_service_pb2.InferRequest, _inference_service_pb2.InferResponse]  # type: ignore[assignment]
+    def __init__(self, channel: grpc.aio.Channel) -> None: ...
+    Infer: grpc.aio.UnaryUnaryMultiCallable[framemesh.v1.inference_service_pb2.InferRequest, framemesh.v1.inference_service_pb2.InferResponse]  # type: ignore[assignment]
     """Runs the model on one image. The server batches concurrent calls by itself.
 
     `INVALID_ARGUMENT`: not an image, a broken one, or one over the limits of size. `NOT_FOUND`: the server
     serves another model. `RESOURCE_EXHAUSTED`: the queue is full. `UNAVAILABLE`: loading or draining.
     """
-    GetModelMetadata: _aio.UnaryUnaryMultiCallable[_inference_service_pb2.GetModelMetadataRequest, _inference_service_pb2.GetModelMetadataResponse]  # type: ignore[assignment]
+    GetModelMetadata: grpc.aio.UnaryUnaryMultiCallable[framemesh.v1.inference_service_pb2.GetModelMetadataRequest, framemesh.v1.inference_service_pb2.GetModelMetadataResponse]  # type: ignore[assignment]
     """Describes the model that is served."""
 
-class InferenceServiceServicer(metaclass=_abc_1.ABCMeta):
+class InferenceServiceServicer(metaclass=abc.ABCMeta):
     """Runs one model on images. Served by every model server."""
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def Infer(
         self,
-        request: _inference_service_pb2.InferRequest,
+        request: framemesh.v1.inference_service_pb2.InferRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_inference_service_pb2.InferResponse, _abc.Awaitable[_inference_service_pb2.InferResponse]]:
+    ) -> typing.Union[framemesh.v1.inference_service_pb2.InferResponse, collections.abc.Awaitable[framemesh.v1.inference_service_pb2.InferResponse]]:
         """Runs the model on one image. The server batches concurrent calls by itself.
 
         `INVALID_ARGUMENT`: not an image, a broken one, or one over the limits of size. `NOT_FOUND`: the server
         serves another model. `RESOURCE_EXHAUSTED`: the queue is full. `UNAVAILABLE`: loading or draining.
         """
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def GetModelMetadata(
         self,
-        request: _inference_service_pb2.GetModelMetadataRequest,
+        request: framemesh.v1.inference_service_pb2.GetModelMetadataRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_inference_service_pb2.GetModelMetadataResponse, _abc.Awaitable[_inference_service_pb2.GetModelMetadataResponse]]:
+    ) -> typing.Union[framemesh.v1.inference_service_pb2.GetModelMetadataResponse, collections.abc.Awaitable[framemesh.v1.inference_service_pb2.GetModelMetadataResponse]]:
         """Describes the model that is served."""
 
-def add_InferenceServiceServicer_to_server(servicer: InferenceServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+def add_InferenceServiceServicer_to_server(servicer: InferenceServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

@@ -3,29 +3,54 @@
 isort:skip_file
 """
 
-from collections import abc as abc
-from google.protobuf import descriptor as descriptor
-from google.protobuf import message as message
-from google.protobuf import timestamp_pb2 as timestamp_pb2
-from google.protobuf.internal import containers as containers
-from google.protobuf.internal import enum_type_wrapper as enum_type_wrapper
-import builtins as builtins
 import sys
-import typing as typing
 
-if sys.version_info >= (3, 11):
-    from typing import TypeAlias as _TypeAlias, Never as _Never
+if sys.version_info >= (3, 10):
+    import typing as typing_extensions
 else:
-    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
+    import typing_extensions
+from builtins import (
+    bool,
+    float,
+    int,
+    str,
+    type,
+)
+from collections.abc import (
+    Iterable,
+)
+from google.protobuf.descriptor import (
+    Descriptor,
+    EnumDescriptor,
+    FileDescriptor,
+)
+from google.protobuf.internal.containers import (
+    RepeatedCompositeFieldContainer,
+    RepeatedScalarFieldContainer,
+)
+from google.protobuf.internal.enum_type_wrapper import (
+    _EnumTypeWrapper,
+)
+from google.protobuf.message import (
+    Message,
+)
+from google.protobuf.timestamp_pb2 import (
+    Timestamp,
+)
+from typing import (
+    Literal,
+    NewType,
+    final,
+)
 
-DESCRIPTOR: descriptor.FileDescriptor
+DESCRIPTOR: FileDescriptor
 
 class _Runtime:
-    ValueType = typing.NewType("ValueType", builtins.int)
-    V: _TypeAlias = ValueType  # noqa: Y015
+    ValueType = NewType("ValueType", int)
+    V: typing_extensions.TypeAlias = ValueType
 
-class _RuntimeEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_Runtime.ValueType], builtins.type):
-    DESCRIPTOR: descriptor.EnumDescriptor
+class _RuntimeEnumTypeWrapper(_EnumTypeWrapper[_Runtime.ValueType], type):
+    DESCRIPTOR: EnumDescriptor
     RUNTIME_UNSPECIFIED: _Runtime.ValueType  # 0
     """Means `onnx`."""
     RUNTIME_ONNX: _Runtime.ValueType  # 1
@@ -44,11 +69,11 @@ RUNTIME_TORCH: Runtime.ValueType  # 2
 """PyTorch, through transformers."""
 
 class _ReplicaState:
-    ValueType = typing.NewType("ValueType", builtins.int)
-    V: _TypeAlias = ValueType  # noqa: Y015
+    ValueType = NewType("ValueType", int)
+    V: typing_extensions.TypeAlias = ValueType
 
-class _ReplicaStateEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ReplicaState.ValueType], builtins.type):
-    DESCRIPTOR: descriptor.EnumDescriptor
+class _ReplicaStateEnumTypeWrapper(_EnumTypeWrapper[_ReplicaState.ValueType], type):
+    DESCRIPTOR: EnumDescriptor
     REPLICA_STATE_UNSPECIFIED: _ReplicaState.ValueType  # 0
     """Never sent."""
     REPLICA_STATE_PREPARING: _ReplicaState.ValueType  # 1
@@ -74,22 +99,22 @@ REPLICA_STATE_SERVING: ReplicaState.ValueType  # 3
 REPLICA_STATE_DRAINING: ReplicaState.ValueType  # 4
 """Finishing what it holds before it ends."""
 
-@typing.final
-class FramePolicy(message.Message):
+@final
+class FramePolicy(Message):
     """Which stored frames a model sees."""
 
-    DESCRIPTOR: descriptor.Descriptor
+    DESCRIPTOR: Descriptor
 
-    EVERY_FIELD_NUMBER: builtins.int
-    LATEST_FIELD_NUMBER: builtins.int
-    MAX_FPS_FIELD_NUMBER: builtins.int
-    max_fps: builtins.float
+    EVERY_FIELD_NUMBER: int
+    LATEST_FIELD_NUMBER: int
+    MAX_FPS_FIELD_NUMBER: int
+    max_fps: float
     """As `latest`, at most so many frames a second of each camera; over 0, at most 1,000."""
-    @builtins.property
+    @property
     def every(self) -> EveryFrame:
         """Each stored frame, in order, however far behind."""
 
-    @builtins.property
+    @property
     def latest(self) -> LatestFrame:
         """The newest frame of each camera whenever the model is free; older ones are skipped and counted."""
 
@@ -98,162 +123,150 @@ class FramePolicy(message.Message):
         *,
         every: EveryFrame | None = ...,
         latest: LatestFrame | None = ...,
-        max_fps: builtins.float = ...,
+        max_fps: float = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["every", b"every", "latest", b"latest", "max_fps", b"max_fps", "policy", b"policy"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["every", b"every", "latest", b"latest", "max_fps", b"max_fps", "policy", b"policy"]  # noqa: Y015
+    _HasFieldArgType: typing_extensions.TypeAlias = Literal["every", b"every", "latest", b"latest", "max_fps", b"max_fps", "policy", b"policy"]
+    def HasField(self, field_name: _HasFieldArgType) -> bool: ...
+    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["every", b"every", "latest", b"latest", "max_fps", b"max_fps", "policy", b"policy"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_policy: _TypeAlias = typing.Literal["every", "latest", "max_fps"]  # noqa: Y015
-    _WhichOneofArgType_policy: _TypeAlias = typing.Literal["policy", b"policy"]  # noqa: Y015
+    _WhichOneofReturnType_policy: typing_extensions.TypeAlias = Literal["every", "latest", "max_fps"]
+    _WhichOneofArgType_policy: typing_extensions.TypeAlias = Literal["policy", b"policy"]
     def WhichOneof(self, oneof_group: _WhichOneofArgType_policy) -> _WhichOneofReturnType_policy | None: ...
 
-@typing.final
-class EveryFrame(message.Message):
+@final
+class EveryFrame(Message):
     """Each stored frame has exactly one result."""
 
-    DESCRIPTOR: descriptor.Descriptor
+    DESCRIPTOR: Descriptor
 
     def __init__(
         self,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-@typing.final
-class LatestFrame(message.Message):
+@final
+class LatestFrame(Message):
     """A frame that a newer one overtakes before the model is free is skipped."""
 
-    DESCRIPTOR: descriptor.Descriptor
+    DESCRIPTOR: Descriptor
 
     def __init__(
         self,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-@typing.final
-class ModelSpec(message.Message):
+@final
+class ModelSpec(Message):
     """A model as a user wants it: the desired state, kept under its name in the key-value bucket `models`."""
 
-    DESCRIPTOR: descriptor.Descriptor
+    DESCRIPTOR: Descriptor
 
-    NAME_FIELD_NUMBER: builtins.int
-    SOURCE_FIELD_NUMBER: builtins.int
-    REVISION_FIELD_NUMBER: builtins.int
-    RUNTIME_FIELD_NUMBER: builtins.int
-    REPLICAS_FIELD_NUMBER: builtins.int
-    CAMERAS_FIELD_NUMBER: builtins.int
-    POLICY_FIELD_NUMBER: builtins.int
-    name: builtins.str
+    NAME_FIELD_NUMBER: int
+    SOURCE_FIELD_NUMBER: int
+    REVISION_FIELD_NUMBER: int
+    RUNTIME_FIELD_NUMBER: int
+    REPLICAS_FIELD_NUMBER: int
+    CAMERAS_FIELD_NUMBER: int
+    POLICY_FIELD_NUMBER: int
+    name: str
     """The model's name in this mesh, as a DNS label of at most 40 characters. Required."""
-    source: builtins.str
+    source: str
     """A Hugging Face id such as `google/vit-base-patch16-224`, or the path of a local model folder. Required."""
-    revision: builtins.str
+    revision: str
     """The hub's branch, tag or commit; empty means the default branch. Unused for a folder."""
     runtime: Runtime.ValueType
     """What runs it; unspecified means `onnx`."""
-    replicas: builtins.int
+    replicas: int
     """How many servers serve it, from 0 to 64; unset means 1."""
-    @builtins.property
-    def cameras(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+    @property
+    def cameras(self) -> RepeatedScalarFieldContainer[str]:
         """The cameras whose frames it sees, as DNS labels; empty means all."""
 
-    @builtins.property
+    @property
     def policy(self) -> FramePolicy:
         """Which of their frames it sees; unset means `latest`."""
 
     def __init__(
         self,
         *,
-        name: builtins.str = ...,
-        source: builtins.str = ...,
-        revision: builtins.str = ...,
+        name: str = ...,
+        source: str = ...,
+        revision: str = ...,
         runtime: Runtime.ValueType = ...,
-        replicas: builtins.int | None = ...,
-        cameras: abc.Iterable[builtins.str] | None = ...,
+        replicas: int | None = ...,
+        cameras: Iterable[str] | None = ...,
         policy: FramePolicy | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["_replicas", b"_replicas", "policy", b"policy", "replicas", b"replicas"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["_replicas", b"_replicas", "cameras", b"cameras", "name", b"name", "policy", b"policy", "replicas", b"replicas", "revision", b"revision", "runtime", b"runtime", "source", b"source"]  # noqa: Y015
+    _HasFieldArgType: typing_extensions.TypeAlias = Literal["_replicas", b"_replicas", "policy", b"policy", "replicas", b"replicas"]
+    def HasField(self, field_name: _HasFieldArgType) -> bool: ...
+    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["_replicas", b"_replicas", "cameras", b"cameras", "name", b"name", "policy", b"policy", "replicas", b"replicas", "revision", b"revision", "runtime", b"runtime", "source", b"source"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__replicas: _TypeAlias = typing.Literal["replicas"]  # noqa: Y015
-    _WhichOneofArgType__replicas: _TypeAlias = typing.Literal["_replicas", b"_replicas"]  # noqa: Y015
+    _WhichOneofReturnType__replicas: typing_extensions.TypeAlias = Literal["replicas"]
+    _WhichOneofArgType__replicas: typing_extensions.TypeAlias = Literal["_replicas", b"_replicas"]
     def WhichOneof(self, oneof_group: _WhichOneofArgType__replicas) -> _WhichOneofReturnType__replicas | None: ...
 
-@typing.final
-class ModelReplica(message.Message):
+@final
+class ModelReplica(Message):
     """One live model server: renewed as `<model>.<replica>` in the key-value bucket `routes` every 2 s."""
 
-    DESCRIPTOR: descriptor.Descriptor
+    DESCRIPTOR: Descriptor
 
-    MODEL_FIELD_NUMBER: builtins.int
-    REPLICA_FIELD_NUMBER: builtins.int
-    GRPC_ADDRESS_FIELD_NUMBER: builtins.int
-    STATE_FIELD_NUMBER: builtins.int
-    MODEL_VERSION_FIELD_NUMBER: builtins.int
-    HEARTBEAT_TIME_FIELD_NUMBER: builtins.int
-    model: builtins.str
+    MODEL_FIELD_NUMBER: int
+    REPLICA_FIELD_NUMBER: int
+    GRPC_ADDRESS_FIELD_NUMBER: int
+    STATE_FIELD_NUMBER: int
+    MODEL_VERSION_FIELD_NUMBER: int
+    HEARTBEAT_TIME_FIELD_NUMBER: int
+    model: str
     """The model's name. Always set."""
-    replica: builtins.str
+    replica: str
     """The server's own name within its model, as a DNS label. Always set."""
-    grpc_address: builtins.str
+    grpc_address: str
     """Where it answers gRPC, as `host:port`. Always set."""
     state: ReplicaState.ValueType
     """What it is doing. Always set."""
-    model_version: builtins.str
+    model_version: str
     """Which weights it serves: the hub's commit, or a digest of the local files. Set once they are known."""
-    @builtins.property
-    def heartbeat_time(self) -> timestamp_pb2.Timestamp:
+    @property
+    def heartbeat_time(self) -> Timestamp:
         """When the server last said so, in UTC. One that is silent for 10 s is taken for dead. Always set."""
 
     def __init__(
         self,
         *,
-        model: builtins.str = ...,
-        replica: builtins.str = ...,
-        grpc_address: builtins.str = ...,
+        model: str = ...,
+        replica: str = ...,
+        grpc_address: str = ...,
         state: ReplicaState.ValueType = ...,
-        model_version: builtins.str = ...,
-        heartbeat_time: timestamp_pb2.Timestamp | None = ...,
+        model_version: str = ...,
+        heartbeat_time: Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["heartbeat_time", b"heartbeat_time"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["grpc_address", b"grpc_address", "heartbeat_time", b"heartbeat_time", "model", b"model", "model_version", b"model_version", "replica", b"replica", "state", b"state"]  # noqa: Y015
+    _HasFieldArgType: typing_extensions.TypeAlias = Literal["heartbeat_time", b"heartbeat_time"]
+    def HasField(self, field_name: _HasFieldArgType) -> bool: ...
+    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["grpc_address", b"grpc_address", "heartbeat_time", b"heartbeat_time", "model", b"model", "model_version", b"model_version", "replica", b"replica", "state", b"state"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-@typing.final
-class Model(message.Message):
+@final
+class Model(Message):
     """A model as it is wanted and as it is."""
 
-    DESCRIPTOR: descriptor.Descriptor
+    DESCRIPTOR: Descriptor
 
-    SPEC_FIELD_NUMBER: builtins.int
-    REPLICAS_FIELD_NUMBER: builtins.int
-    @builtins.property
+    SPEC_FIELD_NUMBER: int
+    REPLICAS_FIELD_NUMBER: int
+    @property
     def spec(self) -> ModelSpec:
         """As it is wanted. Always set."""
 
-    @builtins.property
-    def replicas(self) -> containers.RepeatedCompositeFieldContainer[ModelReplica]:
+    @property
+    def replicas(self) -> RepeatedCompositeFieldContainer[ModelReplica]:
         """Its live servers, by name."""
 
     def __init__(
         self,
         *,
         spec: ModelSpec | None = ...,
-        replicas: abc.Iterable[ModelReplica] | None = ...,
+        replicas: Iterable[ModelReplica] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["spec", b"spec"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["replicas", b"replicas", "spec", b"spec"]  # noqa: Y015
+    _HasFieldArgType: typing_extensions.TypeAlias = Literal["spec", b"spec"]
+    def HasField(self, field_name: _HasFieldArgType) -> bool: ...
+    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["replicas", b"replicas", "spec", b"spec"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...

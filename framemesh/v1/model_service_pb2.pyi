@@ -3,217 +3,206 @@
 isort:skip_file
 """
 
-from collections import abc as abc
-from framemesh.v1 import model_pb2 as model_pb2
-from google.protobuf import descriptor as descriptor
-from google.protobuf import message as message
-from google.protobuf.internal import containers as containers
-import builtins as builtins
 import sys
-import typing as typing
 
-if sys.version_info >= (3, 11):
-    from typing import TypeAlias as _TypeAlias, Never as _Never
+if sys.version_info >= (3, 10):
+    import typing as typing_extensions
 else:
-    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
+    import typing_extensions
+from builtins import (
+    bool,
+    int,
+    str,
+)
+from collections.abc import (
+    Iterable,
+)
+from framemesh.v1.model_pb2 import (
+    Model,
+    ModelSpec,
+)
+from google.protobuf.descriptor import (
+    Descriptor,
+    FileDescriptor,
+)
+from google.protobuf.internal.containers import (
+    RepeatedCompositeFieldContainer,
+)
+from google.protobuf.message import (
+    Message,
+)
+from typing import (
+    Literal,
+    final,
+)
 
-DESCRIPTOR: descriptor.FileDescriptor
+DESCRIPTOR: FileDescriptor
 
-@typing.final
-class DeployModelRequest(message.Message):
+@final
+class DeployModelRequest(Message):
     """A model to run."""
 
-    DESCRIPTOR: descriptor.Descriptor
+    DESCRIPTOR: Descriptor
 
-    SPEC_FIELD_NUMBER: builtins.int
-    @builtins.property
-    def spec(self) -> model_pb2.ModelSpec:
+    SPEC_FIELD_NUMBER: int
+    @property
+    def spec(self) -> ModelSpec:
         """The model as it is wanted. Required."""
 
     def __init__(
         self,
         *,
-        spec: model_pb2.ModelSpec | None = ...,
+        spec: ModelSpec | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["spec", b"spec"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["spec", b"spec"]  # noqa: Y015
+    _HasFieldArgType: typing_extensions.TypeAlias = Literal["spec", b"spec"]
+    def HasField(self, field_name: _HasFieldArgType) -> bool: ...
+    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["spec", b"spec"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-@typing.final
-class DeployModelResponse(message.Message):
+@final
+class DeployModelResponse(Message):
     """The recorded wish."""
 
-    DESCRIPTOR: descriptor.Descriptor
+    DESCRIPTOR: Descriptor
 
-    SPEC_FIELD_NUMBER: builtins.int
-    @builtins.property
-    def spec(self) -> model_pb2.ModelSpec:
+    SPEC_FIELD_NUMBER: int
+    @property
+    def spec(self) -> ModelSpec:
         """The model's spec, with defaults filled in. Always set."""
 
     def __init__(
         self,
         *,
-        spec: model_pb2.ModelSpec | None = ...,
+        spec: ModelSpec | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["spec", b"spec"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["spec", b"spec"]  # noqa: Y015
+    _HasFieldArgType: typing_extensions.TypeAlias = Literal["spec", b"spec"]
+    def HasField(self, field_name: _HasFieldArgType) -> bool: ...
+    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["spec", b"spec"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-@typing.final
-class ScaleModelRequest(message.Message):
+@final
+class ScaleModelRequest(Message):
     """A new number of servers."""
 
-    DESCRIPTOR: descriptor.Descriptor
+    DESCRIPTOR: Descriptor
 
-    NAME_FIELD_NUMBER: builtins.int
-    REPLICAS_FIELD_NUMBER: builtins.int
-    name: builtins.str
+    NAME_FIELD_NUMBER: int
+    REPLICAS_FIELD_NUMBER: int
+    name: str
     """The model's name. Required."""
-    replicas: builtins.int
+    replicas: int
     """How many servers, from 0 to 64."""
     def __init__(
         self,
         *,
-        name: builtins.str = ...,
-        replicas: builtins.int = ...,
+        name: str = ...,
+        replicas: int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["name", b"name", "replicas", b"replicas"]  # noqa: Y015
+    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["name", b"name", "replicas", b"replicas"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-@typing.final
-class ScaleModelResponse(message.Message):
+@final
+class ScaleModelResponse(Message):
     """The recorded wish."""
 
-    DESCRIPTOR: descriptor.Descriptor
+    DESCRIPTOR: Descriptor
 
-    SPEC_FIELD_NUMBER: builtins.int
-    @builtins.property
-    def spec(self) -> model_pb2.ModelSpec:
+    SPEC_FIELD_NUMBER: int
+    @property
+    def spec(self) -> ModelSpec:
         """The model's spec, as changed. Always set."""
 
     def __init__(
         self,
         *,
-        spec: model_pb2.ModelSpec | None = ...,
+        spec: ModelSpec | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["spec", b"spec"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["spec", b"spec"]  # noqa: Y015
+    _HasFieldArgType: typing_extensions.TypeAlias = Literal["spec", b"spec"]
+    def HasField(self, field_name: _HasFieldArgType) -> bool: ...
+    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["spec", b"spec"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-@typing.final
-class DeleteModelRequest(message.Message):
+@final
+class DeleteModelRequest(Message):
     """A model to remove."""
 
-    DESCRIPTOR: descriptor.Descriptor
+    DESCRIPTOR: Descriptor
 
-    NAME_FIELD_NUMBER: builtins.int
-    name: builtins.str
+    NAME_FIELD_NUMBER: int
+    name: str
     """The model's name. Required."""
     def __init__(
         self,
         *,
-        name: builtins.str = ...,
+        name: str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["name", b"name"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-@typing.final
-class DeleteModelResponse(message.Message):
+@final
+class DeleteModelResponse(Message):
     """The model is no longer wanted."""
 
-    DESCRIPTOR: descriptor.Descriptor
+    DESCRIPTOR: Descriptor
 
     def __init__(
         self,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-@typing.final
-class ListModelsRequest(message.Message):
+@final
+class ListModelsRequest(Message):
     """Asks for the models."""
 
-    DESCRIPTOR: descriptor.Descriptor
+    DESCRIPTOR: Descriptor
 
     def __init__(
         self,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-@typing.final
-class ListModelsResponse(message.Message):
+@final
+class ListModelsResponse(Message):
     """The models."""
 
-    DESCRIPTOR: descriptor.Descriptor
+    DESCRIPTOR: Descriptor
 
-    MODELS_FIELD_NUMBER: builtins.int
-    @builtins.property
-    def models(self) -> containers.RepeatedCompositeFieldContainer[model_pb2.Model]:
+    MODELS_FIELD_NUMBER: int
+    @property
+    def models(self) -> RepeatedCompositeFieldContainer[Model]:
         """All of them, by name."""
 
     def __init__(
         self,
         *,
-        models: abc.Iterable[model_pb2.Model] | None = ...,
+        models: Iterable[Model] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["models", b"models"]  # noqa: Y015
+    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["models", b"models"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-@typing.final
-class WatchModelsRequest(message.Message):
+@final
+class WatchModelsRequest(Message):
     """Asks for the models, now and whenever they change."""
 
-    DESCRIPTOR: descriptor.Descriptor
+    DESCRIPTOR: Descriptor
 
     def __init__(
         self,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-@typing.final
-class WatchModelsResponse(message.Message):
+@final
+class WatchModelsResponse(Message):
     """The models as they are now."""
 
-    DESCRIPTOR: descriptor.Descriptor
+    DESCRIPTOR: Descriptor
 
-    MODELS_FIELD_NUMBER: builtins.int
-    @builtins.property
-    def models(self) -> containers.RepeatedCompositeFieldContainer[model_pb2.Model]:
+    MODELS_FIELD_NUMBER: int
+    @property
+    def models(self) -> RepeatedCompositeFieldContainer[Model]:
         """All of them, by name."""
 
     def __init__(
         self,
         *,
-        models: abc.Iterable[model_pb2.Model] | None = ...,
+        models: Iterable[Model] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["models", b"models"]  # noqa: Y015
+    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["models", b"models"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...

@@ -5,7 +5,7 @@ import warnings
 
 from framemesh.v1 import model_service_pb2 as framemesh_dot_v1_dot_model__service__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -25,7 +25,7 @@ if _version_not_supported:
     )
 
 
-class ModelServiceStub:
+class ModelServiceStub(object):
     """The registry of models: what should run, and what does. Served by the gateway. Deploying, scaling and deleting
     record the wish and return at once; whoever runs the model servers makes it real.
     """
@@ -63,7 +63,7 @@ class ModelServiceStub:
                 _registered_method=True)
 
 
-class ModelServiceServicer:
+class ModelServiceServicer(object):
     """The registry of models: what should run, and what does. Served by the gateway. Deploying, scaling and deleting
     record the wish and return at once; whoever runs the model servers makes it real.
     """
@@ -139,7 +139,7 @@ def add_ModelServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class ModelService:
+class ModelService(object):
     """The registry of models: what should run, and what does. Served by the gateway. Deploying, scaling and deleting
     record the wish and return at once; whoever runs the model servers makes it real.
     """

@@ -3,24 +3,18 @@
 isort:skip_file
 """
 
-from collections import abc as _abc
-from framemesh.v1 import model_service_pb2 as _model_service_pb2
-from grpc import aio as _aio
-import abc as _abc_1
-import grpc as _grpc
-import sys
-import typing as _typing
+import abc
+import collections.abc
+import framemesh.v1.model_service_pb2
+import grpc
+import grpc.aio
+import typing
 
-if sys.version_info >= (3, 11):
-    from typing import Self as _Self
-else:
-    from typing_extensions import Self as _Self
+_T = typing.TypeVar("_T")
 
-_T = _typing.TypeVar("_T")
+class _MaybeAsyncIterator(collections.abc.AsyncIterator[_T], collections.abc.Iterator[_T], metaclass=abc.ABCMeta): ...
 
-class _MaybeAsyncIterator(_abc.AsyncIterator[_T], _abc.Iterator[_T], metaclass=_abc_1.ABCMeta): ...
-
-class _ServicerContext(_grpc.ServicerContext, _aio.ServicerContext):  # type: ignore[misc, type-arg]
+class _ServicerContext(grpc.ServicerContext, grpc.aio.ServicerContext):  # type: ignore[misc, type-arg]
     ...
 
 GRPC_GENERATED_VERSION: str
@@ -31,82 +25,82 @@ class ModelServiceStub:
     record the wish and return at once; whoever runs the model servers makes it real.
     """
 
-    @_typing.overload
-    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
-    @_typing.overload
-    def __new__(cls, channel: _aio.Channel) -> ModelServiceAsyncStub: ...
-    DeployModel: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.DeployModelRequest, _model_service_pb2.DeployModelResponse]
+    @typing.overload
+    def __new__(cls, channel: grpc.Channel) -> ModelServiceStub: ...
+    @typing.overload
+    def __new__(cls, channel: grpc.aio.Channel) -> ModelServiceAsyncStub: ...
+    DeployModel: grpc.UnaryUnaryMultiCallable[framemesh.v1.model_service_pb2.DeployModelRequest, framemesh.v1.model_service_pb2.DeployModelResponse]
     """Adds a model, or replaces the one of the same name. `INVALID_ARGUMENT` says what is wrong with the spec."""
-    ScaleModel: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.ScaleModelRequest, _model_service_pb2.ScaleModelResponse]
+    ScaleModel: grpc.UnaryUnaryMultiCallable[framemesh.v1.model_service_pb2.ScaleModelRequest, framemesh.v1.model_service_pb2.ScaleModelResponse]
     """Changes how many servers serve a model. `NOT_FOUND`: no such model; the message names those there are."""
-    DeleteModel: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.DeleteModelRequest, _model_service_pb2.DeleteModelResponse]
+    DeleteModel: grpc.UnaryUnaryMultiCallable[framemesh.v1.model_service_pb2.DeleteModelRequest, framemesh.v1.model_service_pb2.DeleteModelResponse]
     """Removes a model; its stored results stay. `NOT_FOUND`: no such model; the message names those there are."""
-    ListModels: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.ListModelsRequest, _model_service_pb2.ListModelsResponse]
+    ListModels: grpc.UnaryUnaryMultiCallable[framemesh.v1.model_service_pb2.ListModelsRequest, framemesh.v1.model_service_pb2.ListModelsResponse]
     """Lists the models with their live servers, by name."""
-    WatchModels: _grpc.UnaryStreamMultiCallable[_model_service_pb2.WatchModelsRequest, _model_service_pb2.WatchModelsResponse]
+    WatchModels: grpc.UnaryStreamMultiCallable[framemesh.v1.model_service_pb2.WatchModelsRequest, framemesh.v1.model_service_pb2.WatchModelsResponse]
     """Sends the list at once, and again whenever it changes."""
 
-@_typing.type_check_only
+@typing.type_check_only
 class ModelServiceAsyncStub(ModelServiceStub):
     """The registry of models: what should run, and what does. Served by the gateway. Deploying, scaling and deleting
     record the wish and return at once; whoever runs the model servers makes it real.
     """
 
-    def __init__(self, channel: _aio.Channel) -> None: ...
-    DeployModel: _aio.UnaryUnaryMultiCallable[_model_service_pb2.DeployModelRequest, _model_service_pb2.DeployModelResponse]  # type: ignore[assignment]
+    def __init__(self, channel: grpc.aio.Channel) -> None: ...
+    DeployModel: grpc.aio.UnaryUnaryMultiCallable[framemesh.v1.model_service_pb2.DeployModelRequest, framemesh.v1.model_service_pb2.DeployModelResponse]  # type: ignore[assignment]
     """Adds a model, or replaces the one of the same name. `INVALID_ARGUMENT` says what is wrong with the spec."""
-    ScaleModel: _aio.UnaryUnaryMultiCallable[_model_service_pb2.ScaleModelRequest, _model_service_pb2.ScaleModelResponse]  # type: ignore[assignment]
+    ScaleModel: grpc.aio.UnaryUnaryMultiCallable[framemesh.v1.model_service_pb2.ScaleModelRequest, framemesh.v1.model_service_pb2.ScaleModelResponse]  # type: ignore[assignment]
     """Changes how many servers serve a model. `NOT_FOUND`: no such model; the message names those there are."""
-    DeleteModel: _aio.UnaryUnaryMultiCallable[_model_service_pb2.DeleteModelRequest, _model_service_pb2.DeleteModelResponse]  # type: ignore[assignment]
+    DeleteModel: grpc.aio.UnaryUnaryMultiCallable[framemesh.v1.model_service_pb2.DeleteModelRequest, framemesh.v1.model_service_pb2.DeleteModelResponse]  # type: ignore[assignment]
     """Removes a model; its stored results stay. `NOT_FOUND`: no such model; the message names those there are."""
-    ListModels: _aio.UnaryUnaryMultiCallable[_model_service_pb2.ListModelsRequest, _model_service_pb2.ListModelsResponse]  # type: ignore[assignment]
+    ListModels: grpc.aio.UnaryUnaryMultiCallable[framemesh.v1.model_service_pb2.ListModelsRequest, framemesh.v1.model_service_pb2.ListModelsResponse]  # type: ignore[assignment]
     """Lists the models with their live servers, by name."""
-    WatchModels: _aio.UnaryStreamMultiCallable[_model_service_pb2.WatchModelsRequest, _model_service_pb2.WatchModelsResponse]  # type: ignore[assignment]
+    WatchModels: grpc.aio.UnaryStreamMultiCallable[framemesh.v1.model_service_pb2.WatchModelsRequest, framemesh.v1.model_service_pb2.WatchModelsResponse]  # type: ignore[assignment]
     """Sends the list at once, and again whenever it changes."""
 
-class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
+class ModelServiceServicer(metaclass=abc.ABCMeta):
     """The registry of models: what should run, and what does. Served by the gateway. Deploying, scaling and deleting
     record the wish and return at once; whoever runs the model servers makes it real.
     """
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def DeployModel(
         self,
-        request: _model_service_pb2.DeployModelRequest,
+        request: framemesh.v1.model_service_pb2.DeployModelRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_model_service_pb2.DeployModelResponse, _abc.Awaitable[_model_service_pb2.DeployModelResponse]]:
+    ) -> typing.Union[framemesh.v1.model_service_pb2.DeployModelResponse, collections.abc.Awaitable[framemesh.v1.model_service_pb2.DeployModelResponse]]:
         """Adds a model, or replaces the one of the same name. `INVALID_ARGUMENT` says what is wrong with the spec."""
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def ScaleModel(
         self,
-        request: _model_service_pb2.ScaleModelRequest,
+        request: framemesh.v1.model_service_pb2.ScaleModelRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_model_service_pb2.ScaleModelResponse, _abc.Awaitable[_model_service_pb2.ScaleModelResponse]]:
+    ) -> typing.Union[framemesh.v1.model_service_pb2.ScaleModelResponse, collections.abc.Awaitable[framemesh.v1.model_service_pb2.ScaleModelResponse]]:
         """Changes how many servers serve a model. `NOT_FOUND`: no such model; the message names those there are."""
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def DeleteModel(
         self,
-        request: _model_service_pb2.DeleteModelRequest,
+        request: framemesh.v1.model_service_pb2.DeleteModelRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_model_service_pb2.DeleteModelResponse, _abc.Awaitable[_model_service_pb2.DeleteModelResponse]]:
+    ) -> typing.Union[framemesh.v1.model_service_pb2.DeleteModelResponse, collections.abc.Awaitable[framemesh.v1.model_service_pb2.DeleteModelResponse]]:
         """Removes a model; its stored results stay. `NOT_FOUND`: no such model; the message names those there are."""
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def ListModels(
         self,
-        request: _model_service_pb2.ListModelsRequest,
+        request: framemesh.v1.model_service_pb2.ListModelsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_model_service_pb2.ListModelsResponse, _abc.Awaitable[_model_service_pb2.ListModelsResponse]]:
+    ) -> typing.Union[framemesh.v1.model_service_pb2.ListModelsResponse, collections.abc.Awaitable[framemesh.v1.model_service_pb2.ListModelsResponse]]:
         """Lists the models with their live servers, by name."""
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def WatchModels(
         self,
-        request: _model_service_pb2.WatchModelsRequest,
+        request: framemesh.v1.model_service_pb2.WatchModelsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_abc.Iterator[_model_service_pb2.WatchModelsResponse], _abc.AsyncIterator[_model_service_pb2.WatchModelsResponse]]:
+    ) -> typing.Union[collections.abc.Iterator[framemesh.v1.model_service_pb2.WatchModelsResponse], collections.abc.AsyncIterator[framemesh.v1.model_service_pb2.WatchModelsResponse]]:
         """Sends the list at once, and again whenever it changes."""
 
-def add_ModelServiceServicer_to_server(servicer: ModelServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+def add_ModelServiceServicer_to_server(servicer: ModelServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

@@ -3,107 +3,126 @@
 isort:skip_file
 """
 
-from framemesh.v1 import answer_pb2 as answer_pb2
-from framemesh.v1 import frame_pb2 as frame_pb2
-from google.protobuf import descriptor as descriptor
-from google.protobuf import duration_pb2 as duration_pb2
-from google.protobuf import message as message
-from google.protobuf import timestamp_pb2 as timestamp_pb2
-import builtins as builtins
 import sys
-import typing as typing
 
-if sys.version_info >= (3, 11):
-    from typing import TypeAlias as _TypeAlias, Never as _Never
+if sys.version_info >= (3, 10):
+    import typing as typing_extensions
 else:
-    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
+    import typing_extensions
+from builtins import (
+    bool,
+    bytes,
+    int,
+    str,
+)
+from framemesh.v1.answer_pb2 import (
+    ModelAnswer,
+)
+from framemesh.v1.frame_pb2 import (
+    Frame,
+)
+from google.protobuf.descriptor import (
+    Descriptor,
+    FileDescriptor,
+)
+from google.protobuf.duration_pb2 import (
+    Duration,
+)
+from google.protobuf.message import (
+    Message,
+)
+from google.protobuf.timestamp_pb2 import (
+    Timestamp,
+)
+from typing import (
+    Literal,
+    final,
+)
 
-DESCRIPTOR: descriptor.FileDescriptor
+DESCRIPTOR: FileDescriptor
 
-@typing.final
-class Result(message.Message):
+@final
+class Result(Message):
     """One model's answer to one stored frame: the body of each message on `results.<model>.<camera>`."""
 
-    DESCRIPTOR: descriptor.Descriptor
+    DESCRIPTOR: Descriptor
 
-    FRAME_FIELD_NUMBER: builtins.int
-    ANSWER_FIELD_NUMBER: builtins.int
-    ANSWER_TIME_FIELD_NUMBER: builtins.int
-    LATENCY_FIELD_NUMBER: builtins.int
-    SKIPPED_FRAME_COUNT_FIELD_NUMBER: builtins.int
-    skipped_frame_count: builtins.int
+    FRAME_FIELD_NUMBER: int
+    ANSWER_FIELD_NUMBER: int
+    ANSWER_TIME_FIELD_NUMBER: int
+    LATENCY_FIELD_NUMBER: int
+    SKIPPED_FRAME_COUNT_FIELD_NUMBER: int
+    skipped_frame_count: int
     """How many frames of this camera the model's policy passed over since the model's result before this one.
     0 under `every`. A gateway that dies may count a frame again.
     """
-    @builtins.property
-    def frame(self) -> frame_pb2.Frame:
+    @property
+    def frame(self) -> Frame:
         """The frame, with its object key. Always set."""
 
-    @builtins.property
-    def answer(self) -> answer_pb2.ModelAnswer:
+    @property
+    def answer(self) -> ModelAnswer:
         """The model's answer, or why there is none. Always set."""
 
-    @builtins.property
-    def answer_time(self) -> timestamp_pb2.Timestamp:
+    @property
+    def answer_time(self) -> Timestamp:
         """When the answer reached the gateway, in UTC. The frame's staleness is this less its capture time. Always set."""
 
-    @builtins.property
-    def latency(self) -> duration_pb2.Duration:
+    @property
+    def latency(self) -> Duration:
         """From sending the frame to a model server until its answer came. Always set."""
 
     def __init__(
         self,
         *,
-        frame: frame_pb2.Frame | None = ...,
-        answer: answer_pb2.ModelAnswer | None = ...,
-        answer_time: timestamp_pb2.Timestamp | None = ...,
-        latency: duration_pb2.Duration | None = ...,
-        skipped_frame_count: builtins.int = ...,
+        frame: Frame | None = ...,
+        answer: ModelAnswer | None = ...,
+        answer_time: Timestamp | None = ...,
+        latency: Duration | None = ...,
+        skipped_frame_count: int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["answer", b"answer", "answer_time", b"answer_time", "frame", b"frame", "latency", b"latency"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["answer", b"answer", "answer_time", b"answer_time", "frame", b"frame", "latency", b"latency", "skipped_frame_count", b"skipped_frame_count"]  # noqa: Y015
+    _HasFieldArgType: typing_extensions.TypeAlias = Literal["answer", b"answer", "answer_time", b"answer_time", "frame", b"frame", "latency", b"latency"]
+    def HasField(self, field_name: _HasFieldArgType) -> bool: ...
+    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["answer", b"answer", "answer_time", b"answer_time", "frame", b"frame", "latency", b"latency", "skipped_frame_count", b"skipped_frame_count"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-@typing.final
-class DeadLetter(message.Message):
+@final
+class DeadLetter(Message):
     """Why a message could not be processed: goes with its body to `deadletters.<camera>`."""
 
-    DESCRIPTOR: descriptor.Descriptor
+    DESCRIPTOR: Descriptor
 
-    SUBJECT_FIELD_NUMBER: builtins.int
-    FRAME_FIELD_NUMBER: builtins.int
-    MODEL_FIELD_NUMBER: builtins.int
-    REASON_FIELD_NUMBER: builtins.int
-    MESSAGE_FIELD_NUMBER: builtins.int
-    BODY_FIELD_NUMBER: builtins.int
-    subject: builtins.str
+    SUBJECT_FIELD_NUMBER: int
+    FRAME_FIELD_NUMBER: int
+    MODEL_FIELD_NUMBER: int
+    REASON_FIELD_NUMBER: int
+    MESSAGE_FIELD_NUMBER: int
+    BODY_FIELD_NUMBER: int
+    subject: str
     """The subject that it came on, such as `frames.gate`. Always set."""
-    model: builtins.str
+    model: str
     """The model that failed on it; empty where it was refused before any model."""
-    reason: builtins.str
+    reason: str
     """The reason as a constant for programs, such as `INVALID_IMAGE`. Always set."""
-    message: builtins.str
+    message: str
     """The reason for people. Always set."""
-    body: builtins.bytes
+    body: bytes
     """The message's own body, byte for byte. Empty where the frame is in the lake."""
-    @builtins.property
-    def frame(self) -> frame_pb2.Frame:
+    @property
+    def frame(self) -> Frame:
         """The frame. For a message that is no frame, only its id, camera, time and size."""
 
     def __init__(
         self,
         *,
-        subject: builtins.str = ...,
-        frame: frame_pb2.Frame | None = ...,
-        model: builtins.str = ...,
-        reason: builtins.str = ...,
-        message: builtins.str = ...,
-        body: builtins.bytes = ...,
+        subject: str = ...,
+        frame: Frame | None = ...,
+        model: str = ...,
+        reason: str = ...,
+        message: str = ...,
+        body: bytes = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["frame", b"frame"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["body", b"body", "frame", b"frame", "message", b"message", "model", b"model", "reason", b"reason", "subject", b"subject"]  # noqa: Y015
+    _HasFieldArgType: typing_extensions.TypeAlias = Literal["frame", b"frame"]
+    def HasField(self, field_name: _HasFieldArgType) -> bool: ...
+    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["body", b"body", "frame", b"frame", "message", b"message", "model", b"model", "reason", b"reason", "subject", b"subject"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...

@@ -1,0 +1,59 @@
+# Everything a newcomer needs is `make demo`; everything a developer needs is `make help`.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+STUBS := framemesh/v1
+PUBLISHED := protos/published.binpb
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## print this
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 10
+
+.PHONY: demo
+demo: $(READY) ## run three cameras, the lake and two ImageNet models on this machine, until Ctrl-C
+	$(BIN)/framemesh up $(UP)
+
+.PHONY: test
+test: $(READY) ## run the tests, against real NATS, S3 and gRPC servers
+	$(BIN)/python -m pytest $(TESTS)
+
+.PHONY: lint
+lint: $(READY) ## check style, types, import rules, the protos, and that the stubs are theirs
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/buf lint protos
+	$(BIN)/buf breaking protos --against $(PUBLISHED)
+	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && $(call generate,$$fresh) && \
+	  diff -r -x __init__.py -x __pycache__ $$fresh/$(STUBS) $(STUBS) || \
+	  { echo 'the stubs differ from the protos: run `make protos` and commit'; exit 1; }
+
+.PHONY: protos
+protos: $(READY) ## generate the stubs, once the protos are found compatible with what was published
+	$(BIN)/buf lint protos
+	$(BIN)/buf breaking protos --against $(PUBLISHED)
+	$(call generate,.)
+	$(BIN)/buf build protos -o $(PUBLISHED)
+
+.PHONY: bench
+bench: $(READY) ## measure the pipeline on this machine
+	$(BIN)/python -m benchmarks
+
+generate = $(BIN)/python -m grpc_tools.protoc -Iprotos --python_out=$(1) --mypy_out=quiet,readable_stubs:$(1) \
+	  protos/framemesh/v1/*.proto && \
+	$(BIN)/python -m grpc_tools.protoc -Iprotos --grpc_python_out=$(1) --mypy_grpc_out=quiet:$(1) \
+	  protos/framemesh/v1/*_service.proto
+
+# torch first and pinned: left to itself, pip may take a build of several GB for another one.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo 'framemesh needs Python 3.11 or newer: make PYTHON=python3.11 ...'; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,dev]'
+	@touch $@

@@ -1,0 +1,34 @@
+"""The `framemesh` command: what a user does with a mesh, in a few verbs."""
+
+import sys
+
+import typer
+
+from framemesh.cli import analyze, env, models, up, watch
+from framemesh.errors import ConfigurationError, FramemeshError
+from framemesh.service import EXIT_CONFIGURATION
+
+app = typer.Typer(
+    help="Camera frames in, typed answers out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(up.up)
+app.command()(analyze.analyze)
+app.command()(models.models)
+app.command()(watch.watch)
+app.command()(env.env)
+
+
+def main() -> None:
+    """Run the command; errors of the family are one clear line and an exit code."""
+    try:
+        app()
+    except ConfigurationError as error:
+        print(f"framemesh: {error}", file=sys.stderr)
+        sys.exit(EXIT_CONFIGURATION)
+    except FramemeshError as error:
+        print(f"framemesh: {error}", file=sys.stderr)
+        sys.exit(1)

@@ -1,0 +1,35 @@
+"""`framemesh models`."""
+
+import typer
+from google.protobuf.json_format import MessageToJson
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from framemesh.cli.target import DEFAULT_DATA_DIR, Address, AsJson, DataDir, gateway_address
+from framemesh.client import Client
+from framemesh.specs import policy_text, runtime_text
+from framemesh.words import state
+
+
+def models(address: Address = None, as_json: AsJson = False, data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
+    """List the deployed models and the state of their servers."""
+    with Client(gateway_address(address, data_dir)) as client:
+        found = client.models()
+    if as_json:
+        for model in found:
+            typer.echo(MessageToJson(model, indent=None))
+        return
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    for title in ("model", "state", "runtime", "policy", "cameras", "source"):
+        table.add_column(title)
+    for model in found:
+        table.add_row(
+            model.spec.name,
+            state(model),
+            runtime_text(model.spec.runtime),
+            policy_text(model.spec.policy),
+            ", ".join(model.spec.cameras) or "all",
+            Text(model.spec.source),
+        )
+    Console().print(table if found else "no model is deployed: `framemesh up --model NAME` deploys one")

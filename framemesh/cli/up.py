@@ -1,0 +1,75 @@
+"""`framemesh up`."""
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from framemesh.cli.target import DEFAULT_DATA_DIR, DataDir
+from framemesh.errors import ConfigurationError
+
+
+def up(
+    cameras: Annotated[
+        str,
+        typer.Option(help="A number of demo cameras, 'none', or NAME=PATH,... of photos, folders of photos or videos."),
+    ] = "3",
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A model to run: [NAME=]SOURCE[,runtime=onnx|torch][,policy=every|latest|fps=N][,replicas=N]"
+            "[,revision=R][,camera=C]; SOURCE is a Hugging Face id, a folder or demo:efficientnet-lite0. Repeatable. "
+            "Without it, the models of the last time, or else the demo's two."
+        ),
+    ] = None,
+    policy: Annotated[
+        str, typer.Option(help="Policy of the models that name none: every, latest or fps=N.")
+    ] = "latest",
+    fps: Annotated[float, typer.Option(help="Frames a second of each camera.")] = 30.0,
+    size: Annotated[str, typer.Option(help="Size of the cameras' frames in pixels.")] = "1280x720",
+    duration: Annotated[float | None, typer.Option(min=0.1, help="Seconds to run; without it, until Ctrl-C.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Write what happened, counted from the stores, as JSON.")] = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    drain_seconds: Annotated[
+        float, typer.Option(min=0, help="How long frames may take to be answered at the end.")
+    ] = 60.0,
+    nats_port: Annotated[int, typer.Option(min=0, max=65535, help="NATS's port; 0 is any free one.")] = 0,
+    s3_port: Annotated[int, typer.Option(min=0, max=65535, help="The S3 server's port.")] = 0,
+    grpc_port: Annotated[int, typer.Option(min=0, max=65535, help="The gateway's gRPC port.")] = 0,
+    http_port: Annotated[int, typer.Option(min=0, max=65535, help="The gateway's port for /metrics and /healthz.")] = 0,
+) -> None:
+    """Run everything on this machine: NATS, S3, gateway, model servers and cameras.
+
+    FRAMEMESH_NATS_URL, and FRAMEMESH_S3_ENDPOINT with its FRAMEMESH_S3_ACCESS_KEY and FRAMEMESH_S3_SECRET_KEY, name
+    servers that run elsewhere. Other FRAMEMESH_ variables go on to the services.
+    """
+    try:
+        from rich.console import Console  # noqa: PLC0415 - what only this command needs
+
+        from framemesh.mesh.app import ExternalServers, MeshOptions, Ports, run_mesh  # noqa: PLC0415
+        from framemesh.mesh.cameras import parse_cameras  # noqa: PLC0415
+        from framemesh.specs import parse, parse_policy  # noqa: PLC0415
+        from framemesh.telemetry import logs  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"`framemesh up` needs {error.name}, which a client alone does not: pip install 'framemesh[mesh]'"
+        ) from error
+    chosen = parse_policy(policy)
+    options = MeshOptions(
+        data_dir=data_dir,
+        cameras=parse_cameras(cameras, fps=fps, size=size),
+        models=tuple(parse(text, default_policy=chosen) for text in model or ()),
+        policy=chosen,
+        duration=duration,
+        report=report,
+        drain_seconds=drain_seconds,
+        ports=Ports(nats_port, s3_port, grpc_port, http_port),
+        external=ExternalServers.from_environment(os.environ),
+    )
+    log_file = data_dir / "logs" / "mesh.log"
+    log_file.parent.mkdir(parents=True, exist_ok=True)
+    with log_file.open("a", buffering=1) as stream:
+        logs.configure("info", service="mesh", stream=stream)
+        asyncio.run(run_mesh(options, Console()))

@@ -1,0 +1,307 @@
+"""`framemesh up`: the whole mesh on one machine, from the servers to the report."""
+
+import asyncio
+import json
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from framemesh.bus import Bus, connect, streams
+from framemesh.client import AsyncClient
+from framemesh.errors import ConfigurationError
+from framemesh.lake import Lake
+from framemesh.mesh import processes, report, servers
+from framemesh.mesh.cameras import CameraSpec
+from framemesh.mesh.demo import MODELS, PREFIX, localised
+from framemesh.mesh.models import LocalModels
+from framemesh.mesh.progress import Progress
+from framemesh.mesh.servers import HOST
+from framemesh.mesh.state import MESH_FILE, MeshState, credentials, locked, write_state
+from framemesh.mesh.supervision import Supervisor
+from framemesh.service import running, stop_signals
+from framemesh.specs import parse
+from framemesh.v1.model_pb2 import FramePolicy, ModelSpec, ReplicaState
+
+_POLL_SECONDS = 0.1
+_S3_REGION = "us-east-1"
+_FRAMES_BUCKET = "frames"
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Ports on the loopback interface; 0 means any free one."""
+
+    nats: int
+    s3: int
+    grpc: int
+    http: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalServers:
+    """Servers that run elsewhere; what is not set runs here."""
+
+    nats_url: str | None
+    s3_endpoint: str | None
+    s3_access_key: str | None
+    s3_secret_key: str | None
+
+    @staticmethod
+    def from_environment(env: Mapping[str, str]) -> "ExternalServers":
+        """Those that the variables name.
+
+        Raises:
+            ConfigurationError: An S3 server without its keys.
+        """
+        found = ExternalServers(
+            env.get("FRAMEMESH_NATS_URL") or None,
+            env.get("FRAMEMESH_S3_ENDPOINT") or None,
+            env.get("FRAMEMESH_S3_ACCESS_KEY") or None,
+            env.get("FRAMEMESH_S3_SECRET_KEY") or None,
+        )
+        if found.s3_endpoint and not (found.s3_access_key and found.s3_secret_key):
+            raise ConfigurationError(
+                "FRAMEMESH_S3_ENDPOINT is set: set FRAMEMESH_S3_ACCESS_KEY and FRAMEMESH_S3_SECRET_KEY too"
+            )
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class MeshOptions:
+    """What a user may choose.
+
+    Attributes:
+        data_dir: Everything that the mesh keeps lies there.
+        cameras: The cameras to run; frames may come from elsewhere too.
+        models: The models to run and no others; none means those of the last time, or else the demo's.
+        policy: The demo models' policy.
+        duration: Seconds to run once the cameras do; none means until a signal.
+        report: Where to write the report.
+        drain_seconds: How long frames already accepted may take to be stored and answered at the end.
+        ports: Where to listen.
+        external: Servers to use instead of our own.
+    """
+
+    data_dir: Path
+    cameras: tuple[CameraSpec, ...]
+    models: tuple[ModelSpec, ...]
+    policy: FramePolicy
+    duration: float | None
+    report: Path | None
+    drain_seconds: float
+    ports: Ports
+    external: ExternalServers
+
+
+async def run_mesh(options: MeshOptions, console: Console) -> None:
+    """Run a mesh until its time is up or a signal comes, then drain it and write the report.
+
+    Raises:
+        ConfigurationError: Something can't start; the message says why and what to do.
+    """
+    processes.check_services()
+    with locked(options.data_dir):
+        supervisor = Supervisor(options.data_dir / "logs", on_event=lambda words: console.print(f"[yellow]{words}[/]"))
+        with stop_signals(on_second=supervisor.kill) as stopping:
+            starting = _interrupted_by(stopping)
+            try:
+                async with _mesh(options, supervisor, console) as mesh:
+                    starting.cancel()
+                    await mesh.run(stopping)
+                    await mesh.finish()
+            except asyncio.CancelledError:
+                if not stopping.is_set():
+                    raise
+                console.print("stopped before everything had started")
+            finally:
+                starting.cancel()
+
+
+def _interrupted_by(stopping: asyncio.Event) -> asyncio.Task[None]:
+    """Cancel the current task when the event comes, for as long as the returned task lives."""
+    current = asyncio.current_task()
+    assert current is not None  # noqa: S101 - we are in a coroutine
+
+    async def interrupt() -> None:
+        await stopping.wait()
+        current.cancel()
+
+    return asyncio.create_task(interrupt())
+
+
+@dataclass(frozen=True, slots=True)
+class _Mesh:
+    options: MeshOptions
+    supervisor: Supervisor
+    console: Console
+    bus: Bus
+    lake: Lake
+    client: AsyncClient
+    start: report.Position
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Show what happens until the time is up or a signal comes."""
+        progress = Progress(self.bus, self.client, self.console)
+        async with running(progress, drain_seconds=1.0):
+            try:
+                async with asyncio.timeout(self.options.duration):
+                    await stopping.wait()
+            except TimeoutError:
+                pass
+
+    async def finish(self) -> None:
+        """Stop the cameras, let what was accepted be stored and answered, and report."""
+        began = time.monotonic()
+        await self.supervisor.stop("ingest")
+        left = await self._drain()
+        for what, count in left.items():
+            self.console.print(
+                f"[yellow]{count} frames still wait for {what}; the next start here goes on with them[/]"
+            )
+        if self.options.report is not None:
+            specs = [model.spec for model in await self.client.models()]
+            seconds = self.options.duration or 0.0
+            counted = await report.count(self.bus, self.lake, self.start, specs, seconds=seconds)
+            own_nats = self.options.external.nats_url is None
+            counted["nats_sync_interval"] = "always" if own_nats else "as the server is set"
+            self.options.report.write_text(json.dumps(counted, indent=2) + "\n")
+            self.console.print(f"report: {self.options.report}")
+        await self.supervisor.stop("gateway")
+        self.console.print(f"drained in {time.monotonic() - began:.1f} s")
+
+    async def _drain(self) -> dict[str, int]:
+        """Wait until nothing is left to store or, for models that can answer, to answer; return what still is."""
+        deadline = time.monotonic() + self.options.drain_seconds
+        while (left := await self._left()) and time.monotonic() < deadline:
+            await asyncio.sleep(_POLL_SECONDS)
+        return left
+
+    async def _left(self) -> dict[str, int]:
+        store = await self.bus.js.consumer_info(streams.FRAMES, streams.STORE_CONSUMER)
+        left = {"the lake": (store.num_pending or 0) + (store.num_ack_pending or 0)}
+        for model in await self.client.models():
+            if any(replica.state == ReplicaState.REPLICA_STATE_SERVING for replica in model.replicas):
+                consumer = await self.bus.js.consumer_info(streams.STORED, streams.model_consumer(model.spec.name))
+                left[f"model {model.spec.name}"] = (consumer.num_pending or 0) + (consumer.num_ack_pending or 0)
+        return {what: count for what, count in left.items() if count}
+
+
+@asynccontextmanager
+async def _mesh(options: MeshOptions, supervisor: Supervisor, console: Console) -> AsyncIterator[_Mesh]:
+    """Everything, in order: servers, gateway, models, cameras; stopped in reverse."""
+    folder = options.data_dir.resolve()
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(supervisor)
+        env = await _start_servers(options, folder, supervisor)
+        bus = await stack.enter_async_context(connect(env["FRAMEMESH_NATS_URL"], name="mesh"))
+        lake = await stack.enter_async_context(
+            Lake(
+                env["FRAMEMESH_S3_ENDPOINT"],
+                access_key=env["FRAMEMESH_S3_ACCESS_KEY"],
+                secret_key=env["FRAMEMESH_S3_SECRET_KEY"],
+                region=_S3_REGION,
+                bucket=_FRAMES_BUCKET,
+                threads=4,
+            )
+        )
+        start = await report.position(bus)
+        grpc_port = _port(options.ports.grpc, "--grpc-port")
+        http_port = _port(options.ports.http, "--http-port")
+        await supervisor.start(
+            processes.gateway(env, grpc_port=grpc_port, http_port=http_port, drain_seconds=options.drain_seconds)
+        )
+        client = await stack.enter_async_context(AsyncClient(f"{HOST}:{grpc_port}"))
+        local = LocalModels(
+            client,
+            supervisor,
+            {"FRAMEMESH_NATS_URL": env["FRAMEMESH_NATS_URL"]},
+            cache=folder / "models" / "prepared",
+            on_event=lambda words: console.print(f"[red]{words}[/]"),
+        )
+        await stack.enter_async_context(running(local, drain_seconds=1.0))
+        wanted = await _deploy(client, options, folder / "models" / "demo", console)
+        await local.started(wanted)
+        http = {"gateway": f"{HOST}:{http_port}"}
+        if options.cameras:
+            ingest_port = servers.free_port()
+            await supervisor.start(processes.ingest(env, options.cameras, http_port=ingest_port))
+            http["ingest"] = f"{HOST}:{ingest_port}"
+        _keep_state(folder, supervisor, env, f"{HOST}:{grpc_port}", lambda: {**http, **local.http})
+        console.print(f"framemesh is up: gRPC on {HOST}:{grpc_port}, everything else in {folder / MESH_FILE}")
+        if not options.cameras:
+            console.print(
+                "no cameras here: publish JPEG frames to NATS subject frames.<camera>; `framemesh env` says where"
+            )
+        yield _Mesh(options, supervisor, console, bus, lake, client, start)
+
+
+async def _start_servers(options: MeshOptions, folder: Path, supervisor: Supervisor) -> dict[str, str]:
+    """Start the servers that aren't elsewhere; return the variables that say where all are."""
+    external = options.external
+    nats_url = external.nats_url
+    if nats_url is None:
+        port = _port(options.ports.nats, "--nats-port")
+        secret = credentials(folder, "nats", "framemesh")
+        await supervisor.start(servers.nats_server(folder / "nats", port, secret))
+        nats_url = servers.nats_url(port, secret)
+    s3 = {
+        "FRAMEMESH_S3_ENDPOINT": external.s3_endpoint or "",
+        "FRAMEMESH_S3_ACCESS_KEY": external.s3_access_key or "",
+        "FRAMEMESH_S3_SECRET_KEY": external.s3_secret_key or "",
+    }
+    if external.s3_endpoint is None:
+        port = _port(options.ports.s3, "--s3-port")
+        secret = credentials(folder, "s3", "framemesh")
+        await supervisor.start(await asyncio.to_thread(servers.s3_server, folder / "s3", port, secret))
+        s3 = {
+            "FRAMEMESH_S3_ENDPOINT": f"http://{HOST}:{port}",
+            "FRAMEMESH_S3_ACCESS_KEY": secret.user,
+            "FRAMEMESH_S3_SECRET_KEY": secret.password,
+        }
+    return {"FRAMEMESH_NATS_URL": nats_url, **s3}
+
+
+async def _deploy(client: AsyncClient, options: MeshOptions, demo_folder: Path, console: Console) -> list[ModelSpec]:
+    """Make the desired state what the user asked for, and return it."""
+    deployed = {model.spec.name: model.spec for model in await client.models()}
+    if not options.models and deployed:
+        return list(deployed.values())
+    asked = options.models or [parse(f"{PREFIX}{name}", default_policy=options.policy) for name in MODELS]
+    for name in deployed.keys() - {spec.name for spec in asked}:
+        await client.delete(name)
+    console.print(f"preparing {', '.join(spec.name for spec in asked)}; the first time takes a minute or two")
+    return [await client.deploy(await localised(spec, demo_folder)) for spec in asked]
+
+
+def _keep_state(
+    folder: Path, supervisor: Supervisor, env: Mapping[str, str], address: str, http: Callable[[], dict[str, str]]
+) -> None:
+    """Write `mesh.json` now, and again whenever a process starts or ends."""
+
+    def write() -> None:
+        write_state(
+            folder,
+            MeshState(
+                address=address,
+                nats_url=env["FRAMEMESH_NATS_URL"],
+                s3_endpoint=env["FRAMEMESH_S3_ENDPOINT"],
+                s3_access_key=env["FRAMEMESH_S3_ACCESS_KEY"],
+                s3_secret_key=env["FRAMEMESH_S3_SECRET_KEY"],
+                http=http(),
+                processes={"mesh": os.getpid(), **supervisor.pids()},
+            ),
+        )
+
+    supervisor.on_change = write
+    write()
+
+
+def _port(chosen: int, flag: str) -> int:
+    if chosen:
+        servers.check_port(chosen, flag)
+    return chosen or servers.free_port()

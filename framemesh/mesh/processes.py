@@ -1,0 +1,116 @@
+"""The services as processes of the mesh: their programs, variables and signs of readiness."""
+
+import json
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+import aiohttp
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from framemesh.errors import ConfigurationError
+from framemesh.mesh.cameras import CameraSpec
+from framemesh.mesh.servers import HOST
+from framemesh.mesh.supervision import ProcessSpec
+from framemesh.specs import runtime_text
+from framemesh.v1.model_pb2 import ModelSpec
+
+_PREPARE_SECONDS = 1800.0
+_ASK_SECONDS = 1.0
+
+
+def check_services() -> None:
+    """Pass where the services can be started.
+
+    Raises:
+        ConfigurationError: Only the client library is installed.
+    """
+    missing = [name for name in ("gateway", "ingest", "model_server") if find_spec(name) is None]
+    if missing:
+        raise ConfigurationError(
+            f"the services ({', '.join(missing)}) are not here: they come with the repository. "
+            "Clone it and run `make demo`, or `pip install -e '.[mesh]'` in it"
+        )
+
+
+def gateway(env: Mapping[str, str], *, grpc_port: int, http_port: int, drain_seconds: float) -> ProcessSpec:
+    """The gateway; `env` says where NATS and S3 are."""
+    own = {
+        "FRAMEMESH_GRPC_ADDRESS": f"{HOST}:{grpc_port}",
+        "FRAMEMESH_HTTP_ADDRESS": f"{HOST}:{http_port}",
+        "FRAMEMESH_DRAIN_SECONDS": str(drain_seconds),
+    }
+    return _service("gateway", "gateway", {**env, **own}, _serves_grpc(grpc_port))
+
+
+def model_server(
+    env: Mapping[str, str], spec: ModelSpec, replica: int, *, cache: Path, grpc_port: int, http_port: int
+) -> ProcessSpec:
+    """One server of a model. It may have to download and export the model first."""
+    own = {
+        "FRAMEMESH_MODEL_NAME": spec.name,
+        "FRAMEMESH_MODEL_SOURCE": spec.source,
+        "FRAMEMESH_MODEL_REVISION": spec.revision,
+        "FRAMEMESH_MODEL_RUNTIME": runtime_text(spec.runtime),
+        "FRAMEMESH_MODEL_CACHE": str(cache),
+        "FRAMEMESH_REPLICA": str(replica),
+        "FRAMEMESH_GRPC_ADDRESS": f"{HOST}:{grpc_port}",
+        "FRAMEMESH_HTTP_ADDRESS": f"{HOST}:{http_port}",
+    }
+    return _service(
+        model_process(spec.name, replica),
+        "model_server",
+        {**env, **own},
+        _serves_grpc(grpc_port),
+        start_seconds=_PREPARE_SECONDS,
+    )
+
+
+def model_process(model: str, replica: int) -> str:
+    """Name of a model server's process."""
+    return f"model-{model}-{replica}"
+
+
+def ingest(env: Mapping[str, str], cameras: Sequence[CameraSpec], *, http_port: int) -> ProcessSpec:
+    """The camera agent, with all cameras of this mesh."""
+    own = {
+        "FRAMEMESH_CAMERAS": json.dumps([camera.settings() for camera in cameras]),
+        "FRAMEMESH_HTTP_ADDRESS": f"{HOST}:{http_port}",
+    }
+    return _service("ingest", "ingest", {**env, **own}, _is_healthy(http_port))
+
+
+def _service(
+    name: str, package: str, env: dict[str, str], ready: Callable[[], Awaitable[bool]], *, start_seconds: float = 60.0
+) -> ProcessSpec:
+    return ProcessSpec(name, (sys.executable, "-m", package), env, ready, start_seconds=start_seconds)
+
+
+def _serves_grpc(port: int) -> Callable[[], Awaitable[bool]]:
+    async def ready() -> bool:
+        async with grpc.aio.insecure_channel(f"{HOST}:{port}", options=[("grpc.enable_http_proxy", 0)]) as channel:
+            try:
+                check = health_pb2_grpc.HealthStub(channel).Check  # type: ignore[attr-defined]  # its stub forgets it
+                answer = await check(health_pb2.HealthCheckRequest(), timeout=_ASK_SECONDS)
+            except grpc.RpcError:
+                return False
+            return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+    return ready
+
+
+def _is_healthy(port: int) -> Callable[[], Awaitable[bool]]:
+    async def ready() -> bool:
+        timeout = aiohttp.ClientTimeout(total=_ASK_SECONDS)
+        try:
+            async with (
+                aiohttp.ClientSession(timeout=timeout) as session,
+                session.get(f"http://{HOST}:{port}/healthz") as response,
+            ):
+                return response.status == 200
+        except (aiohttp.ClientError, TimeoutError):
+            return False
+
+    return ready

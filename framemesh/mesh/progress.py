@@ -1,0 +1,181 @@
+"""What a mesh is doing right now, for people: a live table on a terminal, a line every few seconds elsewhere."""
+
+import asyncio
+import time
+from collections import defaultdict, deque
+from dataclasses import dataclass, field
+
+import nats.errors
+import nats.js.errors
+from nats.aio.msg import Msg
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from framemesh.bus import Bus, streams
+from framemesh.client import AsyncClient
+from framemesh.errors import FramemeshError
+from framemesh.v1.frame_pb2 import StoredFrame
+from framemesh.v1.model_pb2 import Model
+from framemesh.v1.result_pb2 import Result
+from framemesh.words import state, words
+
+_WINDOW_SECONDS = 5.0
+_TABLE_SECONDS = 0.5
+_LINE_SECONDS = 5.0
+
+
+class _Rate:
+    """Events a second over the last few seconds."""
+
+    def __init__(self) -> None:
+        self._times: deque[float] = deque()
+        self._since = time.monotonic()
+
+    def add(self) -> None:
+        self._times.append(time.monotonic())
+
+    def value(self) -> float:
+        now = time.monotonic()
+        while self._times and self._times[0] < now - _WINDOW_SECONDS:
+            self._times.popleft()
+        return len(self._times) / max(0.5, min(_WINDOW_SECONDS, now - self._since))
+
+
+@dataclass(slots=True)
+class _CameraNow:
+    stored: _Rate = field(default_factory=_Rate)
+    stored_total: int = 0
+    waiting: int = 0
+    published: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=16))
+
+    def published_fps(self) -> float:
+        """What the stream accepted: what was stored since, and what waits more than before."""
+        if len(self.published) < 2:
+            return 0.0
+        (first_time, first), (last_time, last) = self.published[0], self.published[-1]
+        return (last - first) / max(last_time - first_time, 1e-9)
+
+
+@dataclass(slots=True)
+class _ModelNow:
+    answered: _Rate = field(default_factory=_Rate)
+    latency: float = 0.0
+    staleness: float = 0.0
+    newest: str = ""
+
+
+class Progress:
+    """Follows references and results on the bus and shows them.
+
+    Args:
+        bus: Where they go by.
+        client: The gateway, which knows the models' states.
+        console: Where to show; a table that renews itself where it is a terminal.
+    """
+
+    name = "progress"
+
+    def __init__(self, bus: Bus, client: AsyncClient, console: Console) -> None:
+        self._bus = bus
+        self._client = client
+        self._console = console
+        self._cameras: dict[str, _CameraNow] = defaultdict(_CameraNow)
+        self._answers: dict[str, _ModelNow] = defaultdict(_ModelNow)
+        self._models: list[Model] = []
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> None:
+        """Show until stopped."""
+        await self._bus.client.subscribe("stored.*", cb=self._on_stored)
+        await self._bus.client.subscribe("results.*.*", cb=self._on_result)
+        if self._console.is_terminal:
+            with Live(console=self._console, auto_refresh=False, transient=True) as live:
+                while not await self._stopped_within(_TABLE_SECONDS):
+                    await self._look()
+                    live.update(self._table(), refresh=True)
+        else:
+            while not await self._stopped_within(_LINE_SECONDS):
+                await self._look()
+                self._console.print(self._line(), soft_wrap=True, highlight=False)
+
+    def stop(self) -> None:
+        """Show no more."""
+        self._stopping.set()
+
+    async def _stopped_within(self, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._stopping.wait()
+        except TimeoutError:
+            return False
+
+    async def _on_stored(self, message: Msg) -> None:
+        camera = self._cameras[StoredFrame.FromString(message.data).frame.camera]
+        camera.stored.add()
+        camera.stored_total += 1
+
+    async def _on_result(self, message: Msg) -> None:
+        result = Result.FromString(message.data)
+        model = self._answers[result.answer.model]
+        model.answered.add()
+        model.latency = result.latency.ToNanoseconds() / 1e9
+        model.staleness = (result.answer_time.ToNanoseconds() - result.frame.capture_time.ToNanoseconds()) / 1e9
+        model.newest = f"{result.frame.camera}: {' '.join(words(result.answer)[0])}"
+
+    async def _look(self) -> None:
+        """Ask for what does not go by on the bus."""
+        try:
+            self._models = await self._client.models()
+            info = await self._bus.js.stream_info(streams.FRAMES, subjects_filter=">")
+        except (FramemeshError, nats.errors.Error, nats.js.errors.Error, TimeoutError):
+            return  # a part is being restarted: show what we know
+        waiting = info.state.subjects or {}
+        for subject, count in waiting.items():
+            self._cameras[subject.removeprefix("frames.")].waiting = count
+        for name, camera in self._cameras.items():
+            camera.waiting = waiting.get(f"frames.{name}", 0)
+            camera.published.append((time.monotonic(), camera.stored_total + camera.waiting))
+
+    def _table(self) -> Group:
+        cameras = Table("camera", box=None, header_style="bold", padding=(0, 2, 0, 0))
+        for title in ("published/s", "stored/s", "stored", "waiting"):
+            cameras.add_column(title, justify="right")
+        for name, camera in sorted(self._cameras.items()):
+            cameras.add_row(
+                Text(name),
+                f"{camera.published_fps():.1f}",
+                f"{camera.stored.value():.1f}",
+                f"{camera.stored_total}",
+                f"{camera.waiting}",
+            )
+        models = Table("model", box=None, header_style="bold", padding=(0, 2, 0, 0))
+        models.add_column("state")
+        for title in ("analysed/s", "latency", "staleness"):
+            models.add_column(title, justify="right")
+        models.add_column("newest answer")
+        for model in self._models:
+            now = self._answers[model.spec.name]
+            models.add_row(
+                Text(model.spec.name),
+                state(model),
+                f"{now.answered.value():.1f}",
+                f"{now.latency * 1000:.0f} ms",
+                f"{now.staleness * 1000:.0f} ms",
+                Text(now.newest),
+            )
+        return Group("", cameras, "", models, "", Text("Ctrl-C drains and stops", style="dim"))
+
+    def _line(self) -> Text:
+        cameras = ", ".join(
+            f"{name} {camera.published_fps():.1f}/s published {camera.stored.value():.1f}/s stored"
+            for name, camera in sorted(self._cameras.items())
+        )
+        models = ", ".join(
+            f"{model.spec.name} {state(model)} {now.answered.value():.1f}/s, latency {now.latency * 1000:.0f} ms, "
+            f"staleness {now.staleness * 1000:.0f} ms, newest {now.newest or 'none'}"
+            for model in self._models
+            if (now := self._answers[model.spec.name])
+        )
+        return Text(f"cameras: {cameras or 'none yet'} | models: {models or 'none'}")

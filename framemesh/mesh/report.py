@@ -1,0 +1,207 @@
+"""What a run amounted to, counted from the stores themselves: stream states, references, the bucket, results."""
+
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from statistics import quantiles
+
+import nats.errors
+from nats.js.api import AckPolicy, ConsumerConfig, ConsumerInfo, DeliverPolicy
+from nats.js.errors import NotFoundError
+
+from framemesh.bus import Bus, streams
+from framemesh.frames import FrameId, frame_id_of, hour_prefix
+from framemesh.lake import Lake
+from framemesh.v1.answer_pb2 import AnswerState
+from framemesh.v1.frame_pb2 import StoredFrame
+from framemesh.v1.model_pb2 import ModelSpec
+from framemesh.v1.result_pb2 import DeadLetter, Result
+
+_STREAMS = (streams.FRAMES, streams.STORED, streams.RESULTS, streams.DEADLETTERS)
+_BATCH = 1000
+_READ_SECONDS = 5.0
+_EPOCH = datetime.fromtimestamp(0, UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """How far each stream had come, and how many frames waited in `FRAMES`."""
+
+    last: dict[str, int]
+    waiting: int
+
+
+@dataclass(slots=True)
+class _ModelCount:
+    succeeded: set[str] = field(default_factory=set)
+    failed: set[str] = field(default_factory=set)
+    messages: int = 0
+    latencies: list[float] = field(default_factory=list)
+    ages: list[float] = field(default_factory=list)
+
+
+async def position(bus: Bus) -> Position:
+    """Where the streams are now; one that isn't made yet is at 0."""
+    last: dict[str, int] = {}
+    waiting = 0
+    for stream in _STREAMS:
+        try:
+            state = (await bus.js.stream_info(stream)).state
+        except NotFoundError:
+            last[stream] = 0
+            continue
+        last[stream] = state.last_seq
+        if stream == streams.FRAMES:
+            waiting = state.messages
+    return Position(last, waiting)
+
+
+async def count(bus: Bus, lake: Lake, start: Position, specs: list[ModelSpec], *, seconds: float) -> dict[str, object]:
+    """The report of what happened since `start`.
+
+    `published` is what `FRAMES` accepted, with what waited in it at the start; `stored` the frames that have both a
+    reference and an object; `lost` what is neither stored nor dead-lettered nor still waiting; `duplicates` references
+    and objects over one for each frame.
+    """
+    end = await position(bus)
+    references, stored_times = await _references(bus, start, end)
+    keys = await _keys(lake, references)
+    stored = {frame_id for frame_id in references if frame_id in keys}
+    refused = await _refused(bus, start, end)
+    published = start.waiting + end.last[streams.FRAMES] - start.last[streams.FRAMES]
+    repeats = sum(references.values()) - len(references) + sum(keys.values()) - len(keys)
+    models = await _models(bus, start, end)
+    return {
+        "seconds": round(seconds, 3),
+        "frames": {
+            "published": published,
+            "stored": len(stored),
+            "lost": published - len(stored) - refused - end.waiting,
+            "duplicates": repeats,
+            "dead_lettered": refused,
+            "waiting": end.waiting,
+        },
+        "cameras": _by_camera(stored),
+        "models": {
+            spec.name: await _model(bus, spec, models.get(spec.name, _ModelCount()), stored_times) for spec in specs
+        },
+    }
+
+
+async def _references(bus: Bus, start: Position, end: Position) -> tuple[Counter[str], dict[str, datetime]]:
+    """How often each frame was referred to, and when it was first stored."""
+    found: Counter[str] = Counter()
+    times: dict[str, datetime] = {}
+    async for body in _between(bus, streams.STORED, start, end):
+        stored = StoredFrame.FromString(body)
+        found[stored.frame.frame_id] += 1
+        times.setdefault(stored.frame.frame_id, stored.store_time.ToDatetime(UTC))
+    return found, times
+
+
+async def _keys(lake: Lake, references: Counter[str]) -> Counter[str]:
+    """How many objects the bucket has for each of these frames."""
+    prefixes = {hour_prefix(frame_id) for text in references if (frame_id := FrameId.parse(text))}
+    found: Counter[str] = Counter()
+    for prefix in sorted(prefixes):
+        for key in await lake.keys(prefix):
+            if (frame_id := frame_id_of(key)) and str(frame_id) in references:
+                found[str(frame_id)] += 1
+    return found
+
+
+async def _refused(bus: Bus, start: Position, end: Position) -> int:
+    """Messages that were dead-lettered before any model saw them."""
+    return sum([not DeadLetter.FromString(body).model async for body in _between(bus, streams.DEADLETTERS, start, end)])
+
+
+async def _models(bus: Bus, start: Position, end: Position) -> dict[str, _ModelCount]:
+    counts: dict[str, _ModelCount] = defaultdict(_ModelCount)
+    async for body in _between(bus, streams.RESULTS, start, end):
+        result = Result.FromString(body)
+        model = counts[result.answer.model]
+        model.messages += 1
+        if result.answer.state == AnswerState.ANSWER_STATE_SUCCEEDED:
+            model.succeeded.add(result.frame.frame_id)
+            model.latencies.append(result.latency.ToNanoseconds() / 1e9)
+            model.ages.append((result.answer_time.ToNanoseconds() - result.frame.capture_time.ToNanoseconds()) / 1e9)
+        else:
+            model.failed.add(result.frame.frame_id)
+    return counts
+
+
+async def _model(bus: Bus, spec: ModelSpec, counted: _ModelCount, stored: dict[str, datetime]) -> dict[str, object]:
+    """One model's part: what it did of the frames that were stored for it since it was there."""
+    try:
+        consumer = await bus.js.consumer_info(streams.STORED, streams.model_consumer(spec.name))
+    except NotFoundError:
+        mine, waiting = set(), 0
+    else:
+        mine = _meant_for(spec, consumer, stored)
+        waiting = (consumer.num_pending or 0) + (consumer.num_ack_pending or 0)
+    answered = counted.succeeded | counted.failed
+    left = len(mine - answered) - waiting
+    every = spec.policy.HasField("every")
+    return {
+        "analysed": len(counted.succeeded),
+        "skipped": 0 if every else left,
+        "failed": len(counted.failed),
+        "missing": left if every else 0,
+        "waiting": waiting,
+        "duplicates": counted.messages - len(answered),
+        "latency_seconds": _percentiles(counted.latencies),
+        "staleness_seconds": _percentiles(counted.ages),
+    }
+
+
+def _meant_for(spec: ModelSpec, consumer: ConsumerInfo, stored: dict[str, datetime]) -> set[str]:
+    since = consumer.created or _EPOCH
+    cameras = set(spec.cameras)
+    return {
+        text
+        for text, stored_at in stored.items()
+        if stored_at >= since and (not cameras or ((frame_id := FrameId.parse(text)) and frame_id.camera in cameras))
+    }
+
+
+def _by_camera(stored: set[str]) -> dict[str, dict[str, int]]:
+    counts = Counter(frame_id.camera for text in stored if (frame_id := FrameId.parse(text)))
+    return {camera: {"stored": number} for camera, number in sorted(counts.items())}
+
+
+def _percentiles(values: list[float]) -> dict[str, float | None]:
+    """Median and 99th percentile, in seconds; none of nothing."""
+    if len(values) < 2:
+        only = round(values[0], 4) if values else None
+        return {"p50": only, "p99": only}
+    cuts = quantiles(values, n=100, method="inclusive")
+    return {"p50": round(cuts[49], 4), "p99": round(cuts[98], 4)}
+
+
+async def _between(bus: Bus, stream: str, start: Position, end: Position) -> AsyncIterator[bytes]:
+    """The bodies of a stream's messages after `start`, up to `end`."""
+    first, last = start.last[stream] + 1, end.last[stream]
+    if first > last:
+        return
+    config = ConsumerConfig(
+        deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
+        opt_start_seq=first,
+        ack_policy=AckPolicy.NONE,
+        inactive_threshold=60.0,
+    )
+    made = await bus.js.add_consumer(stream, config)
+    reader = await bus.js.pull_subscribe_bind(made.name, stream)
+    try:
+        while True:
+            try:
+                messages = await reader.fetch(min(_BATCH, last - first + 1), timeout=_READ_SECONDS)
+            except (TimeoutError, nats.errors.TimeoutError):
+                return  # the stream's limits took the rest
+            for message in messages:
+                yield message.data
+            if messages[-1].metadata.sequence.stream >= last:
+                return
+    finally:
+        await reader.unsubscribe()
+        await bus.js.delete_consumer(stream, made.name)

@@ -1,0 +1,159 @@
+import asyncio
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+
+from framemesh.bus import Bus, ConsumerGoneError, connect, consume, streams
+from framemesh.bus.leases import Leases
+from framemesh.bus.watching import snapshots
+from framemesh.errors import (
+    BusUnavailableError,
+    ConfigurationError,
+    ImageTooLargeError,
+    StreamFullError,
+)
+from framemesh.mesh.servers import free_port, nats_server, nats_url
+from framemesh.mesh.supervision import Supervisor
+from tests.conftest import CREDENTIALS, SIZES
+
+
+async def at_once() -> None:
+    pass
+
+
+async def take(bus: Bus, count: int, *, batch: int = 8) -> list[bytes]:
+    bodies: list[bytes] = []
+    messages = consume(bus, streams.FRAMES, streams.STORE_CONSUMER, batch=batch, max_bytes=1 << 24, room=at_once)
+    async with asyncio.timeout(20), aclosing(messages):
+        async for message in messages:
+            bodies.append(message.data)
+            await message.ack_sync()
+            if len(bodies) == count:
+                return bodies
+    raise AssertionError("the consumer ended")
+
+
+async def test_streams_can_be_ensured_again(bus: Bus) -> None:
+    await streams.ensure(bus, SIZES)
+    assert (await bus.js.stream_info(streams.FRAMES)).config.max_age in (None, 0)
+
+
+async def test_messages_come_in_order_whatever_the_batch(bus: Bus) -> None:
+    for number in range(50):
+        await bus.publish("frames.gate", str(number).encode(), {}, timeout=5)
+    assert await take(bus, 50) == [str(number).encode() for number in range(50)]
+
+
+async def test_a_single_message_comes_without_waiting_for_a_full_batch(bus: Bus) -> None:
+    taking = asyncio.create_task(take(bus, 1, batch=100))
+    await bus.publish("frames.gate", b"alone", {}, timeout=5)
+    async with asyncio.timeout(1.5):  # a batch that had to fill would wait for its expiry, 30 s
+        assert await taking == [b"alone"]
+
+
+async def test_a_message_that_looks_like_a_status_is_a_message(bus: Bus) -> None:
+    await bus.publish("frames.gate", b"", {"Status": "409", "Description": "Consumer Deleted"}, timeout=5)
+    assert await take(bus, 1) == [b""]
+
+
+async def test_a_deleted_consumer_ends_the_iteration(bus: Bus) -> None:
+    name = await streams.ensure_model_consumer(bus, "gone", [], max_ack_pending=10)
+    messages = consume(bus, streams.STORED, name, batch=4, max_bytes=1 << 20, room=at_once)
+    waiting = asyncio.ensure_future(anext(messages))
+    while not (await bus.js.consumer_info(streams.STORED, name)).num_waiting:
+        await asyncio.sleep(0.01)
+    await streams.delete_model_consumer(bus, "gone")
+    with pytest.raises(ConsumerGoneError):
+        await waiting
+
+
+async def test_consuming_goes_on_after_the_server_was_killed(tmp_path: Path) -> None:
+    port = free_port()
+    async with Supervisor(tmp_path / "logs", on_event=print) as supervisor:
+        await supervisor.start(nats_server(tmp_path / "nats", port, CREDENTIALS))
+        async with connect(nats_url(port, CREDENTIALS), name="test") as bus:
+            await streams.ensure(bus, SIZES)
+            await bus.publish("frames.gate", b"before", {}, timeout=5)
+            assert await take(bus, 1) == [b"before"]
+            taking = asyncio.create_task(take(bus, 1))
+            while not (await bus.js.consumer_info(streams.FRAMES, streams.STORE_CONSUMER)).num_waiting:
+                await asyncio.sleep(0.01)
+            supervisor.kill()
+            async with asyncio.timeout(20):
+                while True:
+                    try:
+                        await bus.publish("frames.gate", b"after", {"Nats-Msg-Id": "gate-1"}, timeout=1)
+                        break
+                    except BusUnavailableError:
+                        await asyncio.sleep(0.1)
+            assert await taking == [b"after"]
+
+
+async def test_a_message_over_the_limit_is_refused_here_and_the_connection_lives(bus: Bus) -> None:
+    with pytest.raises(ImageTooLargeError):
+        await bus.publish("frames.gate", b"x" * streams.MAX_PAYLOAD_BYTES, {}, timeout=5)
+    with pytest.raises(ImageTooLargeError):  # under the connection's limit, over the stream's
+        await bus.publish("frames.gate", b"x" * (streams.MAX_PAYLOAD_BYTES - 4096), {}, timeout=5)
+    await bus.publish("stored.gate", b"still here", {}, timeout=5)
+
+
+async def test_no_stream_for_the_subject_says_who_makes_them(bus: Bus) -> None:
+    with pytest.raises(BusUnavailableError, match="gateway"):
+        await bus.publish("nowhere", b"x", {}, timeout=5)
+
+
+async def test_a_full_stream_refuses_new_frames_and_keeps_the_old(tmp_path: Path) -> None:
+    port = free_port()
+    async with Supervisor(tmp_path / "logs", on_event=print) as supervisor:
+        await supervisor.start(nats_server(tmp_path / "nats", port, CREDENTIALS))
+        async with connect(nats_url(port, CREDENTIALS), name="test") as bus:
+            small = streams.StreamSizes(1 << 20, 1 << 20, 1 << 20, 1 << 20, keep_days=1, replicas=1)
+            await streams.ensure(bus, small)
+            for _ in range(10):
+                await bus.publish("frames.gate", b"x" * 100_000, {}, timeout=5)
+            with pytest.raises(StreamFullError):
+                await bus.publish("frames.gate", b"x" * 100_000, {}, timeout=5)
+            held = (await bus.js.stream_info(streams.FRAMES)).state
+            assert (held.first_seq, held.messages) == (1, held.last_seq)
+            await take(bus, 1)
+            await bus.publish("frames.gate", b"y", {}, timeout=5)
+
+
+async def test_no_server_and_a_wrong_password_say_where_without_the_password(nats: str) -> None:
+    with pytest.raises(ConfigurationError, match="FRAMEMESH_NATS_URL") as caught:
+        async with connect(nats.replace(CREDENTIALS.password, "wrong-secret"), name="test"):
+            pass
+    assert "wrong-secret" not in str(caught.value)
+
+
+async def test_streams_that_do_not_fit_say_so(bus: Bus) -> None:
+    huge = streams.StreamSizes(1 << 60, 1 << 20, 1 << 20, 1 << 20, keep_days=1, replicas=1)
+    with pytest.raises(ConfigurationError, match="JetStream"):
+        await streams.ensure(bus, huge)
+
+
+async def test_leases_wait_for_room() -> None:
+    leases = Leases()
+
+    class Message:
+        reply = "a"
+
+    leases.hold(Message())  # type: ignore[arg-type]
+    waiting = asyncio.create_task(leases.below(1))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    leases.release(Message())  # type: ignore[arg-type]
+    await waiting
+
+
+async def test_a_snapshot_follows_puts_and_deletes(bus: Bus) -> None:
+    bucket = await bus.js.key_value(streams.MODELS_BUCKET)
+    await bucket.put("a", b"1")
+    following = snapshots(bus, streams.MODELS_BUCKET)
+    async with asyncio.timeout(10), aclosing(following):
+        assert await anext(following) == {"a": b"1"}
+        await bucket.put("b", b"2")
+        assert await anext(following) == {"a": b"1", "b": b"2"}
+        await bucket.delete("a")
+        assert await anext(following) == {"b": b"2"}

@@ -1,0 +1,152 @@
+"""A real gateway on real NATS and S3 servers, and a gRPC model server whose answers a test chooses."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+from pydantic import SecretStr
+
+from framemesh.bus import Bus, routes
+from framemesh.bus.streams import ROUTES_BUCKET
+from framemesh.client import AsyncClient
+from framemesh.frames import FrameId, headers, subject
+from framemesh.rpc.server import serving
+from framemesh.v1 import inference_service_pb2 as pb2
+from framemesh.v1 import inference_service_pb2_grpc as pb2_grpc
+from framemesh.v1.answer_pb2 import Answer, Classification, InferenceTiming, Label
+from framemesh.v1.model_pb2 import ModelReplica, ReplicaState
+from framemesh.v1.result_pb2 import Result
+from gateway.app import gateway
+from gateway.settings import GatewaySettings
+
+
+async def until(condition: Callable[[], Any], *, seconds: float = 20.0) -> Any:
+    """Wait for a condition, plain or awaitable, and return what it gave."""
+    async with asyncio.timeout(seconds):
+        while True:
+            found = condition()
+            if isinstance(found, Awaitable):
+                found = await found
+            if found:
+                return found
+            await asyncio.sleep(0.02)
+
+
+@dataclass
+class EchoModel(pb2_grpc.InferenceServiceServicer):
+    """Answers with the image's size, unless the test wants something else."""
+
+    name: str
+    seen: list[bytes] = field(default_factory=list)
+    delay: float = 0.0
+    fails: Callable[[bytes], Exception | None] = lambda _: None
+    open_gate: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def Infer(self, request: pb2.InferRequest, context: Any) -> pb2.InferResponse:  # noqa: N802
+        await self.open_gate.wait()
+        await asyncio.sleep(self.delay)
+        self.seen.append(request.image)
+        if error := self.fails(request.image):
+            raise error
+        label = Label(index=0, name=f"{len(request.image)} bytes", score=1.0)
+        return pb2.InferResponse(
+            model_version="1",
+            answer=Answer(classification=Classification(labels=[label])),
+            timing=InferenceTiming(batch_size=1),
+        )
+
+    async def GetModelMetadata(  # noqa: N802
+        self, request: pb2.GetModelMetadataRequest, context: Any
+    ) -> pb2.GetModelMetadataResponse:
+        return pb2.GetModelMetadataResponse(model=self.name, model_version="1")
+
+
+@pytest.fixture(scope="module")
+def settings(nats: str, s3: dict[str, str]) -> GatewaySettings:
+    return GatewaySettings(
+        nats_url=SecretStr(nats),
+        s3_endpoint=s3["FRAMEMESH_S3_ENDPOINT"],
+        s3_access_key=SecretStr(s3["FRAMEMESH_S3_ACCESS_KEY"]),
+        s3_secret_key=SecretStr(s3["FRAMEMESH_S3_SECRET_KEY"]),
+        frames_stream_bytes=256 << 20,
+        stored_stream_bytes=64 << 20,
+        results_stream_bytes=64 << 20,
+        deadletters_stream_bytes=64 << 20,
+        drain_seconds=5,
+    )
+
+
+@pytest.fixture(scope="module")
+async def client(settings: GatewaySettings) -> AsyncIterator[AsyncClient]:
+    """A client of a running gateway."""
+    async with gateway(settings) as running, AsyncClient(f"127.0.0.1:{running.grpc_port}") as client:
+        yield client
+
+
+@asynccontextmanager
+async def serving_model(bus: Bus, name: str, *, replica: str = "0") -> AsyncIterator[EchoModel]:
+    """A model server that answers and says so in the routes."""
+    model = EchoModel(name)
+    model.open_gate.set()
+    service = "framemesh.v1.InferenceService"
+    add = {service: lambda server: pb2_grpc.add_InferenceServiceServicer_to_server(model, server)}
+    async with serving("127.0.0.1:0", add, drain_seconds=0) as server:
+        await server.set_serving(serving=True)
+        entry = ModelReplica(
+            model=name,
+            replica=replica,
+            grpc_address=f"127.0.0.1:{server.port}",
+            state=ReplicaState.REPLICA_STATE_SERVING,
+        )
+        beating = asyncio.create_task(_beat(bus, entry))
+        try:
+            yield model
+        finally:
+            beating.cancel()
+            model.open_gate.set()
+            bucket = await bus.js.key_value(ROUTES_BUCKET)
+            await bucket.delete(routes.route_key(entry))
+
+
+async def _beat(bus: Bus, entry: ModelReplica) -> None:
+    bucket = await bus.js.key_value(ROUTES_BUCKET)
+    while True:
+        now = Timestamp()
+        now.GetCurrentTime()
+        await bucket.put(routes.route_key(entry), routes.dump(entry, now))
+        await asyncio.sleep(routes.HEARTBEAT_SECONDS)
+
+
+async def publish(bus: Bus, camera: str, body: bytes, *, sequence: int = 1) -> FrameId:
+    """Publish a frame as our own ingest does."""
+    frame_id = FrameId(camera, time.time_ns())
+    fields = headers(frame_id, content_type="image/jpeg", width_px=64, height_px=48, sequence=sequence)
+    await bus.publish(subject(camera), body, fields, timeout=5)
+    return frame_id
+
+
+class Results:
+    """Everything that comes by on `results.>` while it listens."""
+
+    def __init__(self) -> None:
+        self.all: list[Result] = []
+
+    def of(self, model: str) -> list[Result]:
+        return [result for result in self.all if result.answer.model == model]
+
+
+@pytest.fixture
+async def results(bus: Bus) -> AsyncIterator[Results]:
+    listening = Results()
+
+    async def take(message: Any) -> None:
+        listening.all.append(Result.FromString(message.data))
+
+    subscription = await bus.client.subscribe("results.>", cb=take)
+    yield listening
+    await subscription.unsubscribe()

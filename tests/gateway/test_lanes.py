@@ -1,0 +1,138 @@
+from collections import Counter
+
+from framemesh.bus import Bus, streams
+from framemesh.client import AsyncClient
+from framemesh.errors import InternalError, InvalidImageError, QueueFullError
+from framemesh.specs import parse
+from framemesh.v1.answer_pb2 import AnswerState
+from framemesh.v1.result_pb2 import DeadLetter
+from tests.gateway.conftest import Results, publish, serving_model, until
+from tests.pictures import jpeg
+
+
+async def deploy(client: AsyncClient, bus: Bus, text: str) -> None:
+    """Deploy a model and wait until it has its consumer: it sees what is published from then on."""
+    spec = await client.deploy(parse(text))
+
+    async def has_consumer() -> bool:
+        names = [info.name for info in await bus.js.consumers_info(streams.STORED)]
+        return streams.model_consumer(spec.name) in names
+
+    await until(has_consumer)
+
+
+async def test_under_every_each_stored_frame_has_exactly_one_result(
+    client: AsyncClient, bus: Bus, results: Results
+) -> None:
+    async with serving_model(bus, "all"):
+        await deploy(client, bus, "all=x,policy=every")
+        sent = [str(await publish(bus, "gate", jpeg(number))) for number in range(60)]
+        await until(lambda: len(results.of("all")) >= 60)
+    assert Counter(result.frame.frame_id for result in results.of("all")) == Counter(sent)
+    assert all(result.skipped_frame_count == 0 for result in results.of("all"))
+    assert all(result.answer.state == AnswerState.ANSWER_STATE_SUCCEEDED for result in results.of("all"))
+    await client.delete("all")
+
+
+async def test_under_latest_a_slow_model_gets_the_newest_frame_and_every_skip_is_counted(
+    client: AsyncClient, bus: Bus, results: Results
+) -> None:
+    async with serving_model(bus, "slow") as model:
+        await deploy(client, bus, "slow=x,policy=latest")
+        model.open_gate.clear()
+        sent = [str(await publish(bus, "door", jpeg(number))) for number in range(50)]
+        await until(lambda: stored_all(bus))
+        model.open_gate.set()
+        await until(lambda: any(result.frame.frame_id == sent[-1] for result in results.of("slow")))
+    answered = results.of("slow")
+    assert len(answered) < 50
+    assert len(answered) + sum(result.skipped_frame_count for result in answered) == 50
+    await client.delete("slow")
+
+
+async def test_a_model_without_servers_delays_neither_storing_nor_another_model(
+    client: AsyncClient, bus: Bus, results: Results
+) -> None:
+    await deploy(client, bus, "absent=x,policy=every")
+    async with serving_model(bus, "present"):
+        await deploy(client, bus, "present=x,policy=every")
+        for number in range(30):
+            await publish(bus, "yard", jpeg(number))
+        await until(lambda: len(results.of("present")) == 30)
+    assert results.of("absent") == []
+    # and once it has a server, it catches up on all of them
+    async with serving_model(bus, "absent"):
+        await until(lambda: len(results.of("absent")) == 30)
+    await client.delete("absent")
+    await client.delete("present")
+
+
+async def test_a_frame_that_breaks_the_model_is_dead_lettered_and_has_a_failed_result(
+    client: AsyncClient, bus: Bus, results: Results
+) -> None:
+    async with serving_model(bus, "picky") as model:
+        model.fails = lambda image: InvalidImageError("damaged in the middle") if image == jpeg(1) else None
+        await deploy(client, bus, "picky=x,policy=every")
+        sent = [str(await publish(bus, "shop", jpeg(number))) for number in range(3)]
+        await until(lambda: len(results.of("picky")) == 3)
+    states = {result.frame.frame_id: result.answer for result in results.of("picky")}
+    assert states[sent[1]].error.reason == "INVALID_IMAGE"
+    assert states[sent[0]].HasField("answer")
+    message = await bus.js.get_last_msg(streams.DEADLETTERS, "deadletters.shop")
+    letter = DeadLetter.FromString(message.data or b"")
+    assert (letter.model, letter.reason, letter.frame.frame_id) == ("picky", "INVALID_IMAGE", sent[1])
+    await client.delete("picky")
+
+
+async def test_a_fault_of_the_server_is_tried_again_a_bounded_number_of_times(
+    client: AsyncClient, bus: Bus, results: Results
+) -> None:
+    async with serving_model(bus, "faulty") as model:
+        tries = Counter[bytes]()
+
+        def fails(image: bytes) -> Exception | None:
+            tries[image] += 1
+            if image == jpeg(0):
+                return InternalError("always")
+            return QueueFullError("full") if tries[image] < 5 else None
+
+        model.fails = fails
+        await deploy(client, bus, "faulty=x,policy=every")
+        for number in range(2):
+            await publish(bus, "hall", jpeg(number))
+        await until(lambda: len(results.of("faulty")) == 2)
+    assert tries == {jpeg(0): 3, jpeg(1): 5}  # a full queue isn't the frame's fault
+    reasons = sorted(result.answer.error.reason for result in results.of("faulty"))
+    assert reasons == ["", "INTERNAL"]
+    await client.delete("faulty")
+
+
+async def test_a_model_sees_only_its_cameras(client: AsyncClient, bus: Bus, results: Results) -> None:
+    async with serving_model(bus, "choosy"):
+        await deploy(client, bus, "choosy=x,policy=every,camera=inside")
+        for camera in ("outside", "inside", "outside"):
+            await publish(bus, camera, jpeg(len(camera)))
+        await until(lambda: len(results.of("choosy")) == 1)
+        await until(lambda: stored_all(bus))
+    assert [result.frame.camera for result in results.of("choosy")] == ["inside"]
+    await client.delete("choosy")
+
+
+async def test_a_slow_model_holds_back_no_other(client: AsyncClient, bus: Bus, results: Results) -> None:
+    async with serving_model(bus, "stuck") as stuck, serving_model(bus, "quick"):
+        await deploy(client, bus, "stuck=x,policy=every")
+        await deploy(client, bus, "quick=x,policy=every")
+        stuck.open_gate.clear()
+        for number in range(40):
+            await publish(bus, "road", jpeg(number))
+        await until(lambda: len(results.of("quick")) == 40)
+        assert results.of("stuck") == []
+        stuck.open_gate.set()
+        await until(lambda: len(results.of("stuck")) == 40)
+    await client.delete("stuck")
+    await client.delete("quick")
+
+
+async def stored_all(bus: Bus) -> bool:
+    info = await bus.js.consumer_info(streams.FRAMES, streams.STORE_CONSUMER)
+    return not info.num_pending and not info.num_ack_pending
