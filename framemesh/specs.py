@@ -55,7 +55,8 @@ def parse(text: str, *, default_policy: FramePolicy | None = None) -> ModelSpec:
     source, *options = text.split(",")
     name, equals, rest = source.partition("=")
     source = rest if equals else source
-    spec = ModelSpec(name=name if equals else to_label(Path(source).name, max_length=MAX_MODEL_LENGTH), source=source)
+    last_part = Path(source).name.rpartition(":")[2]
+    spec = ModelSpec(name=name if equals else to_label(last_part, max_length=MAX_MODEL_LENGTH), source=source)
     if default_policy is not None:
         spec.policy.CopyFrom(default_policy)
     for option in options:

@@ -26,6 +26,7 @@ def test_the_default_policy_is_the_callers() -> None:
 def test_a_source_makes_a_proper_name() -> None:
     assert parse("PekingU/rtdetr_r18vd.v2").name == "rtdetr-r18vd-v2"
     assert parse("/models/My Model").name == "my-model"
+    assert parse("demo:efficientnet-lite0").name == "efficientnet-lite0"
 
 
 @pytest.mark.parametrize(
