@@ -18,6 +18,7 @@ _T = TypeVar("_T")
 # A store that hangs must not hold a thread for minio's own default of half an hour.
 _TIMEOUT = urllib3.Timeout(connect=2.0, read=10.0)
 _RETRY = urllib3.Retry(total=2, backoff_factor=0.2, status_forcelist=(500, 502, 503, 504))
+_REFUSALS = {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"}
 
 
 class Lake:
@@ -54,13 +55,16 @@ class Lake:
         """Make the bucket if it isn't there.
 
         Raises:
-            ConfigurationError: The server can't be reached, or refuses the credentials.
+            ConfigurationError: The server refuses the credentials.
+            LakeUnavailableError: The server can't be reached.
         """
         try:
             await self._run(self._ensure_bucket)
         except LakeUnavailableError as error:
             self._close()
-            raise ConfigurationError(f"{error}; check FRAMEMESH_S3_ENDPOINT and its keys", **error.values) from error
+            if error.values.get("code") in _REFUSALS:
+                raise ConfigurationError(f"{error}; check the S3 keys", **error.values) from error
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -38,9 +38,9 @@ class LakeSettings(BaseSettings):
     s3_endpoint: str
     """The S3 server, as `http://host:port` or `https://host`."""
     s3_access_key: SecretStr
-    """Printed as stars everywhere."""
+    """The key's name. Printed as stars everywhere."""
     s3_secret_key: SecretStr
-    """Printed as stars everywhere."""
+    """The key itself. Printed as stars everywhere."""
     s3_region: str = "us-east-1"
     """The region that requests are signed for."""
     s3_frames_bucket: str = "frames"

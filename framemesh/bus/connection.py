@@ -69,6 +69,8 @@ class Bus:
             StreamFullError: The stream is at its limit.
             BusUnavailableError: No receipt in time, no connection, or no stream for the subject.
         """
+        if not self.client.is_connected:  # nats-py would take it into a small buffer, and forget the receipt
+            raise BusUnavailableError("not connected to NATS")
         # The limit covers headers too, and nats-py checks the body alone; one message over it ends the connection.
         size = len(body) + sum(len(key) + len(value) + 4 for key, value in headers.items()) + _HEADER_SLACK
         if size > self.client.max_payload:
@@ -108,11 +110,18 @@ async def connect(url: str, *, name: str) -> AsyncIterator[Bus]:
         name: Who connects, for the server's own lists.
 
     Raises:
-        ConfigurationError: No server answers there, or it refuses the credentials.
+        ConfigurationError: The server refuses the credentials.
+        BusUnavailableError: No server answers there.
     """
     places = ", ".join(_place(part) for part in url.split(","))
 
+    refused = False
+
     async def on_error(error: Exception) -> None:
+        nonlocal refused
+        if "authorization violation" in str(error).lower() and not client.is_connected:
+            refused = True
+            limit.reschedule(0)  # nats-py would try the same password again and again
         log.warning("nats.error", error=str(error) or type(error).__name__)
 
     async def on_disconnected() -> None:
@@ -126,14 +135,16 @@ async def connect(url: str, *, name: str) -> AsyncIterator[Bus]:
 
     client = Client()
     bus = Bus(client)
+    limit = asyncio.timeout(CONNECT_SECONDS)
     try:
-        async with asyncio.timeout(CONNECT_SECONDS):
+        async with limit:
             await client.connect(
                 url.split(","),
                 name=name,
                 max_reconnect_attempts=-1,
                 reconnect_time_wait=1,
                 connect_timeout=2,
+                ping_interval=10,  # a network that went silent is noticed in 30 s, not in 6 minutes
                 error_cb=on_error,
                 disconnected_cb=on_disconnected,
                 reconnected_cb=on_reconnected,
@@ -141,9 +152,12 @@ async def connect(url: str, *, name: str) -> AsyncIterator[Bus]:
             )
     except (nats.errors.Error, OSError, TimeoutError) as error:
         await client.close()
-        raise ConfigurationError(
-            f"no NATS server at {places}: {error or 'it does not answer'}; start it, or set FRAMEMESH_NATS_URL",
-            servers=places,
+        if refused:
+            raise ConfigurationError(
+                f"the NATS server at {places} refuses the credentials; check FRAMEMESH_NATS_URL", servers=places
+            ) from error
+        raise BusUnavailableError(
+            f"no NATS server answers at {places}; start it, or set FRAMEMESH_NATS_URL", servers=places
         ) from error
     try:
         yield bus

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from framemesh.errors import ConfigurationError
+from framemesh.limits import MAX_IMAGE_PIXELS
 from framemesh.mesh.photos import NAMES, photo_folder
 from framemesh.names import MAX_CAMERA_LENGTH, check_label, to_label
 
@@ -52,8 +53,10 @@ def parse_cameras(text: str, *, fps: float, size: str) -> tuple[CameraSpec, ...]
         ConfigurationError: It can't be understood, or a path isn't there.
     """
     width, _, height = size.partition("x")
-    if not (width.isdecimal() and height.isdecimal() and 0 < int(width) <= 7680 and 0 < int(height) <= 7680):
-        raise ConfigurationError(f"--size can't be {size!r}: write WIDTHxHEIGHT in pixels, such as 1280x720")
+    if not (width.isdecimal() and height.isdecimal() and 0 < int(width) * int(height) <= MAX_IMAGE_PIXELS):
+        raise ConfigurationError(
+            f"--size can't be {size!r}: write WIDTHxHEIGHT, such as 1280x720, of at most {MAX_IMAGE_PIXELS:,} pixels"
+        )
     if not 0 < fps <= 240:
         raise ConfigurationError(f"--fps can't be {fps:g}: use a number over 0, up to 240")
     if text == "none":

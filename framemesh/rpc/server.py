@@ -1,7 +1,8 @@
 """A gRPC server with health, reflection and one way to report errors."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from framemesh.errors import ConfigurationError, FramemeshError, InternalError
+from framemesh.errors import ConfigurationError, FramemeshError, InternalError, ModelUnavailableError
 from framemesh.limits import MAX_IMAGE_BYTES
 from framemesh.rpc.status import to_status
 
@@ -49,8 +50,9 @@ async def serving(address: str, services: dict[str, Register], *, drain_seconds:
     Raises:
         ConfigurationError: The address can't be listened on.
     """
+    draining = asyncio.Event()
     server = grpc.aio.server(
-        interceptors=[_ErrorInterceptor()],
+        interceptors=[_Interceptor(draining)],
         options=[
             ("grpc.so_reuseport", 0),  # else two servers share one port, and neither says so
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
@@ -77,11 +79,18 @@ async def serving(address: str, services: dict[str, Register], *, drain_seconds:
         yield started
     finally:
         await servicer.enter_graceful_shutdown()
+        draining.set()
         await server.stop(drain_seconds)
 
 
-class _ErrorInterceptor(grpc.aio.ServerInterceptor):
-    """Our errors become their status; any other is logged whole and told to the caller only as INTERNAL."""
+class _Interceptor(grpc.aio.ServerInterceptor):
+    """Our errors become their status; any other is logged whole and told to the caller only as INTERNAL.
+
+    Streams to callers end as UNAVAILABLE when the server drains: those that watch would hold it up for ever.
+    """
+
+    def __init__(self, draining: asyncio.Event) -> None:
+        self._draining = draining
 
     async def intercept_service(
         self,
@@ -97,8 +106,13 @@ class _ErrorInterceptor(grpc.aio.ServerInterceptor):
                 _guarded(handler.unary_unary, method), handler.request_deserializer, handler.response_serializer
             )
         return grpc.unary_stream_rpc_method_handler(
-            _guarded_stream(handler.unary_stream, method), handler.request_deserializer, handler.response_serializer
+            _guarded_stream(handler.unary_stream, method, self._draining),
+            handler.request_deserializer,
+            handler.response_serializer,
         )
+
+
+_STOPPING = ModelUnavailableError("the server is stopping; watch again in a moment")
 
 
 def _guarded(call: Callable[..., Awaitable[Any]], method: str) -> Callable[..., Awaitable[Any]]:
@@ -111,13 +125,30 @@ def _guarded(call: Callable[..., Awaitable[Any]], method: str) -> Callable[..., 
     return guarded
 
 
-def _guarded_stream(call: Callable[..., AsyncIterator[Any]], method: str) -> Callable[..., AsyncIterator[Any]]:
+def _guarded_stream(
+    call: Callable[..., AsyncGenerator[Any, None]], method: str, draining: asyncio.Event
+) -> Callable[..., AsyncIterator[Any]]:
     async def guarded(request: object, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
+        drained = asyncio.create_task(draining.wait())
         try:
-            async for response in call(request, context):
-                yield response
+            async with aclosing(call(request, context)) as responses:
+                while True:
+                    coming = asyncio.ensure_future(anext(responses))
+                    try:
+                        await asyncio.wait((coming, drained), return_when=asyncio.FIRST_COMPLETED)
+                    finally:
+                        if not coming.done():
+                            coming.cancel()
+                            await asyncio.wait((coming,))
+                    if coming.cancelled():
+                        await _abort(context, _STOPPING, method)
+                    yield coming.result()
+        except StopAsyncIteration:
+            return
         except Exception as error:  # noqa: BLE001 - as above
             await _abort(context, error, method)
+        finally:
+            drained.cancel()
 
     return guarded
 

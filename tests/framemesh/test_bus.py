@@ -120,7 +120,13 @@ async def test_a_full_stream_refuses_new_frames_and_keeps_the_old(tmp_path: Path
             await bus.publish("frames.gate", b"y", {}, timeout=5)
 
 
-async def test_no_server_and_a_wrong_password_say_where_without_the_password(nats: str) -> None:
+async def test_no_server_says_where_it_was_sought() -> None:
+    with pytest.raises(BusUnavailableError, match=r"127\.0\.0\.1:1"):
+        async with connect("nats://user:secret@127.0.0.1:1", name="test"):
+            pass
+
+
+async def test_a_wrong_password_says_so_without_the_password(nats: str) -> None:
     with pytest.raises(ConfigurationError, match="FRAMEMESH_NATS_URL") as caught:
         async with connect(nats.replace(CREDENTIALS.password, "wrong-secret"), name="test"):
             pass

@@ -1,5 +1,6 @@
 """Errors over a real gRPC connection, and health."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -110,3 +111,23 @@ async def test_a_message_over_the_limit_is_refused_by_grpc_itself() -> None:
         with pytest.raises(grpc.RpcError) as caught:
             await pb2_grpc.ModelServiceStub(channel).DeployModel(huge, timeout=5)
     assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+class Watched(pb2_grpc.ModelServiceServicer):
+    async def WatchModels(self, request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802
+        yield pb2.WatchModelsResponse()
+        await asyncio.Event().wait()
+
+
+async def test_a_watcher_does_not_hold_up_a_server_that_drains() -> None:
+    service = Watched()  # type: ignore[abstract]
+    add = {"framemesh.v1.ModelService": lambda server: pb2_grpc.add_ModelServiceServicer_to_server(service, server)}
+    async with asyncio.timeout(20):
+        async with serving("127.0.0.1:0", add, drain_seconds=60) as server:
+            channel = open_channel(f"127.0.0.1:{server.port}")
+            stream = pb2_grpc.ModelServiceStub(channel).WatchModels(pb2.WatchModelsRequest())
+            assert await stream.read() == pb2.WatchModelsResponse()
+        with pytest.raises(grpc.RpcError) as caught:
+            await stream.read()
+        assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
+        await channel.close()

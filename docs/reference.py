@@ -1,0 +1,75 @@
+"""Writes docs/reference.md from the classes themselves: `python docs/reference.py`. A test compares the two."""
+
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.metrics import MetricWrapperBase
+from pydantic_core import PydanticUndefined
+
+from framemesh.settings import ServiceSettings
+from gateway.metrics import GatewayMetrics
+from gateway.settings import GatewaySettings
+from ingest.metrics import IngestMetrics
+from ingest.settings import IngestSettings
+from model_server.metrics import ModelServerMetrics
+from model_server.settings import ModelServerSettings
+
+PAGE = Path(__file__).with_name("reference.md")
+
+_SERVICES: dict[str, tuple[type[ServiceSettings], type]] = {
+    "gateway": (GatewaySettings, GatewayMetrics),
+    "ingest": (IngestSettings, IngestMetrics),
+    "model_server": (ModelServerSettings, ModelServerMetrics),
+}
+
+
+def page() -> str:
+    """The whole page."""
+    parts = [
+        "# Reference: metrics and settings",
+        "Made by `python docs/reference.py` from the classes; don't edit.",
+        "## Metrics",
+        """Every service serves `/metrics` for Prometheus and `/healthz` on `FRAMEMESH_HTTP_ADDRESS`. Counters end in
+`_total`; histograms have `_bucket`, `_sum` and `_count`. The process's own CPU, memory and files are there too.""",
+        _table(["metric", "type", "labels", "what it says"], _metrics()),
+    ]
+    for service, (settings, _) in _SERVICES.items():
+        parts += [
+            f"## Settings of `{service}`",
+            "Environment variables, read once at the start. Durations in seconds, sizes in bytes.",
+            _table(["variable", "default", "what it sets"], _settings(settings)),
+        ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _metrics() -> list[list[str]]:
+    rows = []
+    for _, metrics in _SERVICES.values():
+        for metric in vars(metrics(CollectorRegistry())).values():
+            if isinstance(metric, MetricWrapperBase):
+                name = metric._name + ("_total" if metric._type == "counter" else "")  # noqa: SLF001 - no other way
+                labels = ", ".join(f"`{label}`" for label in metric._labelnames)  # noqa: SLF001
+                rows.append([f"`{name}`", metric._type, labels, metric._documentation])  # noqa: SLF001
+    return rows
+
+
+def _settings(settings: type[ServiceSettings]) -> list[list[str]]:
+    rows = []
+    for name, field in settings.model_fields.items():
+        if field.default_factory is not None:
+            default = "by the machine"
+        elif field.default is PydanticUndefined:
+            default = "required"
+        else:
+            default = f"`{field.default}`"
+        rows.append([f"`FRAMEMESH_{name.upper()}`", default, " ".join((field.description or "").split())])
+    return rows
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())

@@ -1,0 +1,1 @@
+"""Camera agents: stills, folders and videos become JPEG frames on NATS."""

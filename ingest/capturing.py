@@ -1,0 +1,86 @@
+"""A camera: takes pictures from its source at its own pace and hands them to its publisher."""
+
+import asyncio
+import time
+
+import structlog
+
+from framemesh.errors import ConfigurationError, ImageTooLargeError, InvalidImageError
+from framemesh.frames import NANOSECONDS, FrameId
+from ingest.metrics import IngestMetrics
+from ingest.pacing import Pace
+from ingest.pictures import Picture
+from ingest.publishing import Publisher
+from ingest.sources import Source
+from ingest.spells import Spell
+
+
+class Camera:
+    """One camera. Whatever goes wrong with its source is counted and never stops it, nor another camera."""
+
+    def __init__(
+        self, camera: str, source: Source, publisher: Publisher, metrics: IngestMetrics, *, fps: float
+    ) -> None:
+        self.name = f"camera {camera}"
+        self._camera = camera
+        self._source = source
+        self._publisher = publisher
+        self._metrics = metrics
+        self._fps = fps
+        self._stopping = asyncio.Event()
+        self._captured_ns = 0
+        self._sequence = 0
+        self._log = structlog.get_logger().bind(camera=camera)
+        self._dark = Spell(self._log, began="camera.dark", over="camera.sees_again")
+        metrics.start_camera(camera)
+
+    async def run(self) -> None:
+        """Capture until stopped, then wait for the acknowledgements under way."""
+        async with self._publisher:
+            picture = await self._read()
+            pace = Pace.of(self._fps, start_ns=time.monotonic_ns())
+            slot = 0
+            while await self._reached(pace.due_ns(slot)):
+                if picture is not None:
+                    self._capture(picture)
+                picture = await self._read()  # ahead of its slot, so that decoding doesn't delay it
+                following = pace.next_slot(slot, time.monotonic_ns())
+                self._metrics.frames.labels(self._camera, "late").inc(following - slot - 1)
+                slot = following
+
+    def stop(self) -> None:
+        """Capture nothing more."""
+        self._stopping.set()
+
+    def _capture(self, picture: Picture) -> None:
+        self._captured_ns = max(time.time_ns(), self._captured_ns + 1)  # the wall clock may be set back
+        self._sequence += 1
+        self._publisher.offer(FrameId(self._camera, self._captured_ns), picture, sequence=self._sequence)
+
+    async def _read(self) -> Picture | None:
+        """The source's next picture; none where it has none for this slot."""
+        try:
+            picture = await asyncio.to_thread(self._source.read)
+        except ImageTooLargeError as error:
+            self._metrics.frames.labels(self._camera, "too_large").inc()
+            self._log.warning("camera.picture_too_large", error=str(error))
+        except InvalidImageError as error:
+            self._metrics.frames.labels(self._camera, "unreadable").inc()
+            self._log.warning("camera.picture_unreadable", error=str(error))
+        except ConfigurationError as error:
+            # It worked when the service started, so it may come back; the other cameras work on meanwhile.
+            self._metrics.frames.labels(self._camera, "unreadable").inc()
+            self._dark.hit(error=str(error))
+        else:
+            self._dark.end()
+            return picture
+        return None
+
+    async def _reached(self, due_ns: int) -> bool:
+        """Wait for the time; false as soon as capturing is to stop."""
+        try:
+            async with asyncio.timeout((due_ns - time.monotonic_ns()) / NANOSECONDS):
+                await self._stopping.wait()
+        except TimeoutError:
+            return True
+        return False

@@ -1,0 +1,73 @@
+"""Encoded pictures, and the way to them: decode, fit to a size, encode as JPEG. Pure."""
+
+from dataclasses import dataclass
+from io import BytesIO
+
+from PIL import Image, ImageOps
+
+from framemesh.errors import InvalidImageError
+from framemesh.images import FORMATS, read_header
+
+JPEG = "image/jpeg"
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """Width and height in pixels."""
+
+    width_px: int
+    height_px: int
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An encoded image."""
+
+    body: bytes
+    content_type: str
+    size: Size
+
+
+def is_image(head: bytes) -> bool:
+    """Whether a file that begins so is a JPEG, PNG or WebP, sound or not.
+
+    Args:
+        head: Its first 12 bytes or more.
+    """
+    return head.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")) or (head[:4], head[8:12]) == (b"RIFF", b"WEBP")
+
+
+def decode(body: bytes, *, at_least: Size | None) -> Image.Image:
+    """The image in RGB, the right way up.
+
+    Args:
+        body: A JPEG, PNG or WebP.
+        at_least: The size that is needed; a JPEG much larger is decoded at 1/2, 1/4 or 1/8 of its own, which is faster.
+
+    Raises:
+        InvalidImageError: It isn't such an image, or a broken one.
+        ImageTooLargeError: Over `framemesh.limits`.
+    """
+    read_header(body)
+    try:
+        image = Image.open(BytesIO(body), formats=FORMATS)
+        if at_least is not None:
+            longer = max(at_least.width_px, at_least.height_px)  # a photo on its side is turned only later
+            image.draft("RGB", (longer, longer))
+        return ImageOps.exif_transpose(image).convert("RGB")
+    except Exception as error:  # on damaged files Pillow's decoders raise whatever comes up
+        raise InvalidImageError(f"the image is damaged: {error}") from error
+
+
+def fitted(image: Image.Image, size: Size | None) -> Image.Image:
+    """The largest centred part that has the size's shape, at that size; without a size, the image as it is."""
+    if size is None or image.size == (size.width_px, size.height_px):
+        return image
+    return ImageOps.fit(image, (size.width_px, size.height_px), Image.Resampling.BICUBIC)
+
+
+def encode(image: Image.Image, *, quality: int) -> Picture:
+    """The RGB image as a JPEG."""
+    body = BytesIO()
+    image.save(body, "JPEG", quality=quality)
+    return Picture(body.getvalue(), JPEG, Size(*image.size))
