@@ -37,19 +37,27 @@ class Component(Protocol):
 
 @asynccontextmanager
 async def running(*components: Component, drain_seconds: float) -> AsyncIterator[None]:
-    """Run components beside the block. On leaving they finish what they hold; the late are cancelled."""
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(component.run(), name=component.name) for component in components]
-        try:
-            yield
-        finally:
-            for component in reversed(components):
-                component.stop()
-            if tasks:
+    """Run components beside the block. On leaving they finish what they hold; the late are cancelled.
+
+    A component that fails takes its neighbours and the block down. A single error, its or the block's, comes out bare.
+    """
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(component.run(), name=component.name) for component in components]
+            try:
+                yield
+            finally:
+                for component in reversed(components):
+                    component.stop()
                 _, late = await asyncio.wait(tasks, timeout=drain_seconds)
                 for task in late:
                     log.warning("component.cut", component=task.get_name(), drain_seconds=drain_seconds)
                     task.cancel()
+    except BaseExceptionGroup as several:
+        errors = list(leaves(several))
+        if len(errors) == 1:
+            raise errors[0] from None
+        raise
 
 
 @contextmanager
@@ -102,7 +110,7 @@ def main(
     sys.exit(0)
 
 
-def leaves(group: BaseExceptionGroup[Exception]) -> Iterator[Exception]:
+def leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
     """The single errors in a group of groups."""
     for error in group.exceptions:
         if isinstance(error, BaseExceptionGroup):

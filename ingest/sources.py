@@ -1,5 +1,6 @@
 """Where a camera's pictures come from, and opening the right kind of it."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
@@ -42,6 +43,8 @@ def open_sources(cameras: tuple[CameraSettings, ...]) -> list[Source]:
             problems.append(ConfigurationError(f"camera {camera.name!r}: {error}", camera=camera.name, **error.values))
     if problems:
         raise ExceptionGroup("sources that can't be opened", problems)
+    with ThreadPoolExecutor() as pool:  # rendering releases the GIL
+        list(pool.map(StillLoop.fill, loops.values()))
     return sources
 
 

@@ -9,6 +9,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import nats.errors
+import nats.js.errors
 from rich.console import Console
 
 from framemesh.bus import Bus, connect, streams
@@ -25,9 +27,10 @@ from framemesh.mesh.state import MESH_FILE, MeshState, credentials, locked, writ
 from framemesh.mesh.supervision import Supervisor
 from framemesh.service import running, stop_signals
 from framemesh.specs import parse
-from framemesh.v1.model_pb2 import FramePolicy, ModelSpec, ReplicaState
+from framemesh.v1.model_pb2 import FramePolicy, ModelSpec
 
 _POLL_SECONDS = 0.1
+_PATIENCE_SECONDS = 2.0
 _S3_REGION = "us-east-1"
 _FRAMES_BUCKET = "frames"
 
@@ -142,7 +145,9 @@ class _Mesh:
     bus: Bus
     lake: Lake
     client: AsyncClient
+    local: LocalModels
     start: report.Position
+    began: float
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Show what happens until the time is up or a signal comes."""
@@ -164,9 +169,8 @@ class _Mesh:
                 f"[yellow]{count} frames still wait for {what}; the next start here goes on with them[/]"
             )
         if self.options.report is not None:
-            specs = [model.spec for model in await self.client.models()]
-            seconds = self.options.duration or 0.0
-            counted = await report.count(self.bus, self.lake, self.start, specs, seconds=seconds)
+            seconds = began - self.began
+            counted = await report.count(self.bus, self.lake, self.start, self.local.specs, seconds=seconds)
             own_nats = self.options.external.nats_url is None
             counted["nats_sync_interval"] = "always" if own_nats else "as the server is set"
             self.options.report.write_text(json.dumps(counted, indent=2) + "\n")
@@ -175,19 +179,30 @@ class _Mesh:
         self.console.print(f"drained in {time.monotonic() - began:.1f} s")
 
     async def _drain(self) -> dict[str, int]:
-        """Wait until nothing is left to store or, for models that can answer, to answer; return what still is."""
-        deadline = time.monotonic() + self.options.drain_seconds
-        while (left := await self._left()) and time.monotonic() < deadline:
+        """Wait until nothing is left to store or to answer, or the time is up; return what still is."""
+        began = time.monotonic()
+        told = False
+        while (left := await self._left()) and time.monotonic() < began + self.options.drain_seconds:
+            if not told and time.monotonic() > began + _PATIENCE_SECONDS:
+                told = True
+                waits = ", ".join(f"{what} ({count if count > 0 else 'some'} frames)" for what, count in left.items())
+                self.console.print(f"waiting for {waits}; Ctrl-C again ends at once")
             await asyncio.sleep(_POLL_SECONDS)
         return left
 
     async def _left(self) -> dict[str, int]:
-        store = await self.bus.js.consumer_info(streams.FRAMES, streams.STORE_CONSUMER)
-        left = {"the lake": (store.num_pending or 0) + (store.num_ack_pending or 0)}
-        for model in await self.client.models():
-            if any(replica.state == ReplicaState.REPLICA_STATE_SERVING for replica in model.replicas):
-                consumer = await self.bus.js.consumer_info(streams.STORED, streams.model_consumer(model.spec.name))
-                left[f"model {model.spec.name}"] = (consumer.num_pending or 0) + (consumer.num_ack_pending or 0)
+        consumers = {"the lake": (streams.FRAMES, streams.STORE_CONSUMER)}
+        for spec in self.local.specs:
+            if spec.replicas:
+                consumers[f"model {spec.name}"] = (streams.STORED, streams.model_consumer(spec.name))
+        left = {}
+        for what, (stream, consumer) in consumers.items():
+            try:
+                info = await self.bus.js.consumer_info(stream, consumer)
+            except (nats.errors.Error, nats.js.errors.Error, TimeoutError):
+                left[what] = -1  # NATS, or the gateway that makes the consumers, is being restarted
+            else:
+                left[what] = (info.num_pending or 0) + (info.num_ack_pending or 0)
         return {what: count for what, count in left.items() if count}
 
 
@@ -227,6 +242,7 @@ async def _mesh(options: MeshOptions, supervisor: Supervisor, console: Console) 
         wanted = await _deploy(client, options, folder / "models" / "demo", console)
         await local.started(wanted)
         http = {"gateway": f"{HOST}:{http_port}"}
+        began = time.monotonic()
         if options.cameras:
             ingest_port = servers.free_port()
             await supervisor.start(processes.ingest(env, options.cameras, http_port=ingest_port))
@@ -237,7 +253,7 @@ async def _mesh(options: MeshOptions, supervisor: Supervisor, console: Console) 
             console.print(
                 "no cameras here: publish JPEG frames to NATS subject frames.<camera>; `framemesh env` says where"
             )
-        yield _Mesh(options, supervisor, console, bus, lake, client, start)
+        yield _Mesh(options, supervisor, console, bus, lake, client, local, start, began)
 
 
 async def _start_servers(options: MeshOptions, folder: Path, supervisor: Supervisor) -> dict[str, str]:

@@ -43,6 +43,8 @@ class LocalModels:
         self._on_event = on_event
         self._running: dict[str, tuple[ModelSpec, asyncio.Task[None]]] = {}
         self._stopping = asyncio.Event()
+        self.specs: list[ModelSpec] = []
+        """What the gateway last said is deployed."""
         self.http: dict[str, str] = {}
         """Address of each model server's pages, by process name."""
 
@@ -83,6 +85,7 @@ class LocalModels:
             await asyncio.sleep(_RECONNECT_SECONDS)
 
     async def _match(self, specs: list[ModelSpec]) -> None:
+        self.specs = specs
         wanted = {
             model_process(spec.name, replica): (spec, replica) for spec in specs for replica in range(spec.replicas)
         }

@@ -130,6 +130,7 @@ def _guarded_stream(
 ) -> Callable[..., AsyncIterator[Any]]:
     async def guarded(request: object, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
         drained = asyncio.create_task(draining.wait())
+        ending: Exception | None = None
         try:
             async with aclosing(call(request, context)) as responses:
                 while True:
@@ -141,14 +142,17 @@ def _guarded_stream(
                             coming.cancel()
                             await asyncio.wait((coming,))
                     if coming.cancelled():
-                        await _abort(context, _STOPPING, method)
+                        ending = _STOPPING
+                        break
                     yield coming.result()
         except StopAsyncIteration:
-            return
+            pass
         except Exception as error:  # noqa: BLE001 - as above
-            await _abort(context, error, method)
+            ending = error
         finally:
             drained.cancel()
+        if ending is not None:
+            await _abort(context, ending, method)
 
     return guarded
 

@@ -1,0 +1,290 @@
+"""`framemesh up` as a user runs it: real processes from end to end, with a small model."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from nats import connect as nats_connect
+
+from framemesh.client import Client
+from framemesh.lake import Lake
+from framemesh.mesh.state import MeshState, read_state
+from tests.model_server import tiny as tiny_models
+from tests.pictures import jpeg, png_bomb
+
+COMMAND = (sys.executable, "-m", "framemesh")
+SERVICES = ("nats", "s3", "gateway", "model-tiny-0")
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_models.make("vit", tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def prepared(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data directory whose model is exported already, to start the others from."""
+    folder = tmp_path_factory.mktemp("prepared")
+    with mesh(folder, "--cameras", "none", "--model", str(tiny), "--duration", "0.1") as process:
+        finished(process)
+    return folder / "models"
+
+
+@contextmanager
+def mesh(folder: Path, *options: str, models: Path | None = None) -> Iterator[subprocess.Popen[str]]:
+    """A mesh that runs; whatever happens, nothing of it is left."""
+    if models is not None:
+        shutil.copytree(models, folder / "models")
+    process = subprocess.Popen(
+        [*COMMAND, "up", "--data-dir", str(folder), *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+        for pid in (state.processes if (state := read_state(folder)) else {}).values():
+            if psutil.pid_exists(pid):
+                os.kill(pid, signal.SIGKILL)
+
+
+def wait_for(condition: Callable[[], Any], *, seconds: float = 90.0) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.05)
+    return found
+
+
+def finished(process: subprocess.Popen[str], *, seconds: float = 120.0) -> str:
+    out, _ = process.communicate(timeout=seconds)
+    assert process.returncode == 0, out
+    return out
+
+
+def up_and_running(folder: Path) -> MeshState:
+    state: MeshState = wait_for(lambda: read_state(folder))
+    return state
+
+
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *words], capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_a_mesh_stores_and_answers_and_leaves_nothing_running(tiny: Path, prepared: Path, tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    cameras = ("--cameras", "2", "--fps", "10", "--size", "320x240")
+    first_time = ("--model", f"tiny={tiny},policy=every", "--duration", "4", "--report", str(report))
+    with mesh(tmp_path / "data", *cameras, *first_time, models=prepared) as process:
+        state = up_and_running(tmp_path / "data")
+        finished(process)
+        assert not any(psutil.pid_exists(pid) for pid in state.processes.values())
+    first = json.loads(report.read_text())
+    assert first["frames"]["published"] == first["frames"]["stored"] > 20
+    assert (first["frames"]["lost"], first["frames"]["duplicates"], first["frames"]["waiting"]) == (0, 0, 0)
+    assert set(first["cameras"]) == {"chelsea", "coffee"}
+    model = first["models"]["tiny"]
+    assert (model["analysed"], model["missing"], model["failed"]) == (first["frames"]["stored"], 0, 0)
+    assert first["nats_sync_interval"] == "always"
+    # A second start goes on where the first stopped: the same model without naming it, the old frames still there.
+    with mesh(tmp_path / "data", *cameras, "--duration", "2", "--report", str(report)) as process:
+        state = up_and_running(tmp_path / "data")
+        with Client(state.address) as client:
+            assert [each.spec.name for each in client.models()] == ["tiny"]
+        finished(process)
+    second = json.loads(report.read_text())
+    assert 0 < second["frames"]["stored"] == second["frames"]["published"] < first["frames"]["stored"]
+
+
+def test_killed_parts_come_back_and_no_frame_is_lost(tiny: Path, prepared: Path, tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    options = ("--cameras", "2", "--fps", "15", "--size", "320x240", "--model", f"tiny={tiny},policy=every")
+    with mesh(tmp_path / "data", *options, "--report", str(report), models=prepared) as process:
+        state = up_and_running(tmp_path / "data")
+        for name in SERVICES:
+            os.kill(state.processes[name], signal.SIGKILL)
+            wait_for(partial(restarted, tmp_path / "data", name, state.processes[name]))
+        process.send_signal(signal.SIGINT)
+        out = finished(process)
+    counted = json.loads(report.read_text())
+    assert (counted["frames"]["lost"], counted["frames"]["duplicates"]) == (0, 0), out
+    model = counted["models"]["tiny"]
+    assert (model["missing"], model["duplicates"]) == (0, 0)
+    assert model["analysed"] == counted["frames"]["stored"]
+    for name in SERVICES:
+        assert f"{name} ended with signal SIGKILL; restart 1" in out
+
+
+@pytest.fixture(scope="module")
+def quiet(tiny: Path, prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[MeshState, Path]]:
+    """A mesh without cameras that waits for frames from outside."""
+    folder = tmp_path_factory.mktemp("quiet")
+    options = ("--cameras", "none", "--model", f"tiny={tiny}", "--policy", "every")
+    with mesh(folder, *options, models=prepared) as process:
+        state = up_and_running(folder)
+        yield state, folder
+        process.terminate()
+        print(finished(process))
+
+
+async def test_a_camera_that_knows_nothing_of_us_is_stored_and_answered(quiet: tuple[MeshState, Path]) -> None:
+    state, _ = quiet
+    answers: list[str] = []
+
+    async def take(message: Any) -> None:
+        answers.append(message.subject)
+
+    camera = await nats_connect(state.nats_url)
+    await camera.subscribe("results.tiny.gate", cb=take)
+    pictures = [jpeg(number, (320, 240)) for number in range(100)]
+    for picture in pictures:
+        await camera.publish("frames.gate", picture)
+    await camera.flush()
+    lake = Lake(
+        state.s3_endpoint,
+        access_key=state.s3_access_key,
+        secret_key=state.s3_secret_key,
+        region="us-east-1",
+        bucket="frames",
+        threads=4,
+    )
+    async with lake:
+        deadline = time.monotonic() + 60
+        while len(answers) < 100:
+            assert time.monotonic() < deadline
+            await camera.flush()
+        keys = await lake.keys("gate/")
+        assert len(keys) == 100
+        assert {(await lake.get(key))[0] for key in keys} == set(pictures)
+    assert len(answers) == 100
+    await camera.close()
+
+
+def test_the_command_line_reads_the_mesh(quiet: tuple[MeshState, Path], tmp_path: Path) -> None:
+    _, folder = quiet
+    here = ("--data-dir", str(folder))
+    photo = tmp_path / "photo.jpg"
+    photo.write_bytes(jpeg(3, (320, 240)))
+    asked = run("analyze", str(photo), *here, "--top", "2")
+    assert asked.returncode == 0, asked.stderr
+    assert "tiny" in asked.stdout
+    machine = json.loads(run("analyze", str(photo), *here, "--json").stdout)
+    assert machine["answers"][0]["model"] == "tiny"
+    assert "ready 1/1" in run("models", *here).stdout
+    assert json.loads(run("models", *here, "--json").stdout)["spec"]["name"] == "tiny"
+    assert "export FRAMEMESH_NATS_URL='nats://" in run("env", *here).stdout
+    watching = subprocess.Popen([*COMMAND, "watch", *here, "--count", "1", "--json"], stdout=subprocess.PIPE, text=True)
+    publish = (
+        "import asyncio, nats, sys;"
+        "exec('async def main():\\n nc = await nats.connect(sys.argv[1])\\n"
+        ' await nc.publish("frames.porch", open(sys.argv[2], "rb").read())\\n await nc.close()\');'
+        "asyncio.run(main())"
+    )
+    while watching.poll() is None:
+        subprocess.run([sys.executable, "-c", publish, read_url(folder), str(photo)], check=True, timeout=30)
+    assert json.loads(watching.communicate()[0])["frame"]["camera"] == "porch"
+
+
+@pytest.mark.parametrize(
+    ("content", "names"),
+    [
+        (b"", "empty"),
+        (b"just text", "JPEG"),
+        (jpeg(1, (640, 480))[:-500], "stops"),
+        (png_bomb(60_000, 60_000), "pixels"),
+        (None, "No such file"),
+    ],
+)
+def test_bad_files_get_a_clear_error_and_the_mesh_goes_on(
+    quiet: tuple[MeshState, Path], tmp_path: Path, content: bytes | None, names: str
+) -> None:
+    _, folder = quiet
+    bad = tmp_path / "bad"
+    if content is not None:
+        bad.write_bytes(content)
+    asked = run("analyze", str(bad), "--data-dir", str(folder))
+    assert asked.returncode == 1
+    assert names in asked.stderr
+    assert "Traceback" not in asked.stderr
+    bad.write_bytes(jpeg())
+    assert run("analyze", str(bad), "--data-dir", str(folder)).returncode == 0
+
+
+def test_a_huge_file_is_refused_without_being_read(quiet: tuple[MeshState, Path], tmp_path: Path) -> None:
+    huge = tmp_path / "huge.jpg"
+    with huge.open("wb") as file:
+        file.truncate(100 * 1024 * 1024)
+    asked = run("analyze", str(huge), "--data-dir", str(quiet[1]))
+    assert asked.returncode == 1
+    assert "104,857,600 bytes" in asked.stderr
+
+
+def test_an_unknown_model_is_named_with_those_there_are(quiet: tuple[MeshState, Path], tmp_path: Path) -> None:
+    photo = tmp_path / "photo.jpg"
+    photo.write_bytes(jpeg())
+    asked = run("analyze", str(photo), "--model", "nonesuch", "--data-dir", str(quiet[1]))
+    assert asked.returncode == 1
+    assert "deployed: tiny" in asked.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "names"),
+    [
+        (("--model", "no/such/folder/anywhere"), 78, "no/such/folder/anywhere"),
+        (("--cameras", "x"), 78, "NAME=PATH"),
+        (("--policy", "never"), 1, "policy"),
+    ],
+)
+def test_what_cannot_start_says_why(tmp_path: Path, options: tuple[str, ...], code: int, names: str) -> None:
+    with mesh(tmp_path, "--cameras", "none", *options) as process:
+        out, _ = process.communicate(timeout=120)
+    assert process.returncode == code, out
+    assert names in out
+    assert "Traceback" not in out
+
+
+def test_a_port_in_use_says_so(tmp_path: Path, quiet: tuple[MeshState, Path]) -> None:
+    taken = quiet[0].address.rpartition(":")[2]
+    with mesh(tmp_path, "--cameras", "none", "--grpc-port", taken) as process:
+        out, _ = process.communicate(timeout=120)
+    assert process.returncode == 78
+    assert f"port {taken} can't be used" in out
+    assert "--grpc-port" in out
+
+
+def test_a_second_mesh_on_the_same_directory_is_refused(quiet: tuple[MeshState, Path]) -> None:
+    asked = run("up", "--data-dir", str(quiet[1]))
+    assert asked.returncode == 78
+    assert "already" in asked.stderr
+
+
+def test_without_a_mesh_commands_say_how_to_start_one(tmp_path: Path) -> None:
+    for command in ("models", "watch", "env"):
+        asked = run(command, "--data-dir", str(tmp_path))
+        assert asked.returncode == 78
+        assert "framemesh up" in asked.stderr
+
+
+def restarted(folder: Path, name: str, old: int) -> bool:
+    state = read_state(folder)
+    return state is not None and state.processes.get(name) not in {None, old}
+
+
+def read_url(folder: Path) -> str:
+    state = read_state(folder)
+    assert state is not None
+    return state.nats_url
