@@ -138,7 +138,7 @@ def quiet(tiny: Path, prepared: Path, tmp_path_factory: pytest.TempPathFactory) 
         state = up_and_running(folder)
         yield state, folder
         process.terminate()
-        print(finished(process))
+        finished(process)
 
 
 async def test_a_camera_that_knows_nothing_of_us_is_stored_and_answered(quiet: tuple[MeshState, Path]) -> None:

@@ -1,0 +1,54 @@
+import pytest
+
+from framemesh.errors import ConfigurationError, FrameNotFoundError, LakeUnavailableError
+from framemesh.lake import Lake
+from framemesh.mesh.servers import free_port
+from tests.conftest import CREDENTIALS
+
+
+def open_lake(endpoint: str, *, secret_key: str = CREDENTIALS.password) -> Lake:
+    return Lake(
+        endpoint,
+        access_key=CREDENTIALS.user,
+        secret_key=secret_key,
+        region="us-east-1",
+        bucket="frames",
+        threads=2,
+    )
+
+
+async def test_an_object_reads_back_with_its_metadata(lake: Lake) -> None:
+    await lake.put("a/b.jpg", b"body", content_type="image/jpeg", metadata={"width-px": "640"})
+    assert await lake.get("a/b.jpg") == (b"body", {"width-px": "640"})
+
+
+async def test_putting_again_overwrites(lake: Lake) -> None:
+    for body in (b"first", b"second"):
+        await lake.put("c/d.jpg", body, content_type="image/jpeg", metadata={})
+    assert (await lake.get("c/d.jpg"))[0] == b"second"
+    assert await lake.keys("c/") == ["c/d.jpg"]
+
+
+async def test_what_is_not_there_is_not_found(lake: Lake) -> None:
+    with pytest.raises(FrameNotFoundError):
+        await lake.get("no/such.jpg")
+    assert await lake.keys("no/") == []
+
+
+async def test_a_closed_port_says_which(lake: Lake) -> None:
+    port = free_port()
+    with pytest.raises(LakeUnavailableError, match=str(port)):
+        async with open_lake(f"http://127.0.0.1:{port}"):
+            pass
+
+
+async def test_a_wrong_key_is_for_the_operator_to_mend(s3: dict[str, str]) -> None:
+    with pytest.raises(ConfigurationError, match="S3 keys"):
+        async with open_lake(s3["FRAMEMESH_S3_ENDPOINT"], secret_key="wrong"):
+            pass
+
+
+@pytest.mark.parametrize("endpoint", ["localhost:9000", "ftp://host", "http://", "http://host/path", ""])
+def test_what_is_no_endpoint_is_refused(endpoint: str) -> None:
+    with pytest.raises(ConfigurationError, match="http://host:port"):
+        open_lake(endpoint)
