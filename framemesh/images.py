@@ -1,6 +1,5 @@
 """What an encoded image claims to be, read from its header without decoding it."""
 
-import warnings
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -37,10 +36,8 @@ def read_header(body: bytes) -> ImageHeader:
     if not body:
         raise InvalidImageError("the image is empty: send the bytes of a JPEG, PNG or WebP file")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # our own limit below is tighter than Pillow's
-            image = Image.open(BytesIO(body), formats=FORMATS)
-    except Image.DecompressionBombError:
+        image = Image.open(BytesIO(body), formats=FORMATS)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):  # both over our own limit
         raise ImageTooLargeError(
             f"the image claims more pixels than any camera has; the limit is {MAX_IMAGE_PIXELS:,}",
             limit_pixels=MAX_IMAGE_PIXELS,

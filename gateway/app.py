@@ -59,7 +59,7 @@ async def gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
         deadletters = DeadLetters(bus)
         storer = Storer(bus, lake, hold, deadletters, metrics, workers=settings.store_workers)
         parts = LaneParts(bus, lake, hold, asker, Results(bus, metrics), deadletters, metrics)
-        fanout = Fanout(registry, parts, in_flight=settings.model_in_flight)
+        fanout = Fanout(registry, parts)
         await stack.enter_async_context(running(registry, fanout, storer, bus, drain_seconds=settings.drain_seconds))
         http_port = await stack.enter_async_context(
             serving_page(settings.http_address, registry_of_metrics, {"nats": bus.problem})

@@ -35,6 +35,10 @@ class Asker:
         for channel in self._channels.values():
             await channel.close()
 
+    def images_at_once(self, model: str) -> int:
+        """How many images the model's servers that answer now run at once; 0 where none does."""
+        return sum(max(1, replica.worker_count) for replica in self._registry.serving(model))
+
     async def ask(self, model: str, image: bytes, options: AnswerOptions, *, timeout: float) -> InferResponse:
         """Run the model on an image.
 

@@ -17,15 +17,13 @@ class Fanout:
     Args:
         registry: What is deployed.
         parts: What all lanes share.
-        in_flight: Frames sent to a model at once, for each of its replicas.
     """
 
     name = "fanout"
 
-    def __init__(self, registry: Registry, parts: LaneParts, *, in_flight: int) -> None:
+    def __init__(self, registry: Registry, parts: LaneParts) -> None:
         self._registry = registry
         self._parts = parts
-        self._in_flight = in_flight
         self._lanes: dict[str, tuple[Lane, asyncio.Task[None]]] = {}
         self._stopping = asyncio.Event()
 
@@ -47,10 +45,12 @@ class Fanout:
             await self._end([name for name, (lane, _) in self._lanes.items() if wanted.get(name) != lane.spec])
             for name in wanted.keys() - self._lanes.keys():
                 self._begin(wanted[name], group)
+            for lane, _ in self._lanes.values():
+                lane.wake()
             await self._parts.asker.forget_gone()
 
     def _begin(self, spec: ModelSpec, group: asyncio.TaskGroup) -> None:
-        lane = Lane(spec, self._parts, in_flight=self._in_flight * max(1, spec.replicas))
+        lane = Lane(spec, self._parts)
         self._lanes[spec.name] = (lane, group.create_task(lane.run(), name=lane.name))
         log.info("lane.started", model=spec.name, policy=spec.policy.WhichOneof("policy"))
 

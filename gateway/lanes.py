@@ -8,6 +8,7 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
 import nats.errors
+import nats.js.errors
 import structlog
 from google.protobuf.message import DecodeError
 from nats.aio.msg import Msg
@@ -70,35 +71,32 @@ class Lane:
     Args:
         spec: The model.
         parts: What all lanes share.
-        in_flight: Frames sent to the model at once.
     """
 
-    def __init__(self, spec: ModelSpec, parts: LaneParts, *, in_flight: int) -> None:
+    def __init__(self, spec: ModelSpec, parts: LaneParts) -> None:
         self.spec = spec
         self.name = f"lane {spec.name}"
         self._parts = parts
-        self._in_flight = in_flight
         self._queue: policies.Queue[_Reference] = policies.queue_for(spec.policy)
+        # What is sent beyond the images that run at once waits at the server: that keeps it busy, but ages the frame.
+        self._ahead = 2 if spec.policy.HasField("every") else 1
+        self._sent = 0
+        self._delay = _RETRY_SECONDS[0]
         self._skipped: Counter[str] = Counter()
         self._leases = Leases()
-        self._arrived = asyncio.Condition()
+        self._woken = asyncio.Event()
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
         """Work until stopped, then finish the frames that were sent."""
         self._parts.metrics.start_model(self.spec.name)
-        consumer = await streams.ensure_model_consumer(
-            self._parts.bus, self.spec.name, list(self.spec.cameras), max_ack_pending=2 * _BATCH
-        )
         async with asyncio.TaskGroup() as group:
             group.create_task(self._leases.run())
-            reading = group.create_task(self._read(consumer))
-            working = [group.create_task(self._work()) for _ in range(self._in_flight)]
+            reading = group.create_task(self._read())
+            sending = group.create_task(self._send(group))
             await self._stopping.wait()
             reading.cancel()
-            async with self._arrived:
-                self._arrived.notify_all()
-            await asyncio.wait(working)
+            await sending
             while waiting := self._queue.take():  # whoever comes next takes them up at once
                 await self._give_back(waiting.item.message)
             self._leases.stop()
@@ -106,13 +104,18 @@ class Lane:
     def stop(self) -> None:
         """Send no more frames."""
         self._stopping.set()
+        self.wake()
 
-    async def _read(self, consumer: str) -> None:
+    def wake(self) -> None:
+        """Look again whether a frame can be sent: the model's servers may have changed."""
+        self._woken.set()
+
+    async def _read(self) -> None:
         """Fill the queue; the policy says what is passed over."""
         references = consume(
             self._parts.bus,
             streams.STORED,
-            consumer,
+            await self._consumer(),
             batch=_BATCH,
             max_bytes=_BATCH_BYTES,
             room=lambda: self._leases.below(_BATCH),
@@ -124,6 +127,16 @@ class Lane:
         except ConsumerGoneError:
             log.info("lane.consumer_deleted", model=self.spec.name)
 
+    async def _consumer(self) -> str:
+        while True:
+            try:
+                return await streams.ensure_model_consumer(
+                    self._parts.bus, self.spec.name, list(self.spec.cameras), max_ack_pending=2 * _BATCH
+                )
+            except (nats.errors.Error, nats.js.errors.Error, TimeoutError) as error:
+                log.warning("lane.waits_for_nats", model=self.spec.name, error=str(error))
+                await self._pause(_RETRY_SECONDS[1])
+
     async def _offer(self, message: Msg) -> None:
         try:
             frame = StoredFrame.FromString(message.data).frame
@@ -134,29 +147,34 @@ class Lane:
         self._leases.hold(message)
         waiting = Waiting(frame.camera, frame.capture_time.ToNanoseconds(), _Reference(frame, message))
         await self._skip(self._queue.offer(waiting))
-        async with self._arrived:
-            self._arrived.notify()
+        self.wake()
 
-    async def _work(self) -> None:
-        delay, longest = _RETRY_SECONDS
-        while (waiting := await self._next()) is not None:
-            try:
-                await self._answer(waiting.item)
-            except FramemeshError as error:
-                # The frame keeps its place, unless its policy has a better one by now.
-                log.debug("frame.again", model=self.spec.name, frame_id=waiting.item.frame.frame_id, error=str(error))
-                self._parts.metrics.retries.labels(self.spec.name).inc()
-                await self._skip(self._queue.restore(waiting))
-                await self._pause(delay)
-                delay = min(2 * delay, longest)
-            else:
-                delay = _RETRY_SECONDS[0]
+    async def _send(self, group: asyncio.TaskGroup) -> None:
+        """Send frames, each as soon as a server has room for it; once stopped, wait for those that were sent."""
+        while self._sent or not self._stopping.is_set():
+            while not self._stopping.is_set() and self._has_room() and (waiting := self._queue.take()):
+                self._sent += 1
+                group.create_task(self._handle(waiting))
+            self._woken.clear()
+            await self._woken.wait()
 
-    async def _next(self) -> Waiting[_Reference] | None:
-        """The next frame by the policy; none once the lane stops."""
-        async with self._arrived:
-            await self._arrived.wait_for(lambda: self._stopping.is_set() or len(self._queue) > 0)
-        return None if self._stopping.is_set() else self._queue.take()
+    def _has_room(self) -> bool:
+        return self._sent < self._ahead * self._parts.asker.images_at_once(self.spec.name)
+
+    async def _handle(self, waiting: Waiting[_Reference]) -> None:
+        try:
+            await self._answer(waiting.item)
+            self._delay = _RETRY_SECONDS[0]
+        except FramemeshError as error:
+            log.debug("frame.again", model=self.spec.name, frame_id=waiting.item.frame.frame_id, error=str(error))
+            self._parts.metrics.retries.labels(self.spec.name).inc()
+            await self._pause(self._delay)
+            self._delay = min(2 * self._delay, _RETRY_SECONDS[1])
+            # The frame goes on as the next one, unless its policy has a better one by now.
+            await self._skip(self._queue.restore(waiting))
+        finally:
+            self._sent -= 1
+            self.wake()
 
     async def _answer(self, reference: _Reference) -> None:
         """Get one frame its result.

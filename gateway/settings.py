@@ -15,8 +15,6 @@ class GatewaySettings(ServiceSettings, BusSettings, LakeSettings):
     """Where the public API is served; port 0 lets the system choose."""
     store_workers: int = Field(default=16, ge=1, le=256)
     """Frames being stored at once. More hides latency and holds more images in memory."""
-    model_in_flight: int = Field(default=4, ge=1, le=256)
-    """Frames sent to a model at once, for each of its replicas."""
     hold_bytes: int = Field(default=128 * 1024**2, ge=0)
     """Memory for frames just stored, so that models that keep up never read the lake."""
     frames_stream_bytes: int = Field(default=4 * _GIB, ge=16 * 1024**2)

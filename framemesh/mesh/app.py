@@ -242,11 +242,11 @@ async def _mesh(options: MeshOptions, supervisor: Supervisor, console: Console) 
         wanted = await _deploy(client, options, folder / "models" / "demo", console)
         await local.started(wanted)
         http = {"gateway": f"{HOST}:{http_port}"}
-        began = time.monotonic()
         if options.cameras:
             ingest_port = servers.free_port()
             await supervisor.start(processes.ingest(env, options.cameras, http_port=ingest_port))
             http["ingest"] = f"{HOST}:{ingest_port}"
+        began = time.monotonic()
         _keep_state(folder, supervisor, env, f"{HOST}:{grpc_port}", lambda: {**http, **local.http})
         console.print(f"framemesh is up: gRPC on {HOST}:{grpc_port}, everything else in {folder / MESH_FILE}")
         if not options.cameras:

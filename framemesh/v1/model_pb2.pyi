@@ -215,6 +215,7 @@ class ModelReplica(Message):
     STATE_FIELD_NUMBER: int
     MODEL_VERSION_FIELD_NUMBER: int
     HEARTBEAT_TIME_FIELD_NUMBER: int
+    WORKER_COUNT_FIELD_NUMBER: int
     model: str
     """The model's name. Always set."""
     replica: str
@@ -225,6 +226,8 @@ class ModelReplica(Message):
     """What it is doing. Always set."""
     model_version: str
     """Which weights it serves: the hub's commit, or a digest of the local files. Set once they are known."""
+    worker_count: int
+    """How many images it runs at once, from 1; 0 means 1. What is sent beyond that waits in its queue."""
     @property
     def heartbeat_time(self) -> Timestamp:
         """When the server last said so, in UTC. One that is silent for 10 s is taken for dead. Always set."""
@@ -238,10 +241,11 @@ class ModelReplica(Message):
         state: ReplicaState.ValueType = ...,
         model_version: str = ...,
         heartbeat_time: Timestamp | None = ...,
+        worker_count: int = ...,
     ) -> None: ...
     _HasFieldArgType: typing_extensions.TypeAlias = Literal["heartbeat_time", b"heartbeat_time"]
     def HasField(self, field_name: _HasFieldArgType) -> bool: ...
-    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["grpc_address", b"grpc_address", "heartbeat_time", b"heartbeat_time", "model", b"model", "model_version", b"model_version", "replica", b"replica", "state", b"state"]
+    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["grpc_address", b"grpc_address", "heartbeat_time", b"heartbeat_time", "model", b"model", "model_version", b"model_version", "replica", b"replica", "state", b"state", "worker_count", b"worker_count"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
 
 @final
