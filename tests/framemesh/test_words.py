@@ -1,0 +1,35 @@
+from framemesh.v1.answer_pb2 import (
+    Answer,
+    AnswerError,
+    Classification,
+    DetectedObject,
+    Detection,
+    Embedding,
+    Label,
+    ModelAnswer,
+)
+from framemesh.v1.model_pb2 import Model, ModelReplica, ModelSpec, ReplicaState
+from framemesh.words import state, words
+
+CAT = Label(index=285, name="Egyptian cat", score=0.7672)
+
+
+def test_answers_are_said_line_by_line() -> None:
+    classified = ModelAnswer(answer=Answer(classification=Classification(labels=[CAT])))
+    assert words(classified) == [("Egyptian cat", "0.767")]
+    detected = ModelAnswer(answer=Answer(detection=Detection(objects=[DetectedObject(label=CAT)])))
+    assert words(detected) == [("Egyptian cat", "0.767")]
+    assert words(ModelAnswer(answer=Answer(detection=Detection()))) == [("nothing", "")]
+    assert words(ModelAnswer(answer=Answer(embedding=Embedding(values=[1.0])))) == [("embedding", "")]
+    failed = ModelAnswer(error=AnswerError(code=14, reason="MODEL_UNAVAILABLE", message="loading"))
+    assert words(failed) == [("MODEL_UNAVAILABLE: loading", "")]
+
+
+def test_a_models_state_is_that_of_its_servers() -> None:
+    def model(*states: ReplicaState.ValueType) -> Model:
+        return Model(spec=ModelSpec(replicas=2), replicas=[ModelReplica(state=each) for each in states])
+
+    assert state(model()) == "starting 0/2"
+    assert state(model(ReplicaState.REPLICA_STATE_PREPARING)) == "preparing"
+    assert state(model(ReplicaState.REPLICA_STATE_PREPARING, ReplicaState.REPLICA_STATE_LOADING)) == "loading"
+    assert state(model(ReplicaState.REPLICA_STATE_SERVING, ReplicaState.REPLICA_STATE_LOADING)) == "ready 1/2"

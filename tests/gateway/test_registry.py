@@ -1,0 +1,68 @@
+from collections.abc import AsyncIterator
+
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+from prometheus_client import CollectorRegistry
+
+from framemesh.bus import Bus, routes
+from framemesh.bus.streams import MODELS_BUCKET, ROUTES_BUCKET
+from framemesh.errors import ModelNotFoundError
+from framemesh.service import running
+from framemesh.specs import parse
+from framemesh.v1.model_pb2 import ModelReplica, ReplicaState
+from gateway.metrics import GatewayMetrics
+from gateway.registry import Registry
+from tests.gateway.conftest import serving_model, until
+
+
+@pytest.fixture
+async def registry(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Registry]:
+    monkeypatch.setattr(routes, "SILENT_SECONDS", 1.0)
+    registry = Registry(bus, GatewayMetrics(CollectorRegistry()))
+    async with running(registry, drain_seconds=5):
+        yield registry
+
+
+async def test_what_one_gateway_deploys_another_sees(registry: Registry, bus: Bus) -> None:
+    other = Registry(bus, GatewayMetrics(CollectorRegistry()))
+    async with running(other, drain_seconds=5):
+        spec = await registry.deploy(parse("shared=a/b,policy=every"))
+        await until(lambda: other.specs().get("shared") == spec)
+        await other.delete("shared")
+        await until(lambda: "shared" not in registry.specs())
+        with pytest.raises(ModelNotFoundError, match="deployed: none"):
+            registry.spec("shared")
+
+
+async def test_a_server_that_falls_silent_is_taken_for_dead(registry: Registry, bus: Bus) -> None:
+    bucket = await bus.js.key_value(ROUTES_BUCKET)
+    entry = ModelReplica(
+        model="mute", replica="0", grpc_address="127.0.0.1:1", state=ReplicaState.REPLICA_STATE_SERVING
+    )
+    await bucket.put("mute.0", routes.dump(entry, Timestamp(seconds=1)))  # its clock may be wrong: only ours counts
+    await until(lambda: registry.serving("mute"))
+    await until(lambda: not registry.serving("mute"))
+
+
+async def test_only_servers_that_say_serving_are_asked(registry: Registry, bus: Bus) -> None:
+    bucket = await bus.js.key_value(ROUTES_BUCKET)
+    entry = ModelReplica(
+        model="slow", replica="0", grpc_address="127.0.0.1:1", state=ReplicaState.REPLICA_STATE_LOADING
+    )
+    await bucket.put("slow.0", routes.dump(entry, Timestamp(seconds=2)))
+    async with serving_model(bus, "slow", replica="1"):
+        await until(lambda: registry.serving("slow"))
+        assert [replica.replica for replica in registry.serving("slow")] == ["1"]
+
+
+async def test_entries_written_by_hand_do_no_harm(registry: Registry, bus: Bus) -> None:
+    models = await bus.js.key_value(MODELS_BUCKET)
+    servers = await bus.js.key_value(ROUTES_BUCKET)
+    for value in (b"", b"nonsense", b"\xff", b"[]", b'{"name": "Bad Name", "source": "x"}', b'{"name": "other"}'):
+        await models.put("hand", value)
+        await servers.put("hand.0", value)
+    await registry.deploy(parse("sound=a/b"))
+    await until(lambda: "sound" in registry.specs())
+    assert "hand" not in registry.specs()
+    await models.delete("hand")
+    await registry.delete("sound")
