@@ -1,0 +1,1 @@
+"""What the demo shows: real models, made of what wheels carry."""

@@ -1,0 +1,32 @@
+"""Folders that appear whole or not at all."""
+
+import fcntl
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def made_once(folder: Path) -> Iterator[Path | None]:
+    """Let the block fill a new folder that becomes `folder` when the block ends well.
+
+    The block gets the path to fill, or none where `folder` is there already. Others who make the same folder wait.
+
+    Raises:
+        OSError: The folder can't be made there.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with (folder.parent / f".{folder.name}.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the system lets go of it however this process ends
+        if folder.exists():
+            yield None
+            return
+        unfinished = folder.parent / f".{folder.name}.unfinished"
+        shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed
+        unfinished.mkdir()
+        try:
+            yield unfinished
+            unfinished.rename(folder)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)

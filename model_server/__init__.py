@@ -1,0 +1,1 @@
+"""One Hugging Face model behind gRPC."""

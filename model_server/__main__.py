@@ -1,0 +1,8 @@
+"""`python -m model_server`."""
+
+from framemesh.service import main
+from model_server.app import model_server
+from model_server.settings import ModelServerSettings
+
+if __name__ == "__main__":
+    main("model_server", ModelServerSettings, model_server)

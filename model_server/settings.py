@@ -1,0 +1,44 @@
+"""What an operator may set on a model server."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr, field_validator
+
+from framemesh.errors import InvalidNameError
+from framemesh.names import MAX_MODEL_LENGTH, check_label
+from framemesh.settings import ReplicaSettings, ServiceSettings
+from model_server.cores import usable_cores
+
+
+class ModelServerSettings(ServiceSettings, ReplicaSettings):
+    """What an operator may set on a model server. Durations in seconds."""
+
+    model_name: str
+    """The model's name in this mesh, as a DNS label of at most 40 characters."""
+    model_source: str = Field(min_length=1)
+    """A Hugging Face id such as `google/vit-base-patch16-224`, or the path of a local model folder."""
+    model_revision: str = ""
+    """The hub's branch, tag or commit; empty means the default branch. Unused for a folder."""
+    model_runtime: Literal["onnx", "torch"] = "onnx"
+    """What runs the model."""
+    model_cache: Path
+    """Folder where prepared models are kept, so that only a model's first start takes long. Servers may share it."""
+    grpc_address: str = "127.0.0.1:0"
+    """Where inference is served; port 0 lets the system choose."""
+    nats_url: SecretStr | None = None
+    """The NATS server through which gateways find this one; unset, it serves without telling anybody."""
+    workers: int = Field(default_factory=usable_cores, ge=1, le=256)
+    """Batches at once, each on one core. By default one for each core that this process may use."""
+    max_batch: int = Field(default=8, ge=1, le=256)
+    """The most images in one batch."""
+    max_queue: int = Field(default=64, ge=1, le=65536)
+    """Images that may wait, each at most 8 MiB; beyond them calls are refused."""
+
+    @field_validator("model_name")
+    @classmethod
+    def _is_label(cls, name: str) -> str:
+        try:
+            return check_label("model", name, max_length=MAX_MODEL_LENGTH)
+        except InvalidNameError as error:
+            raise ValueError(str(error)) from None
