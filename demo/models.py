@@ -8,8 +8,8 @@ from pathlib import Path
 import structlog
 
 from demo.efficientnet_lite import VARIANTS, build, image_processor
-from demo.folders import made_once
 from framemesh.errors import ConfigurationError
+from framemesh.folders import made_once
 from framemesh.service import EXIT_CONFIGURATION
 from framemesh.telemetry import logs
 
@@ -24,7 +24,7 @@ def make(name: str, folder: Path) -> None:
     """
     variant = VARIANTS[name]
     try:
-        with made_once(folder) as unfinished:
+        with made_once(folder, intact=Path.exists) as unfinished:
             if unfinished is None:
                 return
             build(variant).save_pretrained(unfinished)

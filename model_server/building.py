@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from framemesh.errors import ConfigurationError, FramemeshError
+from framemesh.folders import made_once
 from framemesh.service import EXIT_CONFIGURATION
 from framemesh.telemetry import logs
 from model_server import digests, sources
 from model_server.artifacts import FORMAT, Manifest, RuntimeName, is_intact, prepared_folder, write_manifest
-from model_server.folders import made_once
 
 EXIT_TRY_AGAIN = 75
 """BSD's EX_TEMPFAIL (sysexits.h): nothing is wrong with what was set."""

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from model_server.folders import made_once
+from framemesh.folders import made_once
 
 
 def test_a_folder_appears_whole_and_is_made_once(tmp_path: Path) -> None:
