@@ -10,7 +10,7 @@ import structlog
 
 from framemesh.bus import Bus, connect, routes
 from framemesh.bus.streams import ROUTES_BUCKET
-from framemesh.errors import ConfigurationError
+from framemesh.errors import FramemeshError
 from framemesh.frames import timestamp
 from framemesh.v1.model_pb2 import ModelReplica, ReplicaState
 
@@ -78,7 +78,7 @@ class Announcer:
                         await self._renew(bus)
                     finally:
                         await self._delete(bus)
-            except ConfigurationError as error:  # for this service NATS is no condition: it may come yet
+            except FramemeshError as error:  # for this service NATS is no condition: it may come yet
                 self._log(error)
                 await asyncio.sleep(routes.HEARTBEAT_SECONDS)
 
