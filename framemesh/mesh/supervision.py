@@ -83,7 +83,10 @@ class Supervisor:
 
         Raises:
             ConfigurationError: It ended or wasn't ready in time; the message has the end of its log.
+            ValueError: One of that name runs already.
         """
+        if spec.name in self._children:
+            raise ValueError(f"a process called {spec.name!r} runs already")
         child = await self._spawn(spec)
         self._children[spec.name] = child
         deadline = time.monotonic() + spec.start_seconds

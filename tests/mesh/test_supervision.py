@@ -85,6 +85,13 @@ async def test_a_program_that_is_not_there_says_so(tmp_path: Path) -> None:
             await supervisor.start(ProcessSpec("ghost", ("/no/such/program",), {}, always))
 
 
+async def test_two_processes_cannot_share_a_name(tmp_path: Path) -> None:
+    async with Supervisor(tmp_path, on_event=print) as supervisor:
+        await supervisor.start(python("twin", "import time; time.sleep(60)"))
+        with pytest.raises(ValueError, match="twin"):
+            await supervisor.start(python("twin", "import time; time.sleep(60)"))
+
+
 async def test_a_process_that_is_misconfigured_is_not_tried_again(tmp_path: Path) -> None:
     events: list[str] = []
     async with Supervisor(tmp_path, on_event=events.append) as supervisor:
