@@ -7,6 +7,9 @@ READY := $(VENV)/ready
 STUBS := framemesh/v1
 PUBLISHED := protos/published.binpb
 
+# protoc looks for its plugins on the path.
+export PATH := $(abspath $(BIN)):$(PATH)
+
 .DEFAULT_GOAL := help
 
 .PHONY: help
