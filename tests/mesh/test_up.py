@@ -272,6 +272,31 @@ def test_a_second_mesh_on_the_same_directory_is_refused(quiet: tuple[MeshState, 
     assert "already" in asked.stderr
 
 
+def test_servers_that_run_elsewhere_are_used(
+    tiny: Path, prepared: Path, nats: str, s3: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"FRAMEMESH_NATS_URL": nats, **s3}.items():
+        monkeypatch.setenv(name, value)
+    report = tmp_path / "report.json"
+    options = ("--cameras", "1", "--size", "320x240", "--model", str(tiny), "--duration", "1", "--report", str(report))
+    with mesh(tmp_path / "data", *options, models=prepared) as process:
+        state = up_and_running(tmp_path / "data")
+        assert state.nats_url == nats
+        assert not state.processes.keys() & {"nats", "s3"}
+        finished(process)
+    counted = json.loads(report.read_text())
+    assert counted["frames"]["stored"] > 10
+    assert counted["nats_sync_interval"] == "as the server is set"
+
+
+def test_an_s3_server_without_its_keys_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FRAMEMESH_S3_ENDPOINT", "http://127.0.0.1:1")
+    monkeypatch.delenv("FRAMEMESH_S3_ACCESS_KEY", raising=False)
+    asked = run("up", "--data-dir", str(tmp_path / "data"))
+    assert asked.returncode == 78
+    assert "FRAMEMESH_S3_ACCESS_KEY" in asked.stderr
+
+
 def test_without_a_mesh_commands_say_how_to_start_one(tmp_path: Path) -> None:
     for command in ("models", "watch", "env"):
         asked = run(command, "--data-dir", str(tmp_path))
