@@ -114,8 +114,12 @@ def hour_prefix(frame_id: FrameId) -> str:
 
 
 def frame_id_of(key: str) -> FrameId | None:
-    """The identity of the frame under an object key; none where the key isn't a frame's."""
-    return FrameId.parse(key.rpartition("/")[2].partition(".")[0])
+    """The identity of the frame under an object key; none where the key isn't, to the letter, a frame's."""
+    stem, _, extension = key.rpartition("/")[2].partition(".")
+    frame_id = FrameId.parse(stem)
+    if frame_id is None or extension not in _EXTENSIONS.values() or key != f"{hour_prefix(frame_id)}{stem}.{extension}":
+        return None
+    return frame_id
 
 
 def timestamp(unix_ns: int) -> Timestamp:

@@ -121,7 +121,7 @@ async def connect(url: str, *, name: str) -> AsyncIterator[Bus]:
         nonlocal refused
         if "authorization violation" in str(error).lower() and not client.is_connected:
             refused = True
-            limit.reschedule(0)  # nats-py would try the same password again and again
+            client.options["allow_reconnect"] = False  # it would try the same password for ever
         log.warning("nats.error", error=str(error) or type(error).__name__)
 
     async def on_disconnected() -> None:
@@ -135,9 +135,8 @@ async def connect(url: str, *, name: str) -> AsyncIterator[Bus]:
 
     client = Client()
     bus = Bus(client)
-    limit = asyncio.timeout(CONNECT_SECONDS)
     try:
-        async with limit:
+        async with asyncio.timeout(CONNECT_SECONDS):
             await client.connect(
                 url.split(","),
                 name=name,

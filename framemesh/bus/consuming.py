@@ -4,6 +4,7 @@ nats-py's `fetch(n)` waits for n messages or its timeout once it has to linger, 
 this speaks the same pull protocol (NATS ADR-13) and yields at once.
 """
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
@@ -18,6 +19,7 @@ log = structlog.get_logger()
 
 _EXPIRES_SECONDS = 30.0
 _HEARTBEAT_SECONDS = 2.0
+_RECONNECT_SECONDS = 0.1
 _NANOSECONDS = 1_000_000_000
 
 
@@ -60,6 +62,9 @@ async def consume(
     try:
         while not bus.closed.is_set():
             await room()
+            if not bus.client.is_connected:  # requests sent now would all be answered at once later
+                await asyncio.sleep(_RECONNECT_SECONDS)
+                continue
             received = 0
             try:
                 await bus.client.publish(subject, request, reply=inbox)

@@ -42,6 +42,7 @@ class LocalModels:
         self._cache = cache
         self._on_event = on_event
         self._running: dict[str, tuple[ModelSpec, asyncio.Task[None]]] = {}
+        self._up = False
         self._stopping = asyncio.Event()
         self.specs: list[ModelSpec] = []
         """What the gateway last said is deployed."""
@@ -60,6 +61,7 @@ class LocalModels:
             if self._stopping.is_set():
                 raise ConfigurationError(f"stopped before {', '.join(missing)} could start")
         await asyncio.gather(*(self._running[name][1] for name in names))
+        self._up = True
 
     async def run(self) -> None:
         """Follow until stopped."""
@@ -107,7 +109,8 @@ class LocalModels:
         self._running[name] = (spec, task)
 
     def _tell(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
+        """Say why a model that was deployed later can't start; `started` raises it for the first ones."""
+        if not task.cancelled() and (error := task.exception()) is not None and self._up:
             self._on_event(str(error))
 
 

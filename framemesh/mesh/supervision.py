@@ -148,7 +148,11 @@ class Supervisor:
             self._on_event(f"{child.spec.name} ended with {_ending(code)}; restart {child.restarts} in {delay:g} s")
             await asyncio.sleep(delay)
             delay = min(2 * delay, _BACKOFF_LAST_SECONDS)
-            fresh = await self._spawn(child.spec)
+            try:
+                fresh = await self._spawn(child.spec)
+            except ConfigurationError as error:  # no memory or file handles just now: the next turn tries again
+                self._on_event(str(error))
+                continue
             child.process, child.started, child.log_start = fresh.process, fresh.started, fresh.log_start
             self.on_change()
 

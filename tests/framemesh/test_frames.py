@@ -94,6 +94,22 @@ def test_nonsense_in_headers_is_passed_over(nonsense: str) -> None:
     assert found.camera_sequence is None
 
 
+@pytest.mark.parametrize(
+    "key",
+    [
+        "gate-1767225600000000000.jpg",
+        "gate/2026/01/01/01/gate-1767225600000000000.jpg",
+        "../frames/gate/2026/01/01/00/gate-1767225600000000000.jpg",
+        "gate/2026/01/01/00/../00/gate-1767225600000000000.jpg",
+        "gate/2026/01/01/00/gate-1767225600000000000.exe",
+        "gate/2026/01/01/00/",
+        "",
+    ],
+)
+def test_what_is_no_key_of_a_frame_is_told_apart(key: str) -> None:
+    assert frame_id_of(key) is None
+
+
 @pytest.mark.parametrize("camera", ["Gate", "a_b", "-a", "a-", "x" * 64, "a/b", "ä"])
 def test_a_subject_that_names_no_camera_is_refused(camera: str) -> None:
     with pytest.raises(InvalidNameError, match="a-z"):
