@@ -99,24 +99,24 @@ def main(
     logs.configure(settings.log_level, service=service)
     try:
         asyncio.run(_run(settings, open_service))
-    except* ConfigurationError as group:
-        for problem in leaves(group):
-            log.error("service.misconfigured", error=str(problem))  # noqa: TRY400 - its words are all there is to know
-        sys.exit(EXIT_CONFIGURATION)
-    except* FramemeshError as group:
-        for problem in leaves(group):
-            log.error("service.failed", error=str(problem))  # noqa: TRY400 - as above
-        sys.exit(1)
+    except (FramemeshError, BaseExceptionGroup) as error:
+        problems = list(leaves(error))
+        if not all(isinstance(problem, FramemeshError) for problem in problems):
+            raise  # a fault of ours: its traceback is what helps
+        for problem in problems:
+            log.error("service.failed", error=str(problem))  # noqa: TRY400 - its words are all there is to know
+        by_user = any(isinstance(problem, ConfigurationError) for problem in problems)
+        sys.exit(EXIT_CONFIGURATION if by_user else 1)
     sys.exit(0)
 
 
-def leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
-    """The single errors in a group of groups."""
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            yield from leaves(error)
-        else:
-            yield error
+def leaves(error: BaseException) -> Iterator[BaseException]:
+    """The single errors in a group of groups, or the error itself."""
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from leaves(inner)
+    else:
+        yield error
 
 
 async def _run(settings: Settings, open_service: Callable[[Settings], AbstractAsyncContextManager[object]]) -> None:

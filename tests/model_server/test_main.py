@@ -82,7 +82,7 @@ async def test_sigterm_while_preparing_ends_at_once_and_takes_its_process_along(
 
 async def test_a_model_that_cannot_be_served_ends_with_78_and_the_reason(tmp_path: Path) -> None:
     async with process(str(tmp_path / "nowhere"), tmp_path, free_port()) as server:
-        line = await logged(server, "service.misconfigured")
+        line = await logged(server, "service.failed")
         assert "there is no model folder" in json.loads(line)["error"]
         assert await server.wait() == 78
 
