@@ -8,9 +8,8 @@ from pathlib import Path
 import structlog
 
 from demo.efficientnet_lite import VARIANTS, build, image_processor
-from framemesh.errors import ConfigurationError
+from framemesh.errors import EXIT_CONFIGURATION, ConfigurationError
 from framemesh.folders import made_once
-from framemesh.service import EXIT_CONFIGURATION
 from framemesh.telemetry import logs
 
 log = structlog.get_logger()

@@ -27,6 +27,10 @@ class ConfigurationError(FramemeshError):
     reason = "CONFIGURATION"
 
 
+EXIT_CONFIGURATION = 78
+"""What a process ends with on a `ConfigurationError`: BSD's EX_CONFIG (sysexits.h)."""
+
+
 class InvalidNameError(FramemeshError):
     """A camera's or model's name isn't a DNS label."""
 

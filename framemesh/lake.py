@@ -134,6 +134,8 @@ class Lake:
             raise LakeUnavailableError(
                 f"the S3 server at {self._endpoint} answers {error.code}: {error.message}", code=error.code
             ) from error
+        except ValueError as error:  # minio's own check of names
+            raise FrameNotFoundError("no frame has such a key; results carry the keys of theirs") from error
         except (MinioException, urllib3.exceptions.HTTPError, OSError) as error:
             raise LakeUnavailableError(
                 f"the S3 server at {self._endpoint} can't be reached: {type(error).__name__}", endpoint=self._endpoint

@@ -19,9 +19,9 @@ def check_label(kind: str, name: str, *, max_length: int = MAX_CAMERA_LENGTH) ->
     if len(name) <= max_length and _LABEL.fullmatch(name):
         return name
     raise InvalidNameError(
-        f"{name!r} can't name a {kind}: use 1 to {max_length} of a-z, 0-9 and '-', with no '-' at either end",
+        f"{name[:80]!r} can't name a {kind}: use 1 to {max_length} of a-z, 0-9 and '-', with no '-' at either end",
         kind=kind,
-        name=name,
+        name=name[:80],
     )
 
 

@@ -11,14 +11,11 @@ from typing import NoReturn, Protocol, TypeVar
 import structlog
 from pydantic import ValidationError
 
-from framemesh.errors import ConfigurationError, FramemeshError
+from framemesh.errors import EXIT_CONFIGURATION, ConfigurationError, FramemeshError
 from framemesh.settings import ServiceSettings
 from framemesh.telemetry import logs
 
 log = structlog.get_logger()
-
-EXIT_CONFIGURATION = 78
-"""BSD's EX_CONFIG (sysexits.h): what was set can't work, so a supervisor need not try again."""
 
 Settings = TypeVar("Settings", bound=ServiceSettings)
 

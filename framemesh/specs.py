@@ -7,7 +7,8 @@ from framemesh.names import MAX_MODEL_LENGTH, check_label, to_label
 from framemesh.v1.model_pb2 import EveryFrame, FramePolicy, LatestFrame, ModelSpec, Runtime
 
 MAX_REPLICAS = 64
-MAX_FPS = 1000.0
+MIN_FPS, MAX_FPS = 0.001, 1000.0
+MAX_SOURCE_LENGTH = 1024
 
 _RUNTIMES = {"onnx": Runtime.RUNTIME_ONNX, "torch": Runtime.RUNTIME_TORCH}
 SYNTAX = "[NAME=]SOURCE[,runtime=onnx|torch][,policy=every|latest|fps=N][,replicas=N][,revision=R][,camera=C]..."
@@ -21,14 +22,10 @@ def complete(spec: ModelSpec) -> ModelSpec:
     """
     done = ModelSpec()
     done.CopyFrom(spec)
-    try:
-        check_label("model", done.name, max_length=MAX_MODEL_LENGTH)
-        for camera in done.cameras:
-            check_label("camera", camera)
-    except FramemeshError as error:
-        raise InvalidSpecError(str(error), **error.values) from None
-    if not done.source:
-        raise _wrong("source", done.source, "give a Hugging Face id or the path of a model folder")
+    _check_words(done)
+    cameras = dict.fromkeys(done.cameras)  # NATS refuses a consumer that names one twice
+    del done.cameras[:]
+    done.cameras.extend(cameras)
     if done.runtime == Runtime.RUNTIME_UNSPECIFIED:
         done.runtime = Runtime.RUNTIME_ONNX
     if done.runtime not in _RUNTIMES.values():
@@ -39,8 +36,8 @@ def complete(spec: ModelSpec) -> ModelSpec:
         raise _wrong("replicas", done.replicas, f"use 0 to {MAX_REPLICAS}")
     if done.policy.WhichOneof("policy") is None:
         done.policy.latest.SetInParent()
-    if done.policy.HasField("max_fps") and not 0 < done.policy.max_fps <= MAX_FPS:
-        raise _wrong("max_fps", done.policy.max_fps, f"use a number over 0, up to {MAX_FPS:g}")
+    if done.policy.HasField("max_fps") and not MIN_FPS <= done.policy.max_fps <= MAX_FPS:
+        raise _wrong("max_fps", done.policy.max_fps, f"use {MIN_FPS:g} to {MAX_FPS:g}")
     return done
 
 
@@ -95,6 +92,20 @@ def policy_text(policy: FramePolicy) -> str:
 def runtime_text(runtime: Runtime.ValueType) -> str:
     """The runtime as a user types it."""
     return Runtime.Name(runtime).removeprefix("RUNTIME_").lower()
+
+
+def _check_words(spec: ModelSpec) -> None:
+    try:
+        check_label("model", spec.name, max_length=MAX_MODEL_LENGTH)
+        for camera in spec.cameras:
+            check_label("camera", camera)
+    except FramemeshError as error:
+        raise InvalidSpecError(str(error), **error.values) from None
+    if not spec.source:
+        raise _wrong("source", spec.source, "give a Hugging Face id or the path of a model folder")
+    for field, value in (("source", spec.source), ("revision", spec.revision)):
+        if len(value) > MAX_SOURCE_LENGTH or not (value.isprintable() or not value):
+            raise _wrong(field, value[:80], f"use at most {MAX_SOURCE_LENGTH} printable characters")
 
 
 def _set(spec: ModelSpec, key: str, value: str) -> None:

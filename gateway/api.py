@@ -55,8 +55,8 @@ class AnalysisApi(analysis_grpc.AnalysisServiceServicer):
         context: Context,
     ) -> AsyncIterator[analysis_pb2.WatchResultsResponse]:
         """See `analysis_service.proto`."""
-        models = [check_label("model", name, max_length=MAX_MODEL_LENGTH) for name in request.models]
-        cameras = [check_label("camera", name) for name in request.cameras]
+        models = {check_label("model", name, max_length=MAX_MODEL_LENGTH) for name in request.models}
+        cameras = {check_label("camera", name) for name in request.cameras}
         async for result, missed in watch_results(self._bus, self._metrics, models=models, cameras=cameras):
             yield analysis_pb2.WatchResultsResponse(result=result, missed_result_count=missed)
 

@@ -10,6 +10,8 @@ from gateway.registry import Registry
 
 log = structlog.get_logger()
 
+_RESTART_SECONDS = 5.0
+
 
 class Fanout:
     """Keeps the lanes as the registry wants them.
@@ -51,8 +53,19 @@ class Fanout:
 
     def _begin(self, spec: ModelSpec, group: asyncio.TaskGroup) -> None:
         lane = Lane(spec, self._parts)
-        self._lanes[spec.name] = (lane, group.create_task(lane.run(), name=lane.name))
+        self._lanes[spec.name] = (lane, group.create_task(self._supervise(lane), name=lane.name))
         log.info("lane.started", model=spec.name, policy=spec.policy.WhichOneof("policy"))
+
+    async def _supervise(self, lane: Lane) -> None:
+        """Run a lane; one that fails is begun anew after a while, and the others don't notice."""
+        try:
+            await lane.run()
+        except Exception:
+            log.exception("lane.failed", model=lane.spec.name, restart_seconds=_RESTART_SECONDS)
+            await asyncio.sleep(_RESTART_SECONDS)
+            if self._lanes.get(lane.spec.name, (None,))[0] is lane:
+                del self._lanes[lane.spec.name]
+                self._registry.touch()
 
     async def _end(self, names: list[str]) -> None:
         tasks = []

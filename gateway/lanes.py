@@ -24,6 +24,7 @@ from framemesh.errors import (
     ModelUnavailableError,
     QueueFullError,
 )
+from framemesh.frames import frame_id_of
 from framemesh.lake import Lake
 from framemesh.v1.answer_pb2 import AnswerOptions
 from framemesh.v1.frame_pb2 import Frame, StoredFrame
@@ -138,14 +139,20 @@ class Lane:
                 await self._pause(_RETRY_SECONDS[1])
 
     async def _offer(self, message: Msg) -> None:
-        try:
-            frame = StoredFrame.FromString(message.data).frame
-        except DecodeError:
-            log.warning("reference.unreadable", model=self.spec.name, sequence=message.metadata.sequence.stream)
+        sequence = message.metadata.sequence.stream
+        stored = reference(message.data)
+        if stored is None:  # none of ours: somebody else wrote to the stream
+            log.warning("reference.unreadable", model=self.spec.name, sequence=sequence)
             await message.term()
             return
         self._leases.hold(message)
-        waiting = Waiting(frame.camera, frame.capture_time.ToNanoseconds(), _Reference(frame, message))
+        waiting = Waiting(
+            stored.frame.camera,
+            sequence,
+            stored.frame.capture_time.ToNanoseconds(),
+            stored.store_time.ToNanoseconds(),
+            _Reference(stored.frame, message),
+        )
         await self._skip(self._queue.offer(waiting))
         self.wake()
 
@@ -165,7 +172,9 @@ class Lane:
         try:
             await self._answer(waiting.item)
             self._delay = _RETRY_SECONDS[0]
-        except FramemeshError as error:
+        except Exception as error:  # one strange frame must not stop the others
+            if not isinstance(error, FramemeshError):
+                log.exception("frame.fault", model=self.spec.name, frame_id=waiting.item.frame.frame_id)
             log.debug("frame.again", model=self.spec.name, frame_id=waiting.item.frame.frame_id, error=str(error))
             self._parts.metrics.retries.labels(self.spec.name).inc()
             await self._pause(self._delay)
@@ -176,21 +185,21 @@ class Lane:
             self._sent -= 1
             self.wake()
 
-    async def _answer(self, reference: _Reference) -> None:
+    async def _answer(self, waiting: _Reference) -> None:
         """Get one frame its result.
 
         Raises:
             FramemeshError: Not now; trying again may help.
         """
-        frame = reference.frame
+        frame = waiting.frame
         started = time.monotonic()
         try:
             response = await self._ask(frame)
         except (ModelUnavailableError, QueueFullError, LakeUnavailableError):
             raise
         except FramemeshError as error:
-            reference.faults += 1
-            if isinstance(error, DeadlineError | InternalError) and reference.faults < _MAX_FAULTS:
+            waiting.faults += 1
+            if isinstance(error, DeadlineError | InternalError) and waiting.faults < _MAX_FAULTS:
                 raise
             await self._parts.deadletters.write(frame, error, subject=f"stored.{frame.camera}", model=self.spec.name)
             answer = results.failed(self.spec.name, error)
@@ -199,7 +208,7 @@ class Lane:
         latency_seconds = time.monotonic() - started
         skipped = self._skipped.pop(frame.camera, 0)
         await self._parts.results.write(frame, answer, latency_seconds=latency_seconds, skipped=skipped)
-        await self._settle(reference.message)
+        await self._settle(waiting.message)
 
     async def _ask(self, frame: Frame) -> InferResponse:
         body = self._parts.hold.get(frame.object_key)
@@ -228,3 +237,14 @@ class Lane:
         with suppress(TimeoutError):
             async with asyncio.timeout(random.uniform(0.5, 1.0) * seconds):  # noqa: S311 - jitter
                 await self._stopping.wait()
+
+
+def reference(body: bytes) -> StoredFrame | None:
+    """The reference in a message on `stored.<camera>`; none where it refers to no frame of its camera."""
+    try:
+        stored = StoredFrame.FromString(body)
+    except DecodeError:
+        return None
+    frame_id = frame_id_of(stored.frame.object_key)
+    named = frame_id is not None and (str(frame_id), frame_id.camera) == (stored.frame.frame_id, stored.frame.camera)
+    return stored if named else None

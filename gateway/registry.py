@@ -113,7 +113,7 @@ class Registry:
     def stop(self) -> None:
         """Follow no more."""
         self._stopping.set()
-        self._tell()
+        self.touch()
 
     async def _write(self, spec: ModelSpec) -> None:
         bucket = await self._bus.js.key_value(MODELS_BUCKET)
@@ -135,7 +135,7 @@ class Registry:
                     self._metrics.end_model(gone)
                 self._specs = found
                 log.info("models.changed", models=sorted(found))
-                self._tell()
+                self.touch()
 
     async def _follow_routes(self) -> None:
         async for content in snapshots(self._bus, ROUTES_BUCKET):
@@ -149,7 +149,7 @@ class Registry:
             after = {key: (replica.grpc_address, replica.state) for key, replica in found.items()}
             self._replicas = found
             if before != after:
-                self._tell()
+                self.touch()
 
     async def _expire(self) -> None:
         """Notice replicas that have fallen silent; our own clock counts, not theirs."""
@@ -159,14 +159,15 @@ class Registry:
             for key in [key for key, heard in self._heard.items() if now - heard > routes.SILENT_SECONDS]:
                 self._heard.pop(key)
                 log.warning("replica.silent", replica=key)
-                self._tell()
+                self.touch()
 
     def _live(self, model: str) -> list[ModelReplica]:
         return [
             replica for key, replica in sorted(self._replicas.items()) if replica.model == model and key in self._heard
         ]
 
-    def _tell(self) -> None:
+    def touch(self) -> None:
+        """Have everybody who follows the changes look again."""
         for name in self._specs:
             self._metrics.replicas.labels(name).set(len(self.serving(name)))
         self._changed.set()

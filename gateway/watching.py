@@ -3,7 +3,6 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator
-from itertools import product
 
 from nats.aio.msg import Msg
 
@@ -15,7 +14,7 @@ _MAX_WAITING = 256
 
 
 async def watch_results(
-    bus: Bus, metrics: GatewayMetrics, *, models: list[str], cameras: list[str]
+    bus: Bus, metrics: GatewayMetrics, *, models: set[str], cameras: set[str]
 ) -> AsyncGenerator[tuple[Result, int], None]:
     """Yield results as they come, each with the number missed before it because the caller was too slow.
 
@@ -31,6 +30,9 @@ async def watch_results(
 
     async def take(message: Msg) -> None:
         nonlocal missed
+        _, model, camera = message.subject.split(".")
+        if (models and model not in models) or (cameras and camera not in cameras):
+            return
         if len(waiting) == _MAX_WAITING:
             waiting.popleft()
             missed += 1
@@ -38,8 +40,8 @@ async def watch_results(
         waiting.append(message.data)
         arrived.set()
 
-    subjects = [f"results.{model}.{camera}" for model, camera in product(models or ["*"], cameras or ["*"])]
-    subscriptions = [await bus.client.subscribe(subject, cb=take) for subject in subjects]
+    # One subscription whatever is asked for: one for each pair of names could be millions.
+    subscription = await bus.client.subscribe("results.*.*", cb=take)
     try:
         while not bus.closed.is_set():
             await arrived.wait()
@@ -48,6 +50,5 @@ async def watch_results(
                 yield Result.FromString(waiting.popleft()), before
             arrived.clear()
     finally:
-        for subscription in subscriptions:
-            if not bus.client.is_closed:
-                await subscription.unsubscribe()
+        if not bus.client.is_closed:
+            await subscription.unsubscribe()

@@ -11,9 +11,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from framemesh.errors import ConfigurationError, FramemeshError
+from framemesh.errors import EXIT_CONFIGURATION, ConfigurationError, FramemeshError
 from framemesh.folders import made_once
-from framemesh.service import EXIT_CONFIGURATION
 from framemesh.telemetry import logs
 from model_server import digests, sources
 from model_server.artifacts import FORMAT, Manifest, RuntimeName, is_intact, prepared_folder, write_manifest

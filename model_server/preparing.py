@@ -5,8 +5,7 @@ import json
 import sys
 from pathlib import Path
 
-from framemesh.errors import ConfigurationError, InternalError, ModelUnavailableError
-from framemesh.service import EXIT_CONFIGURATION
+from framemesh.errors import EXIT_CONFIGURATION, ConfigurationError, InternalError, ModelUnavailableError
 from model_server.artifacts import RuntimeName
 from model_server.building import EXIT_TRY_AGAIN
 

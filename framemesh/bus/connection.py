@@ -9,6 +9,7 @@ import nats
 import nats.errors
 import structlog
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import PubAck
 from nats.js.errors import APIError, NoStreamResponseError
@@ -101,6 +102,27 @@ class Bus:
             ) from error
 
 
+class _TolerantClient(Client):
+    """nats-py, but a message that it can't parse is handed on rather than the end of all reading.
+
+    Its read loop stops for good at the first header or subject that isn't what it expects, still `is_connected`; a
+    server passes on whatever a publisher wrote.
+    """
+
+    async def _process_headers(self, headers: bytes) -> dict[str, str] | None:
+        try:
+            return await super()._process_headers(headers)
+        except (IndexError, ValueError):  # too short, or not UTF-8
+            return None
+
+    def _build_message(
+        self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: dict[str, str] | None
+    ) -> Msg:
+        readable = subject.decode(errors="backslashreplace").encode()
+        message: Msg = super()._build_message(sid, readable, reply, data, headers)
+        return message
+
+
 @asynccontextmanager
 async def connect(url: str, *, name: str) -> AsyncIterator[Bus]:
     """Hold a connection around the block; it reconnects for ever. On leaving, what was sent is flushed.
@@ -133,7 +155,7 @@ async def connect(url: str, *, name: str) -> AsyncIterator[Bus]:
     async def on_closed() -> None:
         bus.closed.set()
 
-    client = Client()
+    client = _TolerantClient()
     bus = Bus(client)
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
@@ -156,7 +178,7 @@ async def connect(url: str, *, name: str) -> AsyncIterator[Bus]:
                 f"the NATS server at {places} refuses the credentials; check FRAMEMESH_NATS_URL", servers=places
             ) from error
         raise BusUnavailableError(
-            f"no NATS server answers at {places}; start it, or set FRAMEMESH_NATS_URL", servers=places
+            f"no NATS server answers at {places}; start it, or correct FRAMEMESH_NATS_URL", servers=places
         ) from error
     try:
         yield bus

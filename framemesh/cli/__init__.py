@@ -5,8 +5,7 @@ import sys
 import typer
 
 from framemesh.cli import analyze, env, models, up, watch
-from framemesh.errors import ConfigurationError, FramemeshError
-from framemesh.service import EXIT_CONFIGURATION
+from framemesh.errors import EXIT_CONFIGURATION, ConfigurationError, FramemeshError
 
 app = typer.Typer(
     help="Camera frames in, typed answers out.",

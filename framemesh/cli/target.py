@@ -1,12 +1,12 @@
 """Which gateway a command talks to."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from framemesh.errors import ConfigurationError
+from framemesh.mesh.joining import read_state
 
 DEFAULT_DATA_DIR = Path("framemesh-data")
 
@@ -33,9 +33,9 @@ def gateway_address(address: str | None, data_dir: Path) -> str:
     """
     if address:
         return address
-    try:
-        return str(json.loads((data_dir / "mesh.json").read_text())["address"])
-    except (OSError, ValueError, KeyError):
+    state = read_state(data_dir)
+    if state is None:
         raise ConfigurationError(
             f"no mesh runs on {data_dir}: start one with `framemesh up`, or name a gateway with --address host:port"
-        ) from None
+        )
+    return state.address

@@ -19,9 +19,9 @@ def up(
     model: Annotated[
         list[str] | None,
         typer.Option(
-            help="A model to run: [NAME=]SOURCE[,runtime=onnx|torch][,policy=every|latest|fps=N][,replicas=N]"
-            "[,revision=R][,camera=C]; SOURCE is a Hugging Face id, a folder or demo:efficientnet-lite0. Repeatable. "
-            "Without it, the models of the last time, or else the demo's two."
+            help="A model to run, as [NAME=]SOURCE and, in the same word, any of ,runtime=onnx|torch "
+            ",policy=every|latest|fps=N ,replicas=N ,revision=R ,camera=C. SOURCE is a Hugging Face id, a folder or "
+            "demo:efficientnet-lite0. Repeatable. Without it, the models of the last time, or else the demo's two."
         ),
     ] = None,
     policy: Annotated[
@@ -50,17 +50,18 @@ def up(
 
         from framemesh.mesh.app import ExternalServers, MeshOptions, Ports, run_mesh  # noqa: PLC0415
         from framemesh.mesh.cameras import parse_cameras  # noqa: PLC0415
+        from framemesh.mesh.demo import check_source  # noqa: PLC0415
         from framemesh.specs import parse, parse_policy  # noqa: PLC0415
         from framemesh.telemetry import logs  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise ConfigurationError(
-            f"`framemesh up` needs {error.name}, which a client alone does not: pip install 'framemesh[mesh]'"
+            f"`framemesh up` needs {error.name}, which a client does not: clone the repository and run `make demo`"
         ) from error
     chosen = parse_policy(policy)
     options = MeshOptions(
         data_dir=data_dir,
         cameras=parse_cameras(cameras, fps=fps, size=size),
-        models=tuple(parse(text, default_policy=chosen) for text in model or ()),
+        models=tuple(check_source(parse(text, default_policy=chosen)) for text in model or ()),
         policy=chosen,
         duration=duration,
         report=report,
@@ -69,7 +70,13 @@ def up(
         external=ExternalServers.from_environment(os.environ),
     )
     log_file = data_dir / "logs" / "mesh.log"
-    log_file.parent.mkdir(parents=True, exist_ok=True)
-    with log_file.open("a", buffering=1) as stream:
+    try:
+        log_file.parent.mkdir(parents=True, exist_ok=True)
+        stream = log_file.open("a", buffering=1)
+    except OSError as error:
+        raise ConfigurationError(
+            f"can't use the data directory {data_dir}: {error.strerror}; choose another with --data-dir"
+        ) from error
+    with stream:
         logs.configure("info", service="mesh", stream=stream)
         asyncio.run(run_mesh(options, Console()))

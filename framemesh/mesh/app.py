@@ -12,6 +12,7 @@ from pathlib import Path
 import nats.errors
 import nats.js.errors
 from rich.console import Console
+from rich.text import Text
 
 from framemesh.bus import Bus, connect, streams
 from framemesh.client import AsyncClient
@@ -20,10 +21,11 @@ from framemesh.lake import Lake
 from framemesh.mesh import processes, report, servers
 from framemesh.mesh.cameras import CameraSpec
 from framemesh.mesh.demo import MODELS, PREFIX, localised
+from framemesh.mesh.joining import MESH_FILE, MeshState, write_state
 from framemesh.mesh.models import LocalModels
 from framemesh.mesh.progress import Progress
 from framemesh.mesh.servers import HOST
-from framemesh.mesh.state import MESH_FILE, MeshState, credentials, locked, write_state
+from framemesh.mesh.state import credentials, locked, write_processes
 from framemesh.mesh.supervision import Supervisor
 from framemesh.service import running, stop_signals
 from framemesh.specs import parse
@@ -108,8 +110,10 @@ async def run_mesh(options: MeshOptions, console: Console) -> None:
         ConfigurationError: Something can't start; the message says why and what to do.
     """
     processes.check_services()
+    if options.report is not None and not options.report.resolve().parent.is_dir():
+        raise ConfigurationError(f"--report: there is no folder {options.report.resolve().parent}; make it first")
     with locked(options.data_dir):
-        supervisor = Supervisor(options.data_dir / "logs", on_event=lambda words: console.print(f"[yellow]{words}[/]"))
+        supervisor = Supervisor(options.data_dir / "logs", on_event=lambda words: console.print(Text(words, "yellow")))
         with stop_signals(on_second=supervisor.kill) as stopping:
             starting = _interrupted_by(stopping)
             try:
@@ -165,9 +169,9 @@ class _Mesh:
         await self.supervisor.stop("ingest")
         left = await self._drain()
         for what, count in left.items():
-            self.console.print(
-                f"[yellow]{count} frames still wait for {what}; the next start here goes on with them[/]"
-            )
+            some = count if count > 0 else "some"
+            words = f"{some} frames still wait for {what}; the next start here goes on with them"
+            self.console.print(Text(words, "yellow"))
         if self.options.report is not None:
             seconds = began - self.began
             counted = await report.count(self.bus, self.lake, self.start, self.local.specs, seconds=seconds)
@@ -176,7 +180,7 @@ class _Mesh:
             self.options.report.write_text(json.dumps(counted, indent=2) + "\n")
             self.console.print(f"report: {self.options.report}")
         await self.supervisor.stop("gateway")
-        self.console.print(f"drained in {time.monotonic() - began:.1f} s")
+        self.console.print(f"{'stopped' if left else 'drained'} after {time.monotonic() - began:.1f} s")
 
     async def _drain(self) -> dict[str, int]:
         """Wait until nothing is left to store or to answer, or the time is up; return what still is."""
@@ -212,7 +216,8 @@ async def _mesh(options: MeshOptions, supervisor: Supervisor, console: Console) 
     folder = options.data_dir.resolve()
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(supervisor)
-        env = await _start_servers(options, folder, supervisor)
+        supervisor.on_change = lambda: write_processes(folder, supervisor.pids())
+        env = await _start_servers(options, folder, supervisor, console)
         bus = await stack.enter_async_context(connect(env["FRAMEMESH_NATS_URL"], name="mesh"))
         lake = await stack.enter_async_context(
             Lake(
@@ -236,7 +241,7 @@ async def _mesh(options: MeshOptions, supervisor: Supervisor, console: Console) 
             supervisor,
             {"FRAMEMESH_NATS_URL": env["FRAMEMESH_NATS_URL"]},
             cache=folder / "models" / "prepared",
-            on_event=lambda words: console.print(f"[red]{words}[/]"),
+            on_event=lambda words: console.print(Text(words, "red")),
         )
         await stack.enter_async_context(running(local, drain_seconds=1.0))
         wanted = await _deploy(client, options, folder / "models" / "demo", console)
@@ -256,10 +261,15 @@ async def _mesh(options: MeshOptions, supervisor: Supervisor, console: Console) 
         yield _Mesh(options, supervisor, console, bus, lake, client, local, start, began)
 
 
-async def _start_servers(options: MeshOptions, folder: Path, supervisor: Supervisor) -> dict[str, str]:
+async def _start_servers(
+    options: MeshOptions, folder: Path, supervisor: Supervisor, console: Console
+) -> dict[str, str]:
     """Start the servers that aren't elsewhere; return the variables that say where all are."""
     external = options.external
     nats_url = external.nats_url
+    for variable, value in (("FRAMEMESH_NATS_URL", nats_url), ("FRAMEMESH_S3_ENDPOINT", external.s3_endpoint)):
+        if value:
+            console.print(f"{variable} is set: no server of our own in its place")
     if nats_url is None:
         port = _port(options.ports.nats, "--nats-port")
         secret = credentials(folder, "nats", "framemesh")
@@ -300,6 +310,7 @@ def _keep_state(
     """Write `mesh.json` now, and again whenever a process starts or ends."""
 
     def write() -> None:
+        write_processes(folder, supervisor.pids())
         write_state(
             folder,
             MeshState(

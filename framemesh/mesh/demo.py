@@ -12,11 +12,28 @@ PREFIX = "demo:"
 MODELS = ("efficientnet-lite0", "efficientnet-lite1")
 
 
+def check_source(spec: ModelSpec) -> ModelSpec:
+    """Pass a spec whose source may be there: what is plainly no model is told before anything starts.
+
+    Raises:
+        ConfigurationError: The source is a file, a path that isn't there, or no demo model.
+    """
+    source = spec.source
+    if source.startswith(PREFIX) and source.removeprefix(PREFIX) not in MODELS:
+        known = ", ".join(PREFIX + model for model in MODELS)
+        raise ConfigurationError(f"--model: no demo model {source!r}; there are {known}", source=source)
+    if Path(source).is_file():
+        raise ConfigurationError(f"--model: {source!r} is a file; name the model's folder, or a Hugging Face id")
+    if source.startswith((".", "/", "~")) and not Path(source).is_dir():
+        raise ConfigurationError(f"--model: there is no folder {source!r}", source=source)
+    return spec
+
+
 async def localised(spec: ModelSpec, folder: Path) -> ModelSpec:
     """The spec with a source that any model server can load: demo models become folders, other sources stay.
 
     Raises:
-        ConfigurationError: No such demo model, or its wheel isn't installed.
+        ConfigurationError: The demo or its wheels aren't installed.
     """
     done = ModelSpec()
     done.CopyFrom(spec)
@@ -25,9 +42,6 @@ async def localised(spec: ModelSpec, folder: Path) -> ModelSpec:
     if not spec.source.startswith(PREFIX):
         return done
     name = spec.source.removeprefix(PREFIX)
-    if name not in MODELS:
-        known = ", ".join(PREFIX + model for model in MODELS)
-        raise ConfigurationError(f"no demo model {name!r}; there are {known}", name=name)
     if find_spec("demo") is None:
         raise ConfigurationError("the demo comes with the repository: clone it and run `make demo`")
     target = folder / name

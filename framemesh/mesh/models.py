@@ -8,10 +8,11 @@ from framemesh.client import AsyncClient
 from framemesh.errors import ConfigurationError, FramemeshError
 from framemesh.mesh.processes import model_process, model_server
 from framemesh.mesh.servers import HOST, free_port
-from framemesh.mesh.supervision import Supervisor
+from framemesh.mesh.supervision import ProcessSpec, Supervisor
 from framemesh.v1.model_pb2 import ModelSpec
 
 _RECONNECT_SECONDS = 1.0
+_RETRY_SECONDS = 30.0
 
 
 class LocalModels:
@@ -104,14 +105,20 @@ class LocalModels:
         http_port = free_port()
         process = model_server(self._env, spec, replica, cache=self._cache, grpc_port=free_port(), http_port=http_port)
         self.http[name] = f"{HOST}:{http_port}"
-        task = asyncio.create_task(self._supervisor.start(process), name=f"start {name}")
-        task.add_done_callback(self._tell)
-        self._running[name] = (spec, task)
+        self._running[name] = (spec, asyncio.create_task(self._bring_up(process), name=f"start {name}"))
 
-    def _tell(self, task: asyncio.Task[None]) -> None:
-        """Say why a model that was deployed later can't start; `started` raises it for the first ones."""
-        if not task.cancelled() and (error := task.exception()) is not None and self._up:
-            self._on_event(str(error))
+    async def _bring_up(self, process: ProcessSpec) -> None:
+        """Start a server; one of a model that was deployed later is tried again and again."""
+        while True:
+            try:
+                await self._supervisor.start(process)
+            except ConfigurationError as error:
+                if not self._up:
+                    raise
+                self._on_event(f"{error}\nit is tried again in {_RETRY_SECONDS:g} s")
+                await asyncio.sleep(_RETRY_SECONDS)
+            else:
+                return
 
 
 def _same(running: ModelSpec, wanted: tuple[ModelSpec, int] | None) -> bool:

@@ -55,7 +55,11 @@ class _CameraNow:
         if len(self.published) < 2:
             return 0.0
         (first_time, first), (last_time, last) = self.published[0], self.published[-1]
-        return (last - first) / max(last_time - first_time, 1e-9)
+        return max(0.0, (last - first) / max(last_time - first_time, 1e-9))
+
+    def behind(self) -> bool:
+        """Whether more than five seconds of frames wait to be stored."""
+        return self.waiting > 5 * max(1.0, self.published_fps())
 
 
 @dataclass(slots=True)
@@ -161,11 +165,14 @@ class Progress:
                 Text(model.spec.name),
                 state(model),
                 f"{now.answered.value():.1f}",
-                f"{now.latency * 1000:.0f} ms",
-                f"{now.staleness * 1000:.0f} ms",
+                _span(now.latency),
+                _span(now.staleness),
                 Text(now.newest),
             )
-        return Group("", cameras, "", models, "", Text("Ctrl-C drains and stops", style="dim"))
+        advice = Text("Ctrl-C drains and stops", style="dim")
+        if any(camera.behind() for camera in self._cameras.values()):
+            advice = Text("storing can't keep up: frames wait in NATS. Try a lower --fps or --size", style="yellow")
+        return Group("", cameras, "", models, "", advice)
 
     def _line(self) -> Text:
         cameras = ", ".join(
@@ -173,9 +180,14 @@ class Progress:
             for name, camera in sorted(self._cameras.items())
         )
         models = ", ".join(
-            f"{model.spec.name} {state(model)} {now.answered.value():.1f}/s, latency {now.latency * 1000:.0f} ms, "
-            f"staleness {now.staleness * 1000:.0f} ms, newest {now.newest or 'none'}"
+            f"{model.spec.name} {state(model)} {now.answered.value():.1f}/s, latency {_span(now.latency)}, "
+            f"staleness {_span(now.staleness)}, newest {now.newest or 'none'}"
             for model in self._models
             if (now := self._answers[model.spec.name])
         )
         return Text(f"cameras: {cameras or 'none yet'} | models: {models or 'none'}")
+
+
+def _span(seconds: float) -> str:
+    """A span of time in the unit that people would use."""
+    return f"{seconds * 1000:.0f} ms" if seconds < 10 else f"{seconds:,.0f} s"

@@ -2,11 +2,14 @@
 
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from statistics import quantiles
+from typing import TypeVar
 
 import nats.errors
+from google.protobuf.message import DecodeError, Message
 from nats.js.api import AckPolicy, ConsumerConfig, ConsumerInfo, DeliverPolicy
 from nats.js.errors import NotFoundError
 
@@ -17,6 +20,8 @@ from framemesh.v1.answer_pb2 import AnswerState
 from framemesh.v1.frame_pb2 import StoredFrame
 from framemesh.v1.model_pb2 import ModelSpec
 from framemesh.v1.result_pb2 import DeadLetter, Result
+
+_Kind = TypeVar("_Kind", bound=Message)
 
 _STREAMS = (streams.FRAMES, streams.STORED, streams.RESULTS, streams.DEADLETTERS)
 _BATCH = 1000
@@ -93,8 +98,7 @@ async def _references(bus: Bus, start: Position, end: Position) -> tuple[Counter
     """How often each frame was referred to, and when it was first stored."""
     found: Counter[str] = Counter()
     times: dict[str, datetime] = {}
-    async for body in _between(bus, streams.STORED, start, end):
-        stored = StoredFrame.FromString(body)
+    async for stored in _between(bus, streams.STORED, StoredFrame, start, end):
         found[stored.frame.frame_id] += 1
         times.setdefault(stored.frame.frame_id, stored.store_time.ToDatetime(UTC))
     return found, times
@@ -113,13 +117,12 @@ async def _keys(lake: Lake, references: Counter[str]) -> Counter[str]:
 
 async def _refused(bus: Bus, start: Position, end: Position) -> int:
     """Messages that were dead-lettered before any model saw them."""
-    return sum([not DeadLetter.FromString(body).model async for body in _between(bus, streams.DEADLETTERS, start, end)])
+    return sum([not letter.model async for letter in _between(bus, streams.DEADLETTERS, DeadLetter, start, end)])
 
 
 async def _models(bus: Bus, start: Position, end: Position) -> dict[str, _ModelCount]:
     counts: dict[str, _ModelCount] = defaultdict(_ModelCount)
-    async for body in _between(bus, streams.RESULTS, start, end):
-        result = Result.FromString(body)
+    async for result in _between(bus, streams.RESULTS, Result, start, end):
         model = counts[result.answer.model]
         model.messages += 1
         if result.answer.state == AnswerState.ANSWER_STATE_SUCCEEDED:
@@ -179,8 +182,8 @@ def _percentiles(values: list[float]) -> dict[str, float | None]:
     return {"p50": round(cuts[49], 4), "p99": round(cuts[98], 4)}
 
 
-async def _between(bus: Bus, stream: str, start: Position, end: Position) -> AsyncIterator[bytes]:
-    """The bodies of a stream's messages after `start`, up to `end`."""
+async def _between(bus: Bus, stream: str, kind: type[_Kind], start: Position, end: Position) -> AsyncIterator[_Kind]:
+    """A stream's messages after `start`, up to `end`; what somebody else wrote there is passed over."""
     first, last = start.last[stream] + 1, end.last[stream]
     if first > last:
         return
@@ -199,7 +202,8 @@ async def _between(bus: Bus, stream: str, start: Position, end: Position) -> Asy
             except (TimeoutError, nats.errors.TimeoutError):
                 return  # the stream's limits took the rest
             for message in messages:
-                yield message.data
+                with suppress(DecodeError):
+                    yield kind.FromString(message.data)
             if messages[-1].metadata.sequence.stream >= last:
                 return
     finally:

@@ -1,55 +1,22 @@
-"""The data directory of a mesh: its lock, its credentials, and `mesh.json` for those who want to join."""
+"""The data directory of a mesh: its lock, its credentials, and the processes that run on it."""
 
 import fcntl
 import json
-import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import psutil
 
 from framemesh.errors import ConfigurationError
+from framemesh.mesh.joining import MESH_FILE, write_private
 from framemesh.mesh.servers import Credentials
 
-MESH_FILE = "mesh.json"
+PROCESSES_FILE = "processes.json"
 _END_SECONDS = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class MeshState:
-    """Everything that another program needs to join a mesh that runs.
-
-    Attributes:
-        address: The gateway's gRPC address, as `host:port`.
-        nats_url: With user and password.
-        s3_endpoint: As `http://host:port`.
-        s3_access_key: The S3 server's user.
-        s3_secret_key: Their password.
-        http: Address of each service's `/metrics` and `/healthz`, by process name.
-        processes: Process ids by name, the mesh's own as `mesh`.
-    """
-
-    address: str
-    nats_url: str
-    s3_endpoint: str
-    s3_access_key: str
-    s3_secret_key: str
-    http: dict[str, str]
-    processes: dict[str, int]
-
-    def shell_exports(self) -> str:
-        """What `framemesh env` prints."""
-        values = {
-            "FRAMEMESH_ADDRESS": self.address,
-            "FRAMEMESH_NATS_URL": self.nats_url,
-            "FRAMEMESH_S3_ENDPOINT": self.s3_endpoint,
-            "FRAMEMESH_S3_ACCESS_KEY": self.s3_access_key,
-            "FRAMEMESH_S3_SECRET_KEY": self.s3_secret_key,
-        }
-        return "\n".join(f"export {name}='{value}'" for name, value in values.items())
+_PASSWORD = re.compile(r"[0-9a-f]{32}")
 
 
 @contextmanager
@@ -78,41 +45,43 @@ def locked(folder: Path) -> Iterator[None]:
             yield
         finally:
             (folder / MESH_FILE).unlink(missing_ok=True)
+            (folder / PROCESSES_FILE).unlink(missing_ok=True)
 
 
-def write_state(folder: Path, state: MeshState) -> None:
-    """Tell others how to join. Only the owner may read it: it has the passwords."""
-    fresh = folder / f".{MESH_FILE}"
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        json.dump(asdict(state), file, indent=2)
-    fresh.rename(folder / MESH_FILE)
-
-
-def read_state(folder: Path) -> MeshState | None:
-    """How to join the mesh on that data directory; none where none runs."""
-    try:
-        return MeshState(**json.loads((folder / MESH_FILE).read_text()))
-    except (OSError, ValueError, TypeError):
-        return None
+def write_processes(folder: Path, pids: dict[str, int]) -> None:
+    """Note what runs, for a next start that has to clear up after a mesh that was killed."""
+    write_private(folder / PROCESSES_FILE, json.dumps(pids))
 
 
 def credentials(folder: Path, server: str, user: str) -> Credentials:
-    """The credentials of one of our own servers: made up at first, the same ever after."""
+    """The credentials of one of our own servers: made up at first, the same ever after.
+
+    Raises:
+        ConfigurationError: Somebody has changed the file that keeps them.
+    """
     path = folder / f"{server}.secret"
     if not path.exists():
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
-            file.write(secrets.token_hex(16))
-    return Credentials(user, path.read_text())
+        write_private(path, secrets.token_hex(16))
+    password = path.read_text(errors="replace").strip()
+    if not _PASSWORD.fullmatch(password):
+        raise ConfigurationError(
+            f"{path} no longer holds the password that framemesh made up; remove it, and a new one is made"
+        )
+    return Credentials(user, password)
 
 
 def _end_leftovers(folder: Path) -> None:
     """End the processes of a mesh that was killed before it could: they hold its ports and files."""
-    left = read_state(folder)
-    if left is None:
+    noted = folder / PROCESSES_FILE
+    try:
+        pids = json.loads(noted.read_text()).values()
+        since = noted.stat().st_mtime
+    except (OSError, ValueError, AttributeError):
         return
-    since = (folder / MESH_FILE).stat().st_mtime
     found = []
-    for pid in left.processes.values():
+    for pid in pids:
+        if not isinstance(pid, int) or pid <= 1:
+            continue
         try:
             process = psutil.Process(pid)
             # A younger process has got a dead one's number; it is none of ours.

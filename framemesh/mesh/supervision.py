@@ -1,6 +1,7 @@
 """Child processes: started, watched, restarted with back-off, stopped in reverse order."""
 
 import asyncio
+import json
 import os
 import signal
 import time
@@ -9,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from framemesh.errors import ConfigurationError
-from framemesh.service import EXIT_CONFIGURATION
+from framemesh.errors import EXIT_CONFIGURATION, ConfigurationError
 
 _POLL_SECONDS = 0.05
 _BACKOFF_FIRST_SECONDS = 0.5
@@ -89,6 +89,7 @@ class Supervisor:
             raise ValueError(f"a process called {spec.name!r} runs already")
         child = await self._spawn(spec)
         self._children[spec.name] = child
+        self.on_change()
         deadline = time.monotonic() + spec.start_seconds
         while not await spec.ready():
             code = child.process.returncode
@@ -99,7 +100,6 @@ class Supervisor:
                 raise ConfigurationError(f"{spec.name} {why}; its log ends with:\n{self._tail(child)}", name=spec.name)
             await asyncio.sleep(_POLL_SECONDS)
         child.watcher = asyncio.create_task(self._watch(child), name=f"watch {spec.name}")
-        self.on_change()
 
     async def stop(self, name: str) -> None:
         """Stop a process: SIGTERM, and SIGKILL if it isn't gone in its time. Unknown names are already stopped."""
@@ -118,10 +118,9 @@ class Supervisor:
                 os.killpg(child.process.pid, signal.SIGKILL)
 
     async def _spawn(self, spec: ProcessSpec) -> _Child:
-        path = self._logs / f"{spec.name}.log"
-        with path.open("ab") as log:
-            start = log.tell()
-            try:
+        try:
+            with (self._logs / f"{spec.name}.log").open("ab") as log:
+                start = log.tell()
                 process = await asyncio.create_subprocess_exec(
                     *spec.argv,
                     env={**os.environ, **spec.env},
@@ -130,8 +129,8 @@ class Supervisor:
                     stderr=log,
                     start_new_session=True,  # Ctrl-C in the terminal is the mesh's to handle: it drains in order
                 )
-            except OSError as error:
-                raise ConfigurationError(f"can't start {spec.name}: {error}", name=spec.name) from error
+        except OSError as error:
+            raise ConfigurationError(f"can't start {spec.name}: {error}", name=spec.name) from error
         return _Child(spec, process, time.monotonic(), start)
 
     async def _watch(self, child: _Child) -> None:
@@ -139,11 +138,11 @@ class Supervisor:
         delay = _BACKOFF_FIRST_SECONDS
         while True:
             code = await self._ended(child)
-            if code == EXIT_CONFIGURATION:
-                self._on_event(f"{child.spec.name} can't work and stays down; its log ends with:\n{self._tail(child)}")
-                return
             if time.monotonic() - child.started > _STABLE_SECONDS:
                 delay = _BACKOFF_FIRST_SECONDS
+            if code == EXIT_CONFIGURATION:  # it could work before, so what is wrong now may be mended meanwhile
+                delay = _BACKOFF_LAST_SECONDS
+                self._on_event(f"{child.spec.name} can't work now; its log ends with:\n{self._tail(child)}")
             child.restarts += 1
             self._on_event(f"{child.spec.name} ended with {_ending(code)}; restart {child.restarts} in {delay:g} s")
             await asyncio.sleep(delay)
@@ -167,15 +166,22 @@ class Supervisor:
 
     def _trim(self, log: Path) -> None:
         # The child holds the file open for appending, so it is copied and emptied rather than renamed.
-        if log.stat().st_size > _MAX_LOG_BYTES:
-            log.with_suffix(".log.1").write_bytes(log.read_bytes())
-            os.truncate(log, 0)
+        try:
+            if log.stat().st_size > _MAX_LOG_BYTES:
+                log.with_suffix(".log.1").write_bytes(log.read_bytes())
+                os.truncate(log, 0)
+        except OSError as error:  # somebody removed it, or the disk is full: watching goes on
+            self._on_event(f"can't trim {log}: {error.strerror}")
 
     def _tail(self, child: _Child) -> str:
-        with (self._logs / f"{child.spec.name}.log").open("rb") as log:
-            log.seek(child.log_start)
-            lines = log.read().decode(errors="replace").splitlines()
-        return "\n".join(f"    {line}" for line in lines[-_TAIL_LINES:]) or "    (nothing)"
+        try:
+            with (self._logs / f"{child.spec.name}.log").open("rb") as log:
+                log.seek(child.log_start)
+                lines = log.read().decode(errors="replace").splitlines()
+        except OSError as error:
+            return f"    ({error.strerror})"
+        errors = [words for line in lines if (words := _logged_error(line))]
+        return "\n".join(f"    {line}" for line in errors[-1:] or lines[-_TAIL_LINES:]) or "    (nothing)"
 
 
 async def _end(child: _Child) -> None:
@@ -188,6 +194,17 @@ async def _end(child: _Child) -> None:
     except TimeoutError:
         os.killpg(child.process.pid, signal.SIGKILL)  # its own session, so its group is it and its children
         await child.process.wait()
+
+
+def _logged_error(line: str) -> str | None:
+    """The words of an error that one of our services logged; none for any other line."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return None
+    if isinstance(entry, dict) and entry.get("level") == "error" and "error" in entry:
+        return str(entry["error"])
+    return None
 
 
 def _ending(code: int) -> str:

@@ -14,6 +14,9 @@ from framemesh.errors import FramemeshError
 
 DOMAIN = "framemesh"
 
+_MAX_MESSAGE_LENGTH = 1000  # a status travels in trailers, of which gRPC takes 8 KiB in all
+_MAX_VALUE_LENGTH = 200
+
 CODES: dict[type[FramemeshError], StatusCode] = {
     errors.ConfigurationError: StatusCode.FAILED_PRECONDITION,
     errors.InvalidNameError: StatusCode.INVALID_ARGUMENT,
@@ -48,12 +51,15 @@ def code_number(error: FramemeshError) -> int:
 
 def to_status(error: FramemeshError) -> grpc.Status:
     """The error as a gRPC status with `ErrorInfo`, and `RetryInfo` where waiting helps."""
-    details = [_packed(error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.values))]
+    values = {key: value[:_MAX_VALUE_LENGTH] for key, value in error.values.items()}
+    details = [_packed(error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=values))]
     if error.retry_after_seconds is not None:
         delay = Duration()
         delay.FromNanoseconds(int(error.retry_after_seconds * 1e9))
         details.append(_packed(error_details_pb2.RetryInfo(retry_delay=delay)))
-    return rpc_status.to_status(status_pb2.Status(code=code_number(error), message=str(error), details=details))
+    return rpc_status.to_status(
+        status_pb2.Status(code=code_number(error), message=str(error)[:_MAX_MESSAGE_LENGTH], details=details)
+    )
 
 
 def from_rpc_error(error: grpc.RpcError) -> FramemeshError:

@@ -1,3 +1,4 @@
+import zlib
 from io import BytesIO
 
 import pytest
@@ -55,3 +56,27 @@ def test_damaged_headers_never_come_out_as_anything_else() -> None:
                     read_header(body)
                 except (InvalidImageError, ImageTooLargeError):
                     continue
+
+
+@pytest.mark.parametrize(
+    "filling",
+    [b"\xff" * 8_000_000, b"\xff\xef\x00\x02" * 2_000_000, b"\xff\xd0" * 4_000_000, b"\x00" * 8_000_000],
+    ids=["padding", "empty segments", "restart markers", "junk"],
+)
+def test_a_header_of_countless_parts_is_refused_before_pillow_walks_through_it(filling: bytes) -> None:
+    good = jpeg()
+    with pytest.raises(InvalidImageError, match="more parts"):
+        read_header(good[:2] + filling + good[2:])
+
+
+def test_a_png_of_countless_chunks_is_refused() -> None:
+    good = encoded("PNG")
+    chunk = b"\0\0\0\0teST" + zlib.crc32(b"teST").to_bytes(4, "big")
+    with pytest.raises(InvalidImageError, match="more parts"):
+        read_header(good[:33] + chunk * 600_000 + good[33:])
+
+
+def test_a_jpeg_with_a_large_profile_is_read() -> None:
+    out = BytesIO()
+    Image.new("RGB", (64, 48)).save(out, "JPEG", icc_profile=b"x" * 4_000_000)
+    assert read_header(out.getvalue()).width_px == 64

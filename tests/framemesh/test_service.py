@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from framemesh.errors import FramemeshError, QueueFullError
-from framemesh.service import EXIT_CONFIGURATION, running, stop_signals
+from framemesh.errors import EXIT_CONFIGURATION, FramemeshError, QueueFullError
+from framemesh.service import running, stop_signals
 
 
 class Part:

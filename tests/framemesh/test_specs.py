@@ -39,6 +39,9 @@ def test_a_source_makes_a_proper_name() -> None:
         ("a/b,policy=sometimes", "policy"),
         ("a/b,policy=fps=0", "max_fps"),
         ("a/b,policy=fps=nan", "max_fps"),
+        ("a/b,policy=fps=1e-310", "max_fps"),
+        ("x=a/b\0c", "source"),
+        ("x=" + "a" * 1025, "source"),
         ("a/b,policy=fps=x", "policy"),
         ("a/b,replicas=-1", "replicas"),
         ("a/b,replicas=65", "replicas"),
@@ -50,6 +53,10 @@ def test_a_source_makes_a_proper_name() -> None:
 def test_what_cannot_be_deployed_is_refused_by_name(text: str, names: str) -> None:
     with pytest.raises(InvalidSpecError, match=names):
         parse(text)
+
+
+def test_a_camera_named_twice_counts_once() -> None:
+    assert list(parse("a/b,camera=gate,camera=door,camera=gate").cameras) == ["gate", "door"]
 
 
 def test_an_unknown_runtime_on_the_wire_is_refused() -> None:

@@ -3,8 +3,10 @@ from collections import Counter
 from framemesh.bus import Bus, streams
 from framemesh.client import AsyncClient
 from framemesh.errors import InternalError, InvalidImageError, QueueFullError
+from framemesh.frames import CAPTURED_AT
 from framemesh.specs import parse
 from framemesh.v1.answer_pb2 import AnswerState
+from framemesh.v1.frame_pb2 import Frame, StoredFrame
 from framemesh.v1.result_pb2 import DeadLetter
 from tests.gateway.conftest import Results, publish, serving_model, until
 from tests.pictures import jpeg
@@ -136,3 +138,27 @@ async def test_a_slow_model_holds_back_no_other(client: AsyncClient, bus: Bus, r
 async def stored_all(bus: Bus) -> bool:
     info = await bus.js.consumer_info(streams.FRAMES, streams.STORE_CONSUMER)
     return not info.num_pending and not info.num_ack_pending
+
+
+async def test_references_that_are_none_of_ours_stop_no_lane(client: AsyncClient, bus: Bus, results: Results) -> None:
+    bad = StoredFrame(frame=Frame(frame_id="px-1767225600000000000", camera="px", object_key="../x/px-1.jpg"))
+    async with serving_model(bus, "firm"):
+        await deploy(client, bus, "firm=x,policy=every")
+        for body in (b"", b"nonsense", bad.SerializeToString(), b"\xff" * 100):
+            await bus.publish("stored.px", body, {}, timeout=5)
+        sent = await publish(bus, "plaza", jpeg(1))
+        await until(lambda: results.of("firm"))
+    assert [result.frame.frame_id for result in results.of("firm")] == [str(sent)]
+    await client.delete("firm")
+
+
+async def test_a_camera_whose_clock_jumped_ahead_is_not_silenced(
+    client: AsyncClient, bus: Bus, results: Results
+) -> None:
+    async with serving_model(bus, "now"):
+        await deploy(client, bus, "now=x,policy=latest")
+        await bus.js.publish("frames.clk", jpeg(1), headers={CAPTURED_AT: "9999-12-31T23:59:59Z"})
+        await until(lambda: len(results.of("now")) == 1)
+        await bus.js.publish("frames.clk", jpeg(2))
+        await until(lambda: len(results.of("now")) == 2)
+    await client.delete("now")

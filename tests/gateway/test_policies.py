@@ -8,7 +8,8 @@ START = 1_767_225_600_000 * MS
 
 
 def frame(camera: str, at_ms: int) -> Waiting[int]:
-    return Waiting(camera, START + at_ms * MS, at_ms)
+    """A frame taken and stored so long after the start; its place follows from that."""
+    return Waiting(camera, START + at_ms, START + at_ms * MS, START + at_ms * MS, at_ms)
 
 
 def test_every_keeps_the_order_and_skips_nothing() -> None:
@@ -70,7 +71,9 @@ def test_latest_takes_a_frame_back_only_while_it_is_the_newest() -> None:
     assert queue.restore(taken) == [taken]
 
 
-@pytest.mark.parametrize(("fps", "expected"), [(10.0, 100), (30.0, 300), (7.0, 70), (0.5, 5), (100.0, 300)])
+@pytest.mark.parametrize(
+    ("fps", "expected"), [(10.0, 100), (30.0, 300), (20.0, 200), (7.0, 70), (0.5, 5), (100.0, 300)]
+)
 def test_fps_thins_out_to_the_asked_rate_whatever_the_jitter(fps: float, expected: int) -> None:
     queue: LatestQueue[int] = LatestQueue(fps)
     taken = skipped = 0
@@ -79,6 +82,33 @@ def test_fps_thins_out_to_the_asked_rate_whatever_the_jitter(fps: float, expecte
         taken += queue.take() is not None
     assert taken == pytest.approx(expected, abs=2)
     assert taken + skipped == 300
+
+
+def test_a_clock_that_was_set_back_silences_no_camera() -> None:
+    queue: LatestQueue[int] = LatestQueue(10.0)
+    queue.offer(Waiting("a", 1, START + 3600_000 * MS, START + 3600_000 * MS, 0))
+    queue.take()
+    assert queue.offer(Waiting("a", 2, START, START, 1)) == []
+    assert queue.take() is not None
+    assert queue.offer(Waiting("a", 3, START + 50 * MS, START + 50 * MS, 2)) != []  # and the rate holds again
+    assert queue.offer(Waiting("a", 4, START + 100 * MS, START + 100 * MS, 3)) == []
+
+
+def test_frames_that_changed_places_while_being_stored_are_seen_in_the_order_of_their_taking() -> None:
+    queue: LatestQueue[int] = LatestQueue()
+    queue.offer(Waiting("a", 1, START + 33 * MS, START + 40 * MS, 1))
+    earlier = Waiting("a", 2, START, START + 41 * MS, 0)
+    assert queue.offer(earlier) == [earlier]
+
+
+@pytest.mark.parametrize("jump_ms", [3_600_000, -3_600_000])
+def test_a_cameras_clock_that_was_set_silences_it_not(jump_ms: int) -> None:
+    queue: LatestQueue[int] = LatestQueue()
+    queue.offer(Waiting("a", 1, START + jump_ms * MS, START, 0))
+    queue.take()
+    for sequence in (2, 3):
+        assert queue.offer(Waiting("a", sequence, START + sequence * MS, START + sequence * MS, sequence)) == []
+        assert queue.take() is not None
 
 
 def test_policies_have_their_queues() -> None:

@@ -1,4 +1,7 @@
+import asyncio
+import json
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from nats import connect as nats_connect
@@ -108,3 +111,27 @@ async def test_a_key_that_nobody_stored_is_not_found(client: AsyncClient) -> Non
 
 async def stored_count(lake: Lake, prefix: str, count: int) -> bool:
     return len(await lake.keys(prefix)) == count
+
+
+async def test_messages_that_no_client_can_parse_stop_nothing(
+    client: AsyncClient, nats: str, bus: Bus, lake: Lake
+) -> None:
+    url = urlsplit(nats)
+    reader, writer = await asyncio.open_connection(url.hostname, url.port)
+    await reader.readline()
+    login = {"user": url.username, "pass": url.password, "headers": True, "verbose": False, "pedantic": False}
+    writer.write(b"CONNECT " + json.dumps(login).encode() + b"\r\n")
+    for header in (b"N\r\n\r\n", b"NATS/1.0 \xff\xff\xff x\r\n\r\n", b"NATS/1.0 100 \xff\xff\r\n\r\n"):
+        size = len(header) + len(jpeg(7))
+        writer.write(b"HPUB frames.raw %d %d\r\n" % (len(header), size) + header + jpeg(7) + b"\r\n")
+    writer.write(b"PUB frames.\xff\xfe %d\r\n" % len(jpeg(8)) + jpeg(8) + b"\r\nPING\r\n")
+    while await reader.readline() != b"PONG\r\n":
+        pass
+    writer.close()
+    await writer.wait_closed()
+    await publish(bus, "after-raw", jpeg(9))
+    await until(lambda: stored_count(lake, "after-raw/", 1))
+    await until(lambda: drained(bus))
+    assert await stored_count(lake, "raw/", 3)
+    letter = DeadLetter.FromString((await last(bus, streams.DEADLETTERS, "deadletters.>")).data)
+    assert letter.reason == "INVALID_NAME"

@@ -22,7 +22,7 @@ async def test_a_slow_watcher_gets_the_newest_and_the_number_of_those_missed(
 ) -> None:
     monkeypatch.setattr(watching, "_MAX_WAITING", 10)
     metrics = GatewayMetrics(CollectorRegistry())
-    results = watching.watch_results(bus, metrics, models=[], cameras=[])
+    results = watching.watch_results(bus, metrics, models=set(), cameras=set())
     async with aclosing(results):
         first = asyncio.ensure_future(anext(results))
         while not first.done():
@@ -42,7 +42,7 @@ async def test_a_slow_watcher_gets_the_newest_and_the_number_of_those_missed(
 
 async def test_only_what_was_asked_for_comes(bus: Bus) -> None:
     metrics = GatewayMetrics(CollectorRegistry())
-    results = watching.watch_results(bus, metrics, models=["a", "b"], cameras=["x"])
+    results = watching.watch_results(bus, metrics, models={"a", "b"}, cameras={"x"})
     async with aclosing(results):
         waiting = asyncio.ensure_future(anext(results))
         number = 0

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from framemesh.bus import Bus, streams
-from framemesh.service import EXIT_CONFIGURATION
+from framemesh.errors import EXIT_CONFIGURATION
 from tests.conftest import SIZES
 from tests.ingest.media import jpeg
 from tests.ingest.watching import stored, until

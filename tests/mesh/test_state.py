@@ -8,7 +8,8 @@ import psutil
 import pytest
 
 from framemesh.errors import ConfigurationError
-from framemesh.mesh.state import MESH_FILE, MeshState, credentials, locked, read_state, write_state
+from framemesh.mesh.joining import MESH_FILE, MeshState, read_state, write_state
+from framemesh.mesh.state import PROCESSES_FILE, credentials, locked, write_processes
 
 
 def state(**processes: int) -> MeshState:
@@ -43,7 +44,7 @@ def test_a_second_mesh_on_the_same_directory_is_refused(tmp_path: Path) -> None:
 
 def test_what_a_killed_mesh_left_running_is_ended_at_the_next_start(tmp_path: Path) -> None:
     left = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    write_state(tmp_path, state(left=left.pid))
+    write_processes(tmp_path, {"left": left.pid})
     with locked(tmp_path):
         assert not psutil.pid_exists(left.pid)
     left.wait()
@@ -52,8 +53,8 @@ def test_what_a_killed_mesh_left_running_is_ended_at_the_next_start(tmp_path: Pa
 def test_a_stranger_that_got_an_old_number_is_left_alone(tmp_path: Path) -> None:
     stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     try:
-        write_state(tmp_path, state(left=stranger.pid))
-        os.utime(tmp_path / MESH_FILE, (1, 1))  # written long before that process began
+        write_processes(tmp_path, {"left": stranger.pid})
+        os.utime(tmp_path / PROCESSES_FILE, (1, 1))  # written long before that process began
         with locked(tmp_path):
             assert stranger.poll() is None
     finally:
@@ -67,3 +68,17 @@ def test_credentials_are_made_once_and_are_nobody_elses_to_read(tmp_path: Path) 
     assert first != credentials(tmp_path, "s3", "framemesh")
     assert len(first.password) == 32
     assert stat.S_IMODE((tmp_path / "nats.secret").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("content", ["", "[]", "nonsense", '{"a": "abc", "b": -1, "c": 1, "d": null}'])
+def test_a_damaged_list_of_processes_ends_nobody(tmp_path: Path, content: str) -> None:
+    (tmp_path / PROCESSES_FILE).write_text(content)
+    with locked(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize("content", [b"", b"short", b"\xff\xfe", b"a@b:c/d"])
+def test_a_password_that_somebody_changed_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "nats.secret").write_bytes(content)
+    with pytest.raises(ConfigurationError, match=r"nats\.secret"):
+        credentials(tmp_path, "nats", "framemesh")

@@ -19,7 +19,7 @@ from nats import connect as nats_connect
 
 from framemesh.client import Client
 from framemesh.lake import Lake
-from framemesh.mesh.state import MeshState, read_state
+from framemesh.mesh.joining import MeshState, read_state
 from tests.model_server import tiny as tiny_models
 from tests.pictures import jpeg, png_bomb
 

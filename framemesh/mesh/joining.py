@@ -1,0 +1,63 @@
+"""`mesh.json`: everything that another program needs to join a mesh that runs."""
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+MESH_FILE = "mesh.json"
+
+
+@dataclass(frozen=True, slots=True)
+class MeshState:
+    """Where a mesh is.
+
+    Attributes:
+        address: The gateway's gRPC address, as `host:port`.
+        nats_url: With user and password.
+        s3_endpoint: As `http://host:port`.
+        s3_access_key: The S3 server's user.
+        s3_secret_key: Their password.
+        http: Address of each service's `/metrics` and `/healthz`, by process name.
+        processes: Process ids by name, the mesh's own as `mesh`.
+    """
+
+    address: str
+    nats_url: str
+    s3_endpoint: str
+    s3_access_key: str
+    s3_secret_key: str
+    http: dict[str, str]
+    processes: dict[str, int]
+
+    def shell_exports(self) -> str:
+        """What `framemesh env` prints."""
+        values = {
+            "FRAMEMESH_ADDRESS": self.address,
+            "FRAMEMESH_NATS_URL": self.nats_url,
+            "FRAMEMESH_S3_ENDPOINT": self.s3_endpoint,
+            "FRAMEMESH_S3_ACCESS_KEY": self.s3_access_key,
+            "FRAMEMESH_S3_SECRET_KEY": self.s3_secret_key,
+        }
+        return "\n".join(f"export {name}='{value}'" for name, value in values.items())
+
+
+def write_state(folder: Path, state: MeshState) -> None:
+    """Tell others how to join. Only the owner may read it: it has the passwords."""
+    write_private(folder / MESH_FILE, json.dumps(asdict(state), indent=2))
+
+
+def read_state(folder: Path) -> MeshState | None:
+    """How to join the mesh on that data directory; none where none runs."""
+    try:
+        return MeshState(**json.loads((folder / MESH_FILE).read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner may read, whole or not at all."""
+    fresh = path.with_name(f".{path.name}")
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(text)
+    fresh.rename(path)
