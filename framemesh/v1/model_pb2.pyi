@@ -109,7 +109,7 @@ class FramePolicy(Message):
     LATEST_FIELD_NUMBER: int
     MAX_FPS_FIELD_NUMBER: int
     max_fps: float
-    """As `latest`, at most so many frames a second of each camera; over 0, at most 1,000."""
+    """As `latest`, at most so many frames a second of each camera; from 0.001 to 1,000."""
     @property
     def every(self) -> EveryFrame:
         """Each stored frame, in order, however far behind."""
@@ -169,7 +169,9 @@ class ModelSpec(Message):
     name: str
     """The model's name in this mesh, as a DNS label of at most 40 characters. Required."""
     source: str
-    """A Hugging Face id such as `google/vit-base-patch16-224`, or the path of a local model folder. Required."""
+    """A Hugging Face id such as `google/vit-base-patch16-224`, or the path of a local model folder; at most 1,024
+    characters. Required.
+    """
     revision: str
     """The hub's branch, tag or commit; empty means the default branch. Unused for a folder."""
     runtime: Runtime.ValueType
