@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -89,7 +90,7 @@ class Supervisor:
             raise ValueError(f"a process called {spec.name!r} runs already")
         child = await self._spawn(spec)
         self._children[spec.name] = child
-        self.on_change()
+        self._changed()
         deadline = time.monotonic() + spec.start_seconds
         while not await spec.ready():
             code = child.process.returncode
@@ -109,13 +110,19 @@ class Supervisor:
         if child.watcher is not None:
             child.watcher.cancel()
         await _end(child)
-        self.on_change()
+        self._changed()
 
     def kill(self) -> None:
         """End every process at once, without draining."""
         for child in self._children.values():
             if child.process.returncode is None:
                 os.killpg(child.process.pid, signal.SIGKILL)
+
+    def _changed(self) -> None:
+        try:
+            self.on_change()
+        except OSError as error:  # a full disk must not end the watching
+            self._on_event(f"can't note which processes run: {error.strerror}")
 
     async def _spawn(self, spec: ProcessSpec) -> _Child:
         try:
@@ -153,7 +160,7 @@ class Supervisor:
                 self._on_event(str(error))
                 continue
             child.process, child.started, child.log_start = fresh.process, fresh.started, fresh.log_start
-            self.on_change()
+            self._changed()
 
     async def _ended(self, child: _Child) -> int:
         """Wait for the process to end, and keep its log from growing without bound meanwhile."""
@@ -166,12 +173,10 @@ class Supervisor:
 
     def _trim(self, log: Path) -> None:
         # The child holds the file open for appending, so it is copied and emptied rather than renamed.
-        try:
+        with suppress(OSError):  # somebody removed it, or the disk is full: watching goes on
             if log.stat().st_size > _MAX_LOG_BYTES:
                 log.with_suffix(".log.1").write_bytes(log.read_bytes())
                 os.truncate(log, 0)
-        except OSError as error:  # somebody removed it, or the disk is full: watching goes on
-            self._on_event(f"can't trim {log}: {error.strerror}")
 
     def _tail(self, child: _Child) -> str:
         try:

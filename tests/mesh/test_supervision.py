@@ -1,4 +1,5 @@
 import asyncio
+import errno
 import os
 import signal
 import sys
@@ -82,6 +83,23 @@ async def test_a_program_that_is_not_there_says_so(tmp_path: Path) -> None:
     async with Supervisor(tmp_path, on_event=print) as supervisor:
         with pytest.raises(ConfigurationError, match="can't start ghost"):
             await supervisor.start(ProcessSpec("ghost", ("/no/such/program",), {}, always))
+
+
+async def test_a_removed_log_and_a_full_disk_do_not_end_the_watching(tmp_path: Path) -> None:
+    events: list[str] = []
+
+    def full() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    async with Supervisor(tmp_path, on_event=events.append) as supervisor:
+        supervisor.on_change = full
+        await supervisor.start(python("sleeper", "import time; time.sleep(60)"))
+        (tmp_path / "sleeper.log").unlink()
+        for _ in range(2):
+            first = supervisor.pids()["sleeper"]
+            os.kill(first, signal.SIGKILL)
+            await until_changed(supervisor, "sleeper", first)
+    assert any("No space left" in event for event in events)
 
 
 async def test_two_processes_cannot_share_a_name(tmp_path: Path) -> None:
