@@ -20,6 +20,8 @@ from nats import connect as nats_connect
 from framemesh.client import Client
 from framemesh.lake import Lake
 from framemesh.mesh.joining import MeshState, read_state
+from framemesh.specs import parse
+from framemesh.v1.model_pb2 import ReplicaState
 from tests.model_server import tiny as tiny_models
 from tests.pictures import jpeg, png_bomb
 
@@ -92,7 +94,7 @@ def test_a_mesh_stores_and_answers_and_leaves_nothing_running(tiny: Path, prepar
     with mesh(tmp_path / "data", *cameras, *first_time, models=prepared) as process:
         state = up_and_running(tmp_path / "data")
         finished(process)
-        assert not any(psutil.pid_exists(pid) for pid in state.processes.values())
+        assert not any(runs(pid) for pid in state.processes.values())
     first = json.loads(report.read_text())
     assert first["frames"]["published"] == first["frames"]["stored"] > 20
     assert (first["frames"]["lost"], first["frames"]["duplicates"], first["frames"]["waiting"]) == (0, 0, 0)
@@ -127,6 +129,48 @@ def test_killed_parts_come_back_and_no_frame_is_lost(tiny: Path, prepared: Path,
     assert model["analysed"] == counted["frames"]["stored"]
     for name in SERVICES:
         assert f"{name} ended with signal SIGKILL; restart 1" in out
+
+
+def test_a_killed_mesh_leaves_nothing_that_the_next_start_does_not_clear_up(
+    tiny: Path, prepared: Path, tmp_path: Path
+) -> None:
+    data, report = tmp_path / "data", tmp_path / "report.json"
+    options = ("--cameras", "1", "--fps", "10", "--size", "320x240")
+    with mesh(data, *options, "--model", f"tiny={tiny},policy=every", models=prepared) as process:
+        left = up_and_running(data).processes
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        assert runs(left["nats"])
+        with mesh(data, *options, "--duration", "1", "--report", str(report)) as second:
+            finished(second)
+        assert not any(runs(pid) for pid in left.values())
+    counted = json.loads(report.read_text())
+    assert (counted["frames"]["lost"], counted["frames"]["duplicates"]) == (0, 0)
+
+
+def test_models_come_scale_and_go_while_the_mesh_runs(tiny: Path, quiet: tuple[MeshState, Path]) -> None:
+    def servers(name: str) -> int:
+        return sum(
+            replica.state == ReplicaState.REPLICA_STATE_SERVING
+            for model in client.models()
+            if model.spec.name == name
+            for replica in model.replicas
+        )
+
+    with Client(quiet[0].address) as client:
+        client.deploy(parse(f"second={tiny}"))
+        wait_for(lambda: servers("second") == 1)
+        client.scale("second", 2)
+        wait_for(lambda: servers("second") == 2)
+        assert [answer.model for answer in client.analyze(jpeg()).answers] == ["second", "tiny"]
+        client.scale("second", 1)
+        wait_for(lambda: servers("second") == 1)
+        client.deploy(parse("hopeless=./no/such/folder"))
+        client.delete("second")
+        wait_for(lambda: servers("second") == 0)
+        client.delete("hopeless")
+        wait_for(lambda: [model.spec.name for model in client.models()] == ["tiny"])
+        assert servers("tiny") == 1
 
 
 @pytest.fixture(scope="module")
@@ -307,6 +351,14 @@ def test_without_a_mesh_commands_say_how_to_start_one(tmp_path: Path) -> None:
 def restarted(folder: Path, name: str, old: int) -> bool:
     state = read_state(folder)
     return state is not None and state.processes.get(name) not in {None, old}
+
+
+def runs(pid: int) -> bool:
+    """Whether the process is there and not only waiting for its parent to notice its end."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def read_url(folder: Path) -> str:
