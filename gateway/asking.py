@@ -1,7 +1,6 @@
 """Asking a model: one gRPC call to the least busy of its servers, and to another where that one is gone."""
 
 import asyncio
-import contextlib
 from collections import Counter
 from types import TracebackType
 from typing import Self
@@ -75,8 +74,7 @@ class Asker:
         """Close the channels of servers that are no longer known."""
         known = {replica.grpc_address for name in self._registry.specs() for replica in self._registry.serving(name)}
         for address in [address for address in self._channels if address not in known and not self._in_flight[address]]:
-            with contextlib.suppress(KeyError):
-                await self._channels.pop(address).close()
+            await self._channels.pop(address).close()
 
     def _least_busy(self, model: str, tried: set[str]) -> ModelReplica | None:
         left = [replica for replica in self._registry.serving(model) if replica.grpc_address not in tried]

@@ -44,7 +44,7 @@ class Fanout:
     async def _follow(self, group: asyncio.TaskGroup) -> None:
         async for _ in self._registry.changes():
             wanted = self._registry.specs()
-            await self._end([name for name, (lane, _) in self._lanes.items() if wanted.get(name) != lane.spec])
+            await self._end([name for name, (lane, _) in self._lanes.items() if not _fits(lane.spec, wanted.get(name))])
             for name in wanted.keys() - self._lanes.keys():
                 self._begin(wanted[name], group)
             for lane, _ in self._lanes.values():
@@ -75,3 +75,8 @@ class Fanout:
             tasks.append(task)
         if tasks:
             await asyncio.wait(tasks)
+
+
+def _fits(running: ModelSpec, wanted: ModelSpec | None) -> bool:
+    """Whether a lane may stay: which frames it takes counts, not what serves them or how often."""
+    return wanted is not None and (running.policy, running.cameras) == (wanted.policy, wanted.cameras)

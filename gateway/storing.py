@@ -32,8 +32,6 @@ log = structlog.get_logger()
 _ACK_SECONDS = 5.0
 _PULL_BYTES = 4 * streams.MAX_PAYLOAD_BYTES
 _PUT_OFF_SECONDS = (0.25, 5.0)  # first and longest wait before a frame comes again
-
-
 _REFUSALS = (InvalidNameError, InvalidImageError, ImageTooLargeError)
 
 
