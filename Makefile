@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
-STUBS := framemesh/v1
+STUBS := framemesh/v1 framemesh/oip
 PUBLISHED := protos/published.binpb
 
 # protoc looks for its plugins on the path.
@@ -22,7 +22,7 @@ demo: $(READY) ## run three cameras, the lake and two ImageNet models on this ma
 
 .PHONY: test
 test: $(READY) ## run the tests, against real NATS, S3 and gRPC servers
-	$(BIN)/python -m pytest $(TESTS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(TESTS)
 
 .PHONY: lint
 lint: $(READY) ## check style, types, import rules, the protos, and that the stubs are theirs
@@ -33,7 +33,8 @@ lint: $(READY) ## check style, types, import rules, the protos, and that the stu
 	$(BIN)/buf lint protos
 	$(BIN)/buf breaking protos --against $(PUBLISHED)
 	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && $(call generate,$$fresh) && \
-	  diff -r -x __init__.py -x __pycache__ $$fresh/$(STUBS) $(STUBS) || \
+	  for stubs in $(STUBS); do diff -r -x __init__.py -x __pycache__ $$fresh/$$stubs $$stubs || differ=1; done && \
+	  test -z "$$differ" || \
 	  { echo 'the stubs differ from the protos: run `make protos` and commit'; exit 1; }
 
 .PHONY: protos
@@ -44,13 +45,15 @@ protos: $(READY) ## generate the stubs, once the protos are found compatible wit
 	$(BIN)/buf build protos -o $(PUBLISHED)
 
 .PHONY: bench
-bench: $(READY) ## measure the pipeline on this machine
+bench: $(READY) ## measure storing, and serving side by side with other servers, on this machine
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.serving
+	$(BIN)/python -m benchmarks.serving.endurance
 
 generate = $(BIN)/python -m grpc_tools.protoc -Iprotos --python_out=$(1) --mypy_out=quiet,readable_stubs:$(1) \
-	  protos/framemesh/v1/*.proto && \
+	  protos/framemesh/*/*.proto && \
 	$(BIN)/python -m grpc_tools.protoc -Iprotos --grpc_python_out=$(1) --mypy_grpc_out=quiet:$(1) \
-	  protos/framemesh/v1/*_service.proto
+	  protos/framemesh/*/*_service.proto
 
 # torch first and pinned: left to itself, pip may take a build of several GB for another one.
 $(READY): pyproject.toml constraints.txt

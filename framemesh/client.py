@@ -1,6 +1,6 @@
 """Clients of the gateway, for threads and for asyncio. Answers are the protos' own messages."""
 
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -33,7 +33,7 @@ Image = bytes | Path
 
 
 def analyze_request(
-    image: Image | None, object_key: str | None, models: Iterable[str], max_label_count: int
+    image: Image | None, object_key: str | None, models: Iterable[str], options: AnswerOptions
 ) -> AnalyzeRequest:
     """The request for an image, or for a stored frame.
 
@@ -44,7 +44,7 @@ def analyze_request(
     """
     if (image is None) == (object_key is None):
         raise ValueError("give either an image or the object_key of a stored frame")
-    request = AnalyzeRequest(models=models, options=AnswerOptions(max_label_count=max_label_count))
+    request = AnalyzeRequest(models=models, options=options)
     if object_key is not None:
         request.object_key = object_key
     if image is not None:
@@ -91,6 +91,8 @@ class AsyncClient:
         object_key: str | None = None,
         models: Iterable[str] = (),
         max_label_count: int = 0,
+        candidate_labels: Sequence[str] = (),
+        min_score: float | None = None,
         timeout: float = ANALYZE_SECONDS,
     ) -> AnalyzeResponse:
         """Ask models about an image, or about a stored frame.
@@ -100,9 +102,12 @@ class AsyncClient:
             object_key: Key of a stored frame, instead of an image.
             models: Who is asked; none means all.
             max_label_count: How many classes a classification names at most; 0 means 5.
+            candidate_labels: What a zero-shot model looks for, in words; none means the labels of its spec.
+            min_score: The least score of an object or segment that is named, from 0 to 1; none means the model's own.
             timeout: Seconds that it may take in all.
         """
-        request = analyze_request(image, object_key, models, max_label_count)
+        options = AnswerOptions(max_label_count=max_label_count, candidate_labels=candidate_labels, min_score=min_score)
+        request = analyze_request(image, object_key, models, options)
         with _reporting_errors():
             return await self._analysis.Analyze(request, timeout=timeout)
 
@@ -169,10 +174,13 @@ class Client:
         object_key: str | None = None,
         models: Iterable[str] = (),
         max_label_count: int = 0,
+        candidate_labels: Sequence[str] = (),
+        min_score: float | None = None,
         timeout: float = ANALYZE_SECONDS,
     ) -> AnalyzeResponse:
         """See `AsyncClient.analyze`."""
-        request = analyze_request(image, object_key, models, max_label_count)
+        options = AnswerOptions(max_label_count=max_label_count, candidate_labels=candidate_labels, min_score=min_score)
+        request = analyze_request(image, object_key, models, options)
         with _reporting_errors():
             return self._analysis.Analyze(request, timeout=timeout)
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
+from pathlib import Path
 from typing import Self, TypeVar
 from urllib.parse import urlsplit
 
@@ -22,7 +23,7 @@ _REFUSALS = {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"}
 
 
 class Lake:
-    """One bucket of frames. Requests run in threads of its own; share one instance, never across processes."""
+    """One bucket, of frames or of models. Requests run in threads of its own; share it, never across processes."""
 
     def __init__(  # noqa: D417 - the others are what their names say
         self, endpoint: str, *, access_key: str, secret_key: str, region: str, bucket: str, threads: int
@@ -95,6 +96,24 @@ class Lake:
             LakeUnavailableError: The store can't be read now.
         """
         return await self._run(lambda: self._get(key))
+
+    async def put_file(self, key: str, path: Path) -> None:
+        """Store a file, over any older object, in parts where it is large; it is durable when this returns.
+
+        Raises:
+            LakeUnavailableError: It may or may not be stored; putting it again is safe.
+            OSError: The file can't be read.
+        """
+        await self._run(lambda: self._minio.fput_object(bucket_name=self._bucket, object_name=key, file_path=str(path)))
+
+    async def get_file(self, key: str, path: Path) -> None:
+        """Write an object into a file, without ever holding all of it.
+
+        Raises:
+            FrameNotFoundError: There is no such object.
+            LakeUnavailableError: The store can't be read now, or the disk can't be written.
+        """
+        await self._run(lambda: self._minio.fget_object(bucket_name=self._bucket, object_name=key, file_path=str(path)))
 
     async def keys(self, prefix: str) -> list[str]:
         """The keys that begin so, in order.

@@ -1,17 +1,32 @@
 """Model specs: what a user may ask for, from the command line or over gRPC. Pure."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from framemesh.errors import FramemeshError, InvalidSpecError
+from framemesh.limits import MAX_LABEL_LENGTH, MAX_LABELS
 from framemesh.names import MAX_MODEL_LENGTH, check_label, to_label
-from framemesh.v1.model_pb2 import EveryFrame, FramePolicy, LatestFrame, ModelSpec, Runtime
+from framemesh.v1.model_pb2 import EveryFrame, FramePolicy, LatestFrame, ModelSpec, Precision, Runtime
 
 MAX_REPLICAS = 64
 MIN_FPS, MAX_FPS = 0.001, 1000.0
 MAX_SOURCE_LENGTH = 1024
+LAKE = "lake://models/"
+"""How the sources begin that name a prepared model in the lake: `lake://models/<name>/<version>`."""
 
 _RUNTIMES = {"onnx": Runtime.RUNTIME_ONNX, "torch": Runtime.RUNTIME_TORCH}
-SYNTAX = "[NAME=]SOURCE[,runtime=onnx|torch][,policy=every|latest|fps=N][,replicas=N][,revision=R][,camera=C]..."
+_PRECISIONS = {
+    "fp32": Precision.PRECISION_FP32,
+    "int8": Precision.PRECISION_INT8,
+    "fp16": Precision.PRECISION_FP16,
+    "bf16": Precision.PRECISION_BF16,
+}
+_CHOICES: dict[str, Mapping[str, int]] = {"runtime": _RUNTIMES, "precision": _PRECISIONS}
+_RUNTIME_OF = {Precision.PRECISION_INT8: "onnx", Precision.PRECISION_FP16: "torch", Precision.PRECISION_BF16: "torch"}
+SYNTAX = (
+    "[NAME=]SOURCE[,task=TASK][,runtime=onnx|torch][,precision=fp32|int8|fp16|bf16][,policy=every|latest|fps=N]"
+    "[,replicas=N][,revision=R][,camera=C]...[,label=WORDS]..."
+)
 
 
 def complete(spec: ModelSpec) -> ModelSpec:
@@ -29,7 +44,10 @@ def complete(spec: ModelSpec) -> ModelSpec:
     if done.runtime == Runtime.RUNTIME_UNSPECIFIED:
         done.runtime = Runtime.RUNTIME_ONNX
     if done.runtime not in _RUNTIMES.values():
-        raise _wrong("runtime", done.runtime, "use onnx or torch")
+        raise _wrong("runtime", done.runtime, f"use {' or '.join(_RUNTIMES)}")
+    if done.precision == Precision.PRECISION_UNSPECIFIED:
+        done.precision = Precision.PRECISION_FP32
+    _check_precision(done)
     if not done.HasField("replicas"):
         done.replicas = 1
     if not 0 <= done.replicas <= MAX_REPLICAS:
@@ -44,7 +62,7 @@ def complete(spec: ModelSpec) -> ModelSpec:
 def parse(text: str, *, default_policy: FramePolicy | None = None) -> ModelSpec:
     """A complete spec from what a user types, such as `vit=google/vit-base-patch16-224,runtime=torch,policy=every`.
 
-    Without a name, the last part of the source names the model.
+    Without a name, the last part of the source names the model; of one in the lake, the part before the version.
 
     Raises:
         InvalidSpecError: The text doesn't follow `SYNTAX`, or the spec can't be deployed.
@@ -52,8 +70,7 @@ def parse(text: str, *, default_policy: FramePolicy | None = None) -> ModelSpec:
     source, *options = text.split(",")
     name, equals, rest = source.partition("=")
     source = rest if equals else source
-    last_part = Path(source).name.rpartition(":")[2]
-    spec = ModelSpec(name=name if equals else to_label(last_part, max_length=MAX_MODEL_LENGTH), source=source)
+    spec = ModelSpec(name=name if equals else _name_of(source), source=source)
     if default_policy is not None:
         spec.policy.CopyFrom(default_policy)
     for option in options:
@@ -94,6 +111,27 @@ def runtime_text(runtime: Runtime.ValueType) -> str:
     return Runtime.Name(runtime).removeprefix("RUNTIME_").lower()
 
 
+def precision_text(precision: Precision.ValueType) -> str:
+    """The precision as a user types it."""
+    return Precision.Name(precision).removeprefix("PRECISION_").lower()
+
+
+def _name_of(source: str) -> str:
+    path = Path(source)
+    part = path.parent.name if source.startswith(LAKE) else path.name.rpartition(":")[2]
+    return to_label(part, max_length=MAX_MODEL_LENGTH)
+
+
+def _check_precision(spec: ModelSpec) -> None:
+    if spec.precision not in _PRECISIONS.values():
+        raise _wrong("precision", spec.precision, f"use {' or '.join(_PRECISIONS)}")
+    runtime = _RUNTIME_OF.get(spec.precision)
+    if runtime is not None and spec.runtime != _RUNTIMES[runtime]:
+        raise _wrong(
+            "precision", precision_text(spec.precision), f"it needs runtime={runtime}, not {runtime_text(spec.runtime)}"
+        )
+
+
 def _check_words(spec: ModelSpec) -> None:
     try:
         check_label("model", spec.name, max_length=MAX_MODEL_LENGTH)
@@ -103,29 +141,41 @@ def _check_words(spec: ModelSpec) -> None:
         raise InvalidSpecError(str(error), **error.values) from None
     if not spec.source:
         raise _wrong("source", spec.source, "give a Hugging Face id or the path of a model folder")
-    for field, value in (("source", spec.source), ("revision", spec.revision)):
+    for field, value in (("source", spec.source), ("revision", spec.revision), ("task", spec.task)):
         if len(value) > MAX_SOURCE_LENGTH or not (value.isprintable() or not value):
             raise _wrong(field, value[:80], f"use at most {MAX_SOURCE_LENGTH} printable characters")
+    if len(spec.candidate_labels) > MAX_LABELS:
+        raise _wrong("candidate_labels", f"{len(spec.candidate_labels)} labels", f"name at most {MAX_LABELS}")
+    for label in spec.candidate_labels:
+        if not label.strip() or len(label) > MAX_LABEL_LENGTH:
+            raise _wrong("label", label[:80], f"write 1 to {MAX_LABEL_LENGTH} characters")
 
 
 def _set(spec: ModelSpec, key: str, value: str) -> None:
     match key:
-        case "runtime" if value in _RUNTIMES:
-            spec.runtime = _RUNTIMES[value]
-        case "runtime":
-            raise _wrong("runtime", value, "use onnx or torch")
+        case "runtime" | "precision":
+            setattr(spec, key, _chosen(key, value))
         case "policy":
             spec.policy.CopyFrom(parse_policy(value))
         case "replicas" if value.isdecimal() and int(value) <= MAX_REPLICAS:
             spec.replicas = int(value)
         case "replicas":
             raise _wrong("replicas", value, f"use 0 to {MAX_REPLICAS}")
-        case "revision":
-            spec.revision = value
+        case "revision" | "task":
+            setattr(spec, key, value)
+        case "label":
+            spec.candidate_labels.append(value)
         case "camera":
             spec.cameras.append(value)
         case _:
             raise InvalidSpecError(f"unknown model option {key!r}; write {SYNTAX}", option=key)
+
+
+def _chosen(key: str, value: str) -> int:
+    choices = _CHOICES[key]
+    if value not in choices:
+        raise _wrong(key, value, f"use {' or '.join(choices)}")
+    return choices[value]
 
 
 def _wrong(field: str, value: object, mend: str) -> InvalidSpecError:

@@ -1,21 +1,46 @@
 """Answers and states in words, for tables."""
 
-from framemesh.v1.answer_pb2 import ModelAnswer
+from collections.abc import Iterable
+
+from framemesh.v1.answer_pb2 import KeypointInstance, Label, ModelAnswer
 from framemesh.v1.model_pb2 import Model, ReplicaState
+
+_NOTHING = ("nothing", "")
 
 
 def words(answer: ModelAnswer) -> list[tuple[str, str]]:
     """What a model says, line by line, each with its score as text (empty where there is none)."""
     if answer.HasField("error"):
         return [(f"{answer.error.reason}: {answer.error.message}", "")]
-    match answer.answer.WhichOneof("answer"):
+    said = answer.answer
+    match said.WhichOneof("answer"):
         case "classification":
-            labels = list(answer.answer.classification.labels)
+            lines = _labels(said.classification.labels)
         case "detection":
-            labels = [found.label for found in answer.answer.detection.objects]
-        case kind:
-            return [(str(kind), "")]
-    return [(label.name, f"{label.score:.3f}") for label in labels] or [("nothing", "")]
+            lines = _labels(found.label for found in said.detection.objects)
+        case "segmentation":
+            lines = _labels(segment.label for segment in said.segmentation.segments)
+        case "depth":
+            lines = [(f"{said.depth.minimum:.4g} to {said.depth.maximum:.4g}", "")]
+        case "embedding":
+            lines = [(f"{len(said.embedding.values):,} values", "")]
+        case "text":
+            lines = [(said.text.text, "")] if said.text.text else []
+        case "keypoints":
+            lines = [_points(instance) for instance in said.keypoints.instances]
+        case kind:  # of a newer server
+            lines = [(str(kind), "")]
+    return lines or [_NOTHING]
+
+
+def _labels(labels: Iterable[Label]) -> list[tuple[str, str]]:
+    return [(label.name, f"{label.score:.3f}") for label in labels]
+
+
+def _points(instance: KeypointInstance) -> tuple[str, str]:
+    """How many points an instance has, with their mean score."""
+    scores = [point.label.score for point in instance.points]
+    return (f"{len(scores):,} points", f"{sum(scores) / len(scores):.3f}") if scores else _NOTHING
 
 
 def state(model: Model) -> str:

@@ -18,6 +18,7 @@ from framemesh.images import read_header
 from framemesh.lake import Lake
 from framemesh.v1.answer_pb2 import AnswerOptions, ModelAnswer
 from framemesh.v1.frame_pb2 import Frame
+from framemesh.v1.inference_service_pb2 import Priority
 from gateway import results
 from gateway.asking import Asker
 from gateway.metrics import GatewayMetrics
@@ -101,7 +102,10 @@ class Analyzer:
         self, model: str, image: bytes, options: AnswerOptions, timeout: float
     ) -> ModelAnswer | FramemeshError:
         try:
-            answer = results.succeeded(model, await self.asker.ask(model, image, options, timeout=timeout))
+            response = await self.asker.ask(
+                model, image, options, priority=Priority.PRIORITY_INTERACTIVE, timeout=timeout
+            )
+            answer = results.succeeded(model, response)
         except FramemeshError as error:
             self.metrics.calls.labels(model, "failed").inc()
             return error

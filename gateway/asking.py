@@ -11,7 +11,7 @@ from framemesh.errors import DeadlineError, FramemeshError, ModelUnavailableErro
 from framemesh.rpc.channels import open_channel
 from framemesh.rpc.status import from_rpc_error
 from framemesh.v1.answer_pb2 import AnswerOptions
-from framemesh.v1.inference_service_pb2 import InferRequest, InferResponse
+from framemesh.v1.inference_service_pb2 import InferRequest, InferResponse, Priority
 from framemesh.v1.inference_service_pb2_grpc import InferenceServiceStub
 from framemesh.v1.model_pb2 import ModelReplica
 from gateway.registry import Registry
@@ -38,13 +38,16 @@ class Asker:
         """How many images the model's servers that answer now run at once; 0 where none does."""
         return sum(max(1, replica.worker_count) for replica in self._registry.serving(model))
 
-    async def ask(self, model: str, image: bytes, options: AnswerOptions, *, timeout: float) -> InferResponse:
+    async def ask(
+        self, model: str, image: bytes, options: AnswerOptions, *, priority: Priority.ValueType, timeout: float
+    ) -> InferResponse:
         """Run the model on an image.
 
         Args:
             model: Name of a deployed model.
             image: A whole encoded image.
             options: What is wanted of the answer.
+            priority: Who goes first where images wait at the server.
             timeout: Seconds that it may take in all.
 
         Raises:
@@ -52,7 +55,7 @@ class Asker:
             DeadlineError: The time is up.
             FramemeshError: What the server itself says of the image or of its load.
         """
-        request = InferRequest(model=model, image=image, options=options)
+        request = InferRequest(model=model, image=image, options=options, priority=priority)
         tried: set[str] = set()
         last: FramemeshError | None = None
         try:

@@ -28,7 +28,7 @@ from framemesh.frames import frame_id_of
 from framemesh.lake import Lake
 from framemesh.v1.answer_pb2 import AnswerOptions
 from framemesh.v1.frame_pb2 import Frame, StoredFrame
-from framemesh.v1.inference_service_pb2 import InferResponse
+from framemesh.v1.inference_service_pb2 import InferResponse, Priority
 from framemesh.v1.model_pb2 import ModelSpec
 from gateway import policies, results
 from gateway.asking import Asker
@@ -215,7 +215,9 @@ class Lane:
         if body is None:
             self._parts.metrics.lake_reads.labels(self.spec.name).inc()
             body, _ = await self._parts.lake.get(frame.object_key)
-        return await self._parts.asker.ask(self.spec.name, body, AnswerOptions(), timeout=_ASK_SECONDS)
+        return await self._parts.asker.ask(
+            self.spec.name, body, AnswerOptions(), priority=Priority.PRIORITY_BACKGROUND, timeout=_ASK_SECONDS
+        )
 
     async def _skip(self, passed: list[Waiting[_Reference]]) -> None:
         for waiting in passed:

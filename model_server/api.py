@@ -6,18 +6,19 @@ import time
 import grpc
 from google.protobuf.duration_pb2 import Duration
 
-from framemesh.v1.answer_pb2 import Answer, Classification, InferenceTiming, Label
+from framemesh.v1.answer_pb2 import InferenceTiming
 from framemesh.v1.inference_service_pb2 import (
     GetModelMetadataRequest,
     GetModelMetadataResponse,
     InferRequest,
     InferResponse,
+    Priority,
 )
 from framemesh.v1.inference_service_pb2_grpc import InferenceServiceServicer
-from model_server.classification import label_count
 from model_server.hosting import ModelHost
-from model_server.inference import Answered, Job
+from model_server.inference import Inferred, Job
 from model_server.metrics import ModelServerMetrics
+from model_server.options import check_options
 
 Context = grpc.aio.ServicerContext[InferRequest, InferResponse]
 MetadataContext = grpc.aio.ServicerContext[GetModelMetadataRequest, GetModelMetadataResponse]
@@ -38,43 +39,40 @@ class InferenceApi(InferenceServiceServicer):
         deadline = math.inf if remaining is None else time.monotonic() + remaining
         with self._metrics.counting(self._name, deadline):
             served = self._host.served(request.model)
-            job = Job(request.image, label_count(request.options.max_label_count))
-            answered = await served.batcher.submit(job, deadline=deadline)
+            job = Job(request.image, check_options(request.options))
+            inferred = await served.batcher.submit(
+                job, deadline=deadline, background=request.priority == Priority.PRIORITY_BACKGROUND
+            )
         return InferResponse(
-            model_version=served.manifest.version,
-            answer=Answer(
-                classification=Classification(
-                    labels=[
-                        Label(index=label.index, name=label.name, score=label.score) for label in answered.answer.labels
-                    ]
-                )
-            ),
-            timing=_timing(answered),
+            model_version=served.model.manifest.version, answer=inferred.answer, timing=_timing(inferred)
         )
 
     async def GetModelMetadata(
         self, request: GetModelMetadataRequest, context: MetadataContext
     ) -> GetModelMetadataResponse:
         """Describe the model."""
-        manifest = self._host.served("").manifest
+        model = self._host.served("").model
+        manifest = model.manifest
         return GetModelMetadataResponse(
             model=self._name,
             model_version=manifest.version,
             source=self._source,
-            task=manifest.task,
+            task=manifest.task.name,
             runtime=manifest.runtime,
-            labels=manifest.labels,
+            labels=model.labels,
+            precision=manifest.precision,
+            preprocessing=model.preprocessing,
+            fallback_reason=manifest.fallback_reason,
         )
 
 
-def _timing(answered: Answered) -> InferenceTiming:
-    answer = answered.answer
+def _timing(inferred: Inferred) -> InferenceTiming:
     return InferenceTiming(
-        queue_duration=_duration(answered.queue_seconds),
-        preprocess_duration=_duration(answer.preprocess_seconds),
-        inference_duration=_duration(answer.inference_seconds),
-        postprocess_duration=_duration(answer.postprocess_seconds),
-        batch_size=answer.batch_size,
+        queue_duration=_duration(inferred.queue_seconds),
+        preprocess_duration=_duration(inferred.preprocess_seconds),
+        inference_duration=_duration(inferred.inference_seconds),
+        postprocess_duration=_duration(inferred.postprocess_seconds),
+        batch_size=inferred.batch_size,
     )
 
 

@@ -3,18 +3,24 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
-from framemesh.rpc.server import serving
+from framemesh.oip import grpc_service_pb2 as oip
+from framemesh.oip.grpc_service_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
+from framemesh.rpc.server import Register, serving
 from framemesh.service import running
 from framemesh.telemetry.page import new_registry, serving_page
 from framemesh.v1.inference_service_pb2 import DESCRIPTOR
 from framemesh.v1.inference_service_pb2_grpc import add_InferenceServiceServicer_to_server
-from framemesh.v1.model_pb2 import ReplicaState
 from model_server.announcing import Announcer, Presence
 from model_server.api import InferenceApi
+from model_server.building import Order
 from model_server.hosting import ModelHost, ModelPlan
 from model_server.metrics import ModelServerMetrics
+from model_server.oip.api import InferenceProtocolApi
 from model_server.settings import ModelServerSettings
+from model_server.triton_metrics import TritonCollector
+from model_server.trust import Trust
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,21 +40,40 @@ async def model_server(settings: ModelServerSettings) -> AsyncIterator[ModelServ
     registry = new_registry()
     metrics = ModelServerMetrics(registry)
     metrics.begin(settings.model_name)
+    registry.register(TritonCollector(metrics))
     presence = Presence(settings.model_name, settings.replica, workers=settings.workers)
     plan = ModelPlan(
         name=settings.model_name,
-        source=settings.model_source,
-        revision=settings.model_revision,
-        runtime=settings.model_runtime,
-        cache=settings.model_cache,
+        order=Order(
+            source=settings.model_source,
+            cache=settings.model_cache,
+            revision=settings.model_revision,
+            runtime=settings.model_runtime,
+            precision=settings.model_precision,
+            task=settings.model_task,
+            trust=Trust(pickle=settings.model_allow_pickle, remote_code=settings.model_trust_remote_code),
+            samples=settings.model_samples,
+            store=settings,
+        ),
+        labels=settings.model_labels,
+        preprocessing=None if settings.model_preprocessing == "auto" else settings.model_preprocessing,
         workers=settings.workers,
         max_batch=settings.max_batch,
         max_queue=settings.max_queue,
+        max_queue_delay=settings.max_queue_delay,
     )
     host = ModelHost(plan, presence, metrics)
     announcers = [Announcer(settings.nats_url.get_secret_value(), presence)] if settings.nats_url else []
     api = InferenceApi(settings.model_name, settings.model_source, host, metrics)
-    service = DESCRIPTOR.services_by_name["InferenceService"].full_name
+    oip_api = InferenceProtocolApi(
+        settings.model_name, host, metrics, max_batch=settings.max_batch, max_images=settings.max_queue
+    )
+    services: dict[str, Register] = {
+        DESCRIPTOR.services_by_name["InferenceService"].full_name: partial(add_InferenceServiceServicer_to_server, api),
+        oip.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name: partial(
+            add_GRPCInferenceServiceServicer_to_server, oip_api
+        ),
+    }
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(running(*announcers, host, drain_seconds=settings.drain_seconds))
         http_port = await stack.enter_async_context(
@@ -57,8 +82,9 @@ async def model_server(settings: ModelServerSettings) -> AsyncIterator[ModelServ
         server = await stack.enter_async_context(
             serving(
                 settings.grpc_address,
-                {service: lambda door: add_InferenceServiceServicer_to_server(api, door)},
+                services,
                 drain_seconds=settings.drain_seconds,
+                models=[settings.model_name],
             )
         )
         presence.open(f"{settings.advertise_host}:{server.port}")
@@ -66,4 +92,4 @@ async def model_server(settings: ModelServerSettings) -> AsyncIterator[ModelServ
         try:
             yield ModelServer(server.port, http_port)
         finally:
-            presence.become(ReplicaState.REPLICA_STATE_DRAINING)
+            await host.drain(settings.drain_seconds)

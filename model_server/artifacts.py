@@ -1,7 +1,7 @@
 """The folder of a prepared model: all that serving it needs, and a manifest that says what it is.
 
-`<cache>/<model>/<version>/<runtime>/` holds `manifest.json` beside the runtime's own files. It is written once,
-appears whole, and never changes.
+`<cache>/<model>/<version>/<form>/` holds `manifest.json` beside the runtime's own files, where the form names what was
+asked for, such as `onnx-fp32`. It is written once, appears whole, and never changes.
 """
 
 from dataclasses import dataclass
@@ -12,14 +12,20 @@ from pydantic import TypeAdapter, ValidationError
 
 from model_server import digests
 from model_server.preprocessing import Preprocessing
+from model_server.tasks import Task
+from model_server.trust import Trust
 
-FORMAT = 1
+FORMAT = 2
 """Goes up when a manifest's meaning changes: folders of another format are made anew."""
 
-_MANIFEST = "manifest.json"
+PARITY = "parity.json"
+"""How well the prepared model agrees with transformers on torch."""
+
+MANIFEST = "manifest.json"
 
 RuntimeName = Literal["onnx", "torch"]
-Activation = Literal["softmax", "sigmoid", "none"]
+PrecisionName = Literal["fp32", "int8", "fp16", "bf16"]
+PreprocessingName = Literal["fast", "exact"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,29 +36,33 @@ class Manifest:
         format: The manifest's own format.
         version: Which weights: the hub's commit, or a digest of the local files.
         runtime: What runs it.
-        task: In the hub's words.
-        labels: The classes by index.
-        activation: What makes scores of the model's outputs.
-        preprocessing: What makes its input of an image.
+        precision: Of its arithmetic.
+        fallback_reason: Why it runs otherwise than it was asked to; empty where it does as asked.
+        task: What it does, and all that its answers depend on.
+        preprocessing: What makes its input of an image; None where only transformers' own processor does.
+        preferred: Which of the two was found good enough.
+        trust: What the model was allowed when it was prepared, and is allowed again when torch loads it.
         files: SHA-256 of each other file in the folder, by name.
     """
 
     format: int
     version: str
     runtime: RuntimeName
-    task: Literal["image-classification"]
-    labels: tuple[str, ...]
-    activation: Activation
-    preprocessing: Preprocessing
+    precision: PrecisionName
+    fallback_reason: str
+    task: Task
+    preprocessing: Preprocessing | None
+    preferred: PreprocessingName
+    trust: Trust
     files: dict[str, str]
 
 
 _adapter = TypeAdapter(Manifest)
 
 
-def prepared_folder(cache: Path, model: str, version: str, runtime: RuntimeName) -> Path:
+def prepared_folder(cache: Path, model: str, version: str, form: str) -> Path:
     """Where a model is kept once it is prepared."""
-    return cache / model / version / runtime
+    return cache / model / version / form
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -61,7 +71,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     Raises:
         OSError: It can't be written.
     """
-    (folder / _MANIFEST).write_bytes(_adapter.dump_json(manifest, indent=2))
+    (folder / MANIFEST).write_bytes(_adapter.dump_json(manifest, indent=2))
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -71,7 +81,16 @@ def read_manifest(folder: Path) -> Manifest:
         OSError: It can't be read.
         ValueError: It is none of ours.
     """
-    return _adapter.validate_json((folder / _MANIFEST).read_bytes())
+    return parse_manifest((folder / MANIFEST).read_bytes())
+
+
+def parse_manifest(text: bytes) -> Manifest:
+    """The manifest in a file's content.
+
+    Raises:
+        ValueError: It is none of ours.
+    """
+    return _adapter.validate_json(text)
 
 
 def is_intact(folder: Path) -> bool:

@@ -1,21 +1,27 @@
 """The program that prepares a model, in a process of its own: `python -m model_server.building SOURCE ...`.
 
 It needs torch and transformers, which take a second and half a gigabyte; the serving process stays free of both.
+A model that was prepared before comes from the lake, and one that is prepared here can be put there.
 The last line on standard output is a JSON object: `{"folder": ...}` or `{"error": ...}`.
 """
 
 import argparse
 import json
-import shutil
 import sys
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import get_args
 
 from framemesh.errors import EXIT_CONFIGURATION, ConfigurationError, FramemeshError
 from framemesh.folders import made_once
+from framemesh.specs import LAKE
 from framemesh.telemetry import logs
-from model_server import digests, sources
-from model_server.artifacts import FORMAT, Manifest, RuntimeName, is_intact, prepared_folder, write_manifest
+from model_server import sources
+from model_server.artifacts import Manifest, PrecisionName, RuntimeName, is_intact, prepared_folder, read_manifest
+from model_server.settings import ModelStoreSettings
+from model_server.sources import StoredModel
+from model_server.trust import Trust
 
 EXIT_TRY_AGAIN = 75
 """BSD's EX_TEMPFAIL (sysexits.h): nothing is wrong with what was set."""
@@ -23,12 +29,64 @@ EXIT_TRY_AGAIN = 75
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Which model to prepare, for which runtime, and where."""
+    """Which model to prepare, how, and where.
+
+    Attributes:
+        source: A hub id, a folder, or `lake://models/<name>/<version>`.
+        cache: Folder of prepared models.
+        revision: The hub's branch, tag or commit; empty means the default branch.
+        runtime: What is to run it.
+        precision: Of its arithmetic.
+        task: In the hub's words; empty means what its config.json says.
+        trust: What the model may do.
+        samples: Folder of photos to compare and calibrate on; None means those of scikit-image.
+        store: Where the lake's models are.
+    """
 
     source: str
-    revision: str
-    runtime: RuntimeName
     cache: Path
+    revision: str = ""
+    runtime: RuntimeName = "onnx"
+    precision: PrecisionName = "fp32"
+    task: str = ""
+    trust: Trust = field(default_factory=Trust)
+    samples: Path | None = None
+    store: ModelStoreSettings = field(default_factory=ModelStoreSettings.model_construct)
+
+    @property
+    def form(self) -> str:
+        """The name of the folder for what is asked for. What one server may load another may not."""
+        allowed = ("pickle" if self.trust.pickle else "", "code" if self.trust.remote_code else "")
+        return "-".join(filter(None, (self.runtime, self.precision, self.task, *allowed)))
+
+    @property
+    def stored(self) -> StoredModel | None:
+        """The model in the lake, where it comes from there.
+
+        Raises:
+            ConfigurationError: The source is no such URL, though it begins like one.
+        """
+        return StoredModel.parse(self.source) if self.source.startswith(LAKE) else None
+
+
+def find(order: Order) -> Path | None:
+    """The folder of the model if it is prepared already; neither the hub nor the lake is asked.
+
+    Raises:
+        ConfigurationError: The source is no URL of the lake, though it begins like one, or the model from there isn't
+            what is asked for.
+    """
+    if order.stored is not None:
+        folder = _stored_folder(order.cache, order.stored)
+        if not is_intact(folder):
+            return None
+        _check_stored(order, read_manifest(folder))
+        return folder
+    version = sources.known_version(order.source, order.revision, order.trust)
+    if version is None:
+        return None
+    folder = prepared_folder(order.cache, sources.slug(order.source), version, order.form)
+    return folder if is_intact(folder) else None
 
 
 def build(order: Order) -> Path:
@@ -37,65 +95,116 @@ def build(order: Order) -> Path:
     Raises:
         ConfigurationError: The model can't be served so; the message says why and what to do.
         ModelUnavailableError: The hub can't be reached now.
+        LakeUnavailableError: The lake can't be reached now.
     """
-    slug = sources.slug(order.source)
-    version = sources.pinned_version(order.source, order.revision)
-    if version is not None and is_intact(pinned := prepared_folder(order.cache, slug, version, order.runtime)):
-        return pinned  # without asking the hub
-    source = sources.fetch(order.source, order.revision)
-    folder = prepared_folder(order.cache, slug, source.version, order.runtime)
+    if (found := find(order)) is not None:
+        return found
+    if (stored := order.stored) is not None:
+        folder = _stored_folder(order.cache, stored)
+        _fill(folder, lambda unfinished: _fetch(order, stored, unfinished))
+        return folder
+    source = sources.fetch(order.source, order.revision, order.trust)
+    folder = prepared_folder(order.cache, sources.slug(order.source), source.version, order.form)
+    _fill(folder, lambda unfinished: _make(order, source, unfinished))
+    return folder
+
+
+def upload(folder: Path, url: str, store: ModelStoreSettings) -> None:
+    """Put a prepared model into the lake, as `lake://models/<name>/<version>`.
+
+    Raises:
+        ConfigurationError: It is no such URL, the lake isn't set or refuses its keys, or has another model there.
+        LakeUnavailableError: The lake can't be reached now.
+    """
+    from model_server import model_store  # noqa: PLC0415 - S3 is for models of the lake alone
+
+    model_store.upload(folder, StoredModel.parse(url), store)
+
+
+def _fill(folder: Path, fill: Callable[[Path], None]) -> None:
     try:
         with made_once(folder, intact=is_intact) as unfinished:
             if unfinished is not None:
-                _fill(unfinished, source, order.runtime)
+                fill(unfinished)
     except OSError as error:
         raise ConfigurationError(
             f"can't write the prepared model to {folder}: {error.strerror or error}; check FRAMEMESH_MODEL_CACHE",
             folder=folder,
         ) from error
-    return folder
 
 
-def _fill(folder: Path, source: sources.Source, runtime: RuntimeName) -> None:
+def _make(order: Order, source: sources.Source, folder: Path) -> None:
     try:
-        from model_server import checkpoints, exporting  # noqa: PLC0415 - a model that is prepared needs no torch
+        from model_server import making  # noqa: PLC0415 - a model that is prepared needs no torch
     except ModuleNotFoundError as error:
         raise ConfigurationError(
             f"preparing a model needs {error.name}: pip install 'framemesh[torch]', or prepare it on a machine that "
-            "has it and share FRAMEMESH_MODEL_CACHE"
+            "has it and share FRAMEMESH_MODEL_CACHE, or put it into the lake: framemesh export MODEL --upload "
+            "lake://models/NAME/VERSION"
         ) from error
-    config = checkpoints.load_config(source.folder)
-    preprocessing = checkpoints.read_preprocessing(source.folder)
-    network = checkpoints.load_network(source.folder)
-    if runtime == "onnx":
-        exporting.export(network, preprocessing, folder)
-    else:
-        for path in sources.model_files(source.folder):
-            shutil.copyfile(path, folder / path.name)
-    manifest = Manifest(
-        format=FORMAT,
-        version=source.version,
-        runtime=runtime,
-        task="image-classification",
-        labels=checkpoints.labels(config),
-        activation=checkpoints.activation(config),
-        preprocessing=preprocessing,
-        files=digests.of_files(folder.iterdir()),
-    )
-    write_manifest(folder, manifest)
+    making.make(order, source, folder)
+
+
+def _fetch(order: Order, stored: StoredModel, folder: Path) -> None:
+    try:
+        from model_server import model_store  # noqa: PLC0415 - S3 is for models of the lake alone
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"a model of the lake needs {error.name}: pip install 'framemesh[model-server]'"
+        ) from error
+    model_store.download(stored, folder, order.store, lambda manifest: _check_stored(order, manifest))
+
+
+def _stored_folder(cache: Path, stored: StoredModel) -> Path:
+    return prepared_folder(cache, stored.name, stored.version, "lake")
+
+
+def _check_stored(order: Order, manifest: Manifest) -> None:
+    """Pass a model of the lake that may be loaded, and is what is asked for wherever that isn't the default."""
+    needed = sources.needed_trust(manifest.files)
+    if not order.trust.allows(needed):
+        variable = "ALLOW_PICKLE" if needed.pickle and not order.trust.pickle else "TRUST_REMOTE_CODE"
+        raise ConfigurationError(
+            f"{order.source} has files that can run any code: where you trust it, set FRAMEMESH_MODEL_{variable}=true",
+            source=order.source,
+        )
+    for what, asked, default, found in (
+        ("runtime", order.runtime, "onnx", manifest.runtime),
+        ("precision", order.precision, "fp32", manifest.precision),
+        ("task", order.task, "", manifest.task.name),
+    ):
+        if asked not in {default, found}:
+            raise ConfigurationError(
+                f"{order.source} was exported with {what} {found}, not {asked}: ask for that, or export it anew",
+                source=order.source,
+            )
 
 
 def main() -> None:
     """Run the program. Exits 78 where the model can't be served so, 75 where trying again may help."""
     parser = argparse.ArgumentParser(prog="python -m model_server.building", description=__doc__)
     parser.add_argument("source")
-    parser.add_argument("--revision", required=True)
-    parser.add_argument("--runtime", choices=("onnx", "torch"), required=True)
     parser.add_argument("--cache", type=Path, required=True)
-    arguments = parser.parse_args()
+    parser.add_argument("--revision", default="")
+    parser.add_argument("--runtime", choices=get_args(RuntimeName), default="onnx")
+    parser.add_argument("--precision", choices=get_args(PrecisionName), default="fp32")
+    parser.add_argument("--task", default="")
+    parser.add_argument("--allow-pickle", action="store_true")
+    parser.add_argument("--trust-remote-code", action="store_true")
+    parser.add_argument("--samples", type=Path)
+    parser.add_argument("--upload", metavar="lake://models/NAME/VERSION", default="")
+    arguments = vars(parser.parse_args())
+    trust = Trust(pickle=arguments.pop("allow_pickle"), remote_code=arguments.pop("trust_remote_code"))
+    url = arguments.pop("upload")
     logs.configure("info", service="model_server")
     try:
-        answer, code = {"folder": str(build(Order(**vars(arguments))))}, 0
+        order = Order(**arguments, trust=trust, store=ModelStoreSettings())
+        if url:
+            StoredModel.parse(url)  # before minutes go into what can't be put there
+        folder = build(order)
+        if url:
+            upload(folder, url, order.store)
+        answer, code = {"folder": str(folder)}, 0
     except FramemeshError as error:
         answer = {"error": str(error)}
         code = EXIT_CONFIGURATION if isinstance(error, ConfigurationError) else EXIT_TRY_AGAIN

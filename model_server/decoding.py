@@ -10,7 +10,7 @@ from PIL import Image
 
 from framemesh.errors import InvalidImageError
 from framemesh.images import FORMATS, read_header
-from model_server.preprocessing import Size
+from model_server.geometry import Size
 
 _ORIENTATION = 0x0112  # the EXIF tag
 _QUARTER_TURNS = range(5, 9)  # its values that swap width and height

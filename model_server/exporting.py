@@ -1,109 +1,130 @@
-"""From a torch network to an ONNX graph, and the proof that they agree. Imports torch."""
+"""From a torch network to ONNX graphs. Imports torch."""
 
-import json
 import logging
 import warnings
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnx
 import torch
 from numpy.typing import NDArray
+from transformers import PreTrainedModel
 
-from framemesh.errors import ConfigurationError
-from model_server import samples
-from model_server.checkpoints import Network, prepare
-from model_server.preprocessing import Preprocessing
-from model_server.runtimes import GRAPH, INPUT, OUTPUT, OnnxRuntime
+from framemesh.errors import FramemeshError
+from model_server.networks import Network
+from model_server.runtimes import GRAPH, INPUT, TEXT_GRAPH, TEXT_INPUTS, TEXT_OUTPUT
+from model_server.simplifying import simplify
 
-TOLERANCE = 1e-3
-"""Most that a logit may differ, as a share of the greatest logit, or absolutely where that is under 1."""
 MAX_BATCH = 256
-_BATCHES = (1, 3)
+_MAX_GRAPH_BYTES = 1 << 30  # protobuf ends at 2 GiB: the weights of larger networks lie beside the graph
 
 
-@dataclass(frozen=True, slots=True)
-class Parity:
-    """How well graph and network agree.
-
-    Attributes:
-        images: How many images were compared.
-        batches: The sizes of the batches that they went in.
-        max_absolute_error: The greatest difference of two logits.
-        greatest_logit: The greatest absolute logit, to see the error against.
-        top_1_agreement: The share of images with the same best class, from 0 to 1.
-        torch: The version that exported.
-    """
-
-    images: int
-    batches: tuple[int, ...]
-    max_absolute_error: float
-    greatest_logit: float
-    top_1_agreement: float
-    torch: str
-
-    def within(self, tolerance: float) -> bool:
-        """Whether the error is a small share of the logits."""
-        return self.max_absolute_error <= tolerance * max(1.0, self.greatest_logit)
+class NotExportableError(FramemeshError):
+    """No graph can be made of the network; torch itself still runs it."""
 
 
-def export(network: Network, preprocessing: Preprocessing, folder: Path) -> None:
-    """Write the network's graph and `parity.json` into the folder.
+def export(network: Network, pixels: NDArray[np.float32], folder: Path, *, fixed: bool) -> None:
+    """Write the network's graphs into the folder.
+
+    Args:
+        network: What to export.
+        pixels: An input of one image, shape (1, channels, height, width).
+        folder: Where the graphs go.
+        fixed: Whether every input has this height and width.
 
     Raises:
-        ConfigurationError: The network can't be exported, or the graph gives other answers.
+        NotExportableError: torch can't; the message has its reason.
     """
-    _export(network, preprocessing, folder / GRAPH)
-    parity = compare(network, OnnxRuntime(folder), preprocessing)
-    if not parity.within(TOLERANCE):
-        raise ConfigurationError(
-            f"the exported graph answers otherwise than torch: logits differ by {parity.max_absolute_error:.2g}, "
-            f"the best class agrees on {parity.top_1_agreement:.0%}; set FRAMEMESH_MODEL_RUNTIME=torch"
-        )
-    (folder / "parity.json").write_text(json.dumps(asdict(parity), indent=2))
+    if network.unexportable:
+        raise NotExportableError(network.unexportable)
+    dynamic: dict[int, Any] = {0: torch.export.Dim("batch", min=1, max=MAX_BATCH)}
+    if not fixed:
+        dynamic |= {2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO}
+    # Of two images: torch takes a size of one for a constant.
+    example = torch.from_numpy(np.concatenate([pixels, pixels]))
+    _export(network.module, (example,), folder / GRAPH, [dynamic], names=([INPUT], network.outputs))
+    if network.texts is not None:
+        # Two tensors: of one that is given twice, the exporter would make one input.
+        length = network.task.text_length
+        words, mask = (torch.ones((2, length or 7), dtype=torch.int64) for _ in range(2))
+        axes: dict[int, Any] = {0: torch.export.Dim("texts", min=1, max=4096)}
+        if not length:
+            axes[1] = torch.export.Dim.AUTO
+        _export(network.texts, (words, mask), folder / TEXT_GRAPH, [axes, axes], names=(TEXT_INPUTS, (TEXT_OUTPUT,)))
 
 
-def compare(network: Network, graph: OnnxRuntime, preprocessing: Preprocessing) -> Parity:
-    """Run both on the same photos, alone and in batches."""
-    photos = np.concatenate([prepare(preprocessing, photo) for photo in samples.photos()])
-    ours: list[NDArray[np.float32]] = []
-    theirs: list[NDArray[np.float32]] = []
-    for batch in _BATCHES:
-        for start in range(0, len(photos) - batch + 1, batch):
-            pixels = photos[start : start + batch]
-            ours.append(graph.run(pixels))
-            with torch.inference_mode():
-                theirs.append(network(torch.from_numpy(pixels)).numpy())
-    got, wanted = np.concatenate(ours), np.concatenate(theirs)
-    return Parity(
-        images=len(wanted),
-        batches=_BATCHES,
-        max_absolute_error=float(np.abs(got - wanted).max()),
-        greatest_logit=float(np.abs(wanted).max()),
-        top_1_agreement=float(np.mean(got.argmax(axis=1) == wanted.argmax(axis=1))),
-        torch=torch.__version__,
-    )
-
-
-def _export(network: Network, preprocessing: Preprocessing, path: Path) -> None:
+def _export(
+    module: torch.nn.Module,
+    arguments: tuple[torch.Tensor, ...],
+    path: Path,
+    dynamic: Sequence[Mapping[int, Any]],
+    *,
+    names: tuple[Sequence[str], Sequence[str]],
+) -> None:
+    large = sum(weights.nbytes for weights in module.parameters()) > _MAX_GRAPH_BYTES
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns that torchvision isn't there
-    try:
+
+    def attempt() -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's exporter uses what torch has deprecated
             torch.onnx.export(
-                network,
-                # Of two images: torch takes a size of one for a constant.
-                (torch.from_numpy(preprocessing.batch(2)),),
+                _captured(module, arguments, tuple(dynamic)),
+                arguments,
                 path,
                 dynamo=True,
-                dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=MAX_BATCH)},),
-                input_names=[INPUT],
-                output_names=[OUTPUT],
+                input_names=list(names[0]),
+                output_names=list(names[1]),
+                external_data=large,
                 verbose=False,
             )
+
+    try:
+        try:
+            attempt()
+        except Exception:  # noqa: BLE001 - whatever it is, the second attempt tells
+            with _plain_attention(module):
+                attempt()
     except Exception as error:
-        reason = str(error).strip().splitlines()
-        raise ConfigurationError(
-            f"the model can't be exported to ONNX: {reason[0] if reason else type(error).__name__}; "
-            "set FRAMEMESH_MODEL_RUNTIME=torch"
-        ) from error
+        raise NotExportableError(f"torch can't export it: {_cause(error)}") from error
+    if not large:
+        onnx.save(simplify(onnx.load(path)), path)
+
+
+def _captured(
+    module: torch.nn.Module, arguments: tuple[torch.Tensor, ...], dynamic: tuple[Mapping[int, Any], ...]
+) -> torch.export.ExportedProgram:
+    """What the module does to tensors of any of the sizes.
+
+    The strict way, which reads the module's code rather than running it, is slower and knows less of Python. Yet it
+    alone follows `len(images)`, as in RT-DETR. Left to itself, torch would then make a graph for one size of batch.
+    """
+    with torch.no_grad():
+        try:
+            return torch.export.export(module, arguments, dynamic_shapes=dynamic, strict=False)
+        except Exception:  # noqa: BLE001 - whatever it trips over, the other way's error tells
+            return torch.export.export(module, arguments, dynamic_shapes=dynamic, strict=True)
+
+
+@contextmanager
+def _plain_attention(module: torch.nn.Module) -> Iterator[None]:
+    """The same network with attention as single steps: torch can't take its own fused one apart in Swin or BEiT."""
+    models = [each for each in module.modules() if isinstance(each, PreTrainedModel)]
+    before = [model.config._attn_implementation for model in models]  # noqa: SLF001 - it has no public name
+    for model in models:
+        model.set_attn_implementation("eager")
+    try:
+        yield
+    finally:
+        for model, name in zip(models, before, strict=True):
+            model.set_attn_implementation(name)
+
+
+def _cause(error: BaseException) -> str:
+    """The first line of what went wrong at first; the exporter wraps it in advice to its own developers."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

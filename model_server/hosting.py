@@ -1,9 +1,10 @@
 """A model's life in this process: prepared, loaded, warmed up, served, drained."""
 
 import asyncio
+import math
 import time
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 
 import structlog
 
@@ -11,11 +12,13 @@ from framemesh.errors import ModelNotFoundError, ModelUnavailableError
 from framemesh.rpc.server import RpcServer
 from framemesh.v1.model_pb2 import ReplicaState
 from model_server.announcing import Presence
-from model_server.artifacts import Manifest, RuntimeName
+from model_server.artifacts import PreprocessingName
 from model_server.batching import Batcher
-from model_server.inference import Model
+from model_server.building import Order
+from model_server.inference import Model, canary
 from model_server.metrics import ModelServerMetrics
 from model_server.preparing import prepare
+from model_server.watchdog import Watchdog
 
 log = structlog.get_logger()
 
@@ -25,21 +28,27 @@ class ModelPlan:
     """Which model to serve and how; the fields are those of the settings."""
 
     name: str
-    source: str
-    revision: str
-    runtime: RuntimeName
-    cache: Path
+    order: Order
+    labels: tuple[str, ...]
+    preprocessing: PreprocessingName | None
     workers: int
     max_batch: int
     max_queue: int
+    max_queue_delay: float
 
 
 @dataclass(frozen=True, slots=True)
 class ServedModel:
     """A model that answers."""
 
-    manifest: Manifest
+    model: Model
     batcher: Batcher
+    watchdog: Watchdog
+
+    def stop(self, within: float = math.inf) -> None:
+        """Take no more images, and answer those that wait for which there is time."""
+        self.watchdog.stop()
+        self.batcher.stop(within)
 
 
 class ModelHost:
@@ -70,13 +79,14 @@ class ModelHost:
             raise ModelNotFoundError(
                 f"no model {model!r} here; serving: {self._plan.name}", model=model, serving=self._plan.name
             )
-        if self._served is None:
-            raise ModelUnavailableError(f"model {self._plan.name!r} is {self.problem()}: try again soon")
+        problem = self.problem()
+        if self._served is None or problem is not None:
+            raise ModelUnavailableError(f"model {self._plan.name!r} is {problem} here: try again soon")
         return self._served
 
     def problem(self) -> str | None:
         """Why the model doesn't answer, for health checks."""
-        if self._served is not None:
+        if self._presence.state in {ReplicaState.REPLICA_STATE_SERVING, ReplicaState.REPLICA_STATE_DRAINING}:
             return None
         return ReplicaState.Name(self._presence.state).removeprefix("REPLICA_STATE_").lower()
 
@@ -93,7 +103,14 @@ class ModelHost:
             if self._served is None:
                 working.cancel()
             else:
-                self._served.batcher.stop()
+                self._served.stop()
+
+    async def drain(self, seconds: float) -> None:
+        """Tell everybody that the model ends here, then take no more images: nobody is refused who wasn't told."""
+        self._presence.become(ReplicaState.REPLICA_STATE_DRAINING)
+        if self._served is not None:
+            await (await self._door).set_serving(serving=False)
+            self._served.stop(seconds)
 
     def stop(self) -> None:
         """Take no more images; a model that isn't up yet is given up at once."""
@@ -102,32 +119,44 @@ class ModelHost:
     async def _work(self) -> None:
         server = await self._door
         started = time.monotonic()
-        model = await self._bring_up()
+        model, max_batch = await self._bring_up()
+        plan = self._plan
         batcher = Batcher(
-            self._plan.name,
+            plan.name,
             model.infer,
-            workers=self._plan.workers,
-            max_batch=self._plan.max_batch,
-            max_queue=self._plan.max_queue,
+            workers=plan.workers,
+            max_batch=max_batch,
+            max_queue=plan.max_queue,
+            max_queue_delay=plan.max_queue_delay,
             metrics=self._metrics,
         )
-        self._served = ServedModel(model.manifest, batcher)
-        self._presence.become(ReplicaState.REPLICA_STATE_SERVING, version=model.manifest.version)
-        await server.set_serving(serving=True)
+        watchdog = Watchdog(plan.name, batcher, canary(model.labels), partial(self._serve, server))
+        self._served = ServedModel(model, batcher, watchdog)
+        self._presence.become(ReplicaState.REPLICA_STATE_LOADING, version=model.manifest.version)
+        await self._serve(server, answering=True)
         took = time.monotonic() - started
-        manifest = model.manifest
-        self._metrics.load_seconds.labels(self._plan.name).set(took)
-        self._metrics.info.labels(self._plan.name, manifest.version, manifest.runtime, manifest.task).set(1)
-        log.info("model.serving", model=self._plan.name, version=manifest.version, duration_seconds=round(took, 3))
-        await batcher.run()
+        self._metrics.loaded(plan.name, model.manifest, seconds=took)
+        log.info("model.serving", model=plan.name, version=model.manifest.version, duration_seconds=round(took, 3))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(watchdog.run())
+            group.create_task(batcher.run())
 
-    async def _bring_up(self) -> Model:
+    async def _serve(self, server: RpcServer, answering: bool) -> None:  # noqa: FBT001 - what a watchdog calls
+        """Tell gateways and health checkers whether the model answers."""
+        if self._presence.state != ReplicaState.REPLICA_STATE_DRAINING:
+            serving, unhealthy = ReplicaState.REPLICA_STATE_SERVING, ReplicaState.REPLICA_STATE_UNHEALTHY
+            self._presence.become(serving if answering else unhealthy)
+            await server.set_serving(serving=answering)
+
+    async def _bring_up(self) -> tuple[Model, int]:
+        """The model, and the most images that should run together."""
         plan = self._plan
-        log.info("model.preparing", model=plan.name, source=plan.source, runtime=plan.runtime)
-        folder = await prepare(plan.source, revision=plan.revision, runtime=plan.runtime, cache=plan.cache)
+        log.info("model.preparing", model=plan.name, source=plan.order.source, runtime=plan.order.runtime)
+        folder = await prepare(plan.order)
         self._presence.become(ReplicaState.REPLICA_STATE_LOADING)
         log.info("model.loading", model=plan.name, folder=str(folder))
-        model = await asyncio.to_thread(Model.load, folder)
-        for batch in range(1, plan.max_batch + 1):
-            await asyncio.to_thread(model.warm_up, batch)
-        return model
+        load = partial(Model.load, folder, preprocessing=plan.preprocessing, labels=plan.labels)
+        model = await asyncio.to_thread(load)
+        if model.manifest.fallback_reason:
+            log.warning("model.fallback", model=plan.name, reason=model.manifest.fallback_reason)
+        return model, await asyncio.to_thread(model.warm_up, plan.max_batch)

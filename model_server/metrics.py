@@ -4,16 +4,32 @@ import asyncio
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from framemesh.errors import DeadlineError, FramemeshError, ModelUnavailableError, QueueFullError
-from model_server.inference import Answered
+from model_server.artifacts import Manifest
+from model_server.inference import Inferred
 
 OUTCOMES = ("succeeded", "invalid", "refused", "expired", "cancelled", "failed")
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+@dataclass(frozen=True, slots=True)
+class _OfModel:
+    """What is counted of one model for each call."""
+
+    requests: dict[str, Counter]
+    request_seconds: Histogram
+    queue_seconds: Histogram
+    preprocess_seconds: Histogram
+    inference_seconds: Histogram
+    image_inference_seconds: Counter
+    postprocess_seconds: Histogram
+    batch_images: Histogram
 
 
 class ModelServerMetrics:
@@ -54,9 +70,15 @@ class ModelServerMetrics:
             buckets=_SECONDS,
             registry=registry,
         )
+        self.image_inference_seconds = Counter(
+            "framemesh_model_server_image_inference_seconds_total",
+            "What images waited for the model to run; each counts its batch as a whole.",
+            ["model"],
+            registry=registry,
+        )
         self.postprocess_seconds = Histogram(
             "framemesh_model_server_postprocess_duration_seconds",
-            "Making answers of one batch's outputs.",
+            "Making an answer of one image's outputs.",
             ["model"],
             buckets=_SECONDS,
             registry=registry,
@@ -80,29 +102,40 @@ class ModelServerMetrics:
         self.info = Gauge(
             "framemesh_model_server_model_info",
             "1 for the model that is served, with which weights and what runs it.",
-            ["model", "version", "runtime", "task"],
+            ["model", "version", "runtime", "precision", "task"],
+            registry=registry,
+        )
+        self.fallback = Gauge(
+            "framemesh_model_server_fallback",
+            "1 where the model runs otherwise than its spec says, as its log explains; else 0.",
+            ["model"],
             registry=registry,
         )
 
+        self._models: dict[str, _OfModel] = {}
+
     def begin(self, model: str) -> None:
         """Show the model's metrics from the start, at zero."""
-        for outcome in OUTCOMES:
-            self.requests.labels(model, outcome)
-        for metric in (
-            self.request_seconds, self.queue_seconds, self.preprocess_seconds, self.inference_seconds,
-            self.postprocess_seconds, self.batch_images, self.queued_images,
-        ):  # fmt: skip
-            metric.labels(model)
+        self.queued_images.labels(model)
+        self._of(model)
 
-    def batch(self, model: str, answered: Sequence[Answered]) -> None:
+    def loaded(self, model: str, manifest: Manifest, *, seconds: float) -> None:
+        """Say what is served, and how long it took to come up."""
+        self.load_seconds.labels(model).set(seconds)
+        self.info.labels(model, manifest.version, manifest.runtime, manifest.precision, manifest.task.name).set(1)
+        self.fallback.labels(model).set(bool(manifest.fallback_reason))
+
+    def batch(self, model: str, answered: Sequence[Inferred]) -> None:
         """Take note of a batch; its answers share what it took as a whole."""
+        own = self._of(model)
         for one in answered:
-            self.queue_seconds.labels(model).observe(one.queue_seconds)
-            self.preprocess_seconds.labels(model).observe(one.answer.preprocess_seconds)
+            own.queue_seconds.observe(one.queue_seconds)
+            own.preprocess_seconds.observe(one.preprocess_seconds)
+            own.postprocess_seconds.observe(one.postprocess_seconds)
         if answered:
-            self.batch_images.labels(model).observe(len(answered))
-            self.inference_seconds.labels(model).observe(answered[0].answer.inference_seconds)
-            self.postprocess_seconds.labels(model).observe(answered[0].answer.postprocess_seconds)
+            own.batch_images.observe(len(answered))
+            own.inference_seconds.observe(answered[0].inference_seconds)
+            own.image_inference_seconds.inc(sum(one.inference_seconds for one in answered))
 
     @contextmanager
     def counting(self, model: str, deadline: float) -> Iterator[None]:
@@ -114,10 +147,27 @@ class ModelServerMetrics:
         try:
             yield
         except BaseException as error:
-            self.requests.labels(model, _outcome(error, late=time.monotonic() >= deadline)).inc()
+            self._of(model).requests[_outcome(error, late=time.monotonic() >= deadline)].inc()
             raise
-        self.requests.labels(model, "succeeded").inc()
-        self.request_seconds.labels(model).observe(time.monotonic() - started)
+        own = self._of(model)
+        own.requests["succeeded"].inc()
+        own.request_seconds.observe(time.monotonic() - started)
+
+    def _of(self, model: str) -> "_OfModel":
+        """The model's own metrics, looked up once: by label each would cost a tenth of what a call costs us."""
+        own = self._models.get(model)
+        if own is None:
+            own = self._models[model] = _OfModel(
+                {outcome: self.requests.labels(model, outcome) for outcome in OUTCOMES},
+                self.request_seconds.labels(model),
+                self.queue_seconds.labels(model),
+                self.preprocess_seconds.labels(model),
+                self.inference_seconds.labels(model),
+                self.image_inference_seconds.labels(model),
+                self.postprocess_seconds.labels(model),
+                self.batch_images.labels(model),
+            )
+        return own
 
 
 def _outcome(error: BaseException, *, late: bool) -> str:

@@ -2,27 +2,42 @@
 
 import asyncio
 import json
+import os
 import sys
 from pathlib import Path
 
 from framemesh.errors import EXIT_CONFIGURATION, ConfigurationError, InternalError, ModelUnavailableError
-from model_server.artifacts import RuntimeName
-from model_server.building import EXIT_TRY_AGAIN
+from model_server.building import EXIT_TRY_AGAIN, Order, find
 
 
-async def prepare(source: str, *, revision: str, runtime: RuntimeName, cache: Path) -> Path:
-    """The folder of the prepared model. Minutes where it must be downloaded and exported, else a second.
+async def prepare(order: Order) -> Path:
+    """The folder of the prepared model. Minutes where it must be downloaded or exported, else an instant.
 
     Cancelled, it kills the process at once; what that has made so far is cleared away by the next.
 
     Raises:
         ConfigurationError: The model can't be served so; the message says why and what to do.
-        ModelUnavailableError: The hub can't be reached now.
+        ModelUnavailableError: The hub or the lake can't be reached now.
         InternalError: The process failed in a way that it didn't foresee; its log says how.
     """
+    found = await asyncio.to_thread(find, order)
+    return found or await _build(order)
+
+
+async def _build(order: Order) -> Path:
+    source = order.source
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "model_server.building",
-        "--revision", revision, "--runtime", runtime, "--cache", str(cache), "--", source,
+        "--cache", str(order.cache),
+        "--revision", order.revision,
+        "--runtime", order.runtime,
+        "--precision", order.precision,
+        "--task", order.task,
+        *(("--allow-pickle",) if order.trust.pickle else ()),
+        *(("--trust-remote-code",) if order.trust.remote_code else ()),
+        *(("--samples", str(order.samples)) if order.samples is not None else ()),
+        "--", source,
+        env={**os.environ, **order.store.variables()},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip

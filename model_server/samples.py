@@ -1,21 +1,85 @@
-"""Photos made by formula, to compare preprocessing and runtimes on."""
+"""Real photos to compare on, where a model is prepared: an operator's own frames, or those of scikit-image's wheel."""
 
-from collections.abc import Iterator
+import random
+from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
+from io import BytesIO
+from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
-_SIZES = ((640, 480), (333, 500), (1000, 301), (97, 61), (512, 512))
-"""Wide, tall, very wide, smaller than any input, and square."""
+from framemesh.errors import ConfigurationError
+
+_CALIBRATION = ("coins.png", "horse.png", "hubble_deep_field.jpg", "ihc.png", "motorcycle_right.png", "retina.jpg")
+_NAMES = ("chelsea.png", "coffee.png", "astronaut.png", "rocket.jpg", "motorcycle_left.png")
+_WIDTHS = (1920, 640, 300)
+"""Wider, as wide, and narrower than most inputs are."""
+_MAX_OWN = 400
+_CROPS = 16
+_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 
 
-def photos() -> Iterator[Image.Image]:
-    """Yield RGB photos with gradients, edges and grain, the same ones every time."""
-    random = np.random.default_rng(0)
-    for width, height in _SIZES:
-        y, x = np.mgrid[0:height, 0:width]
-        waves = [np.sin(x / (9 + 5 * channel)) * np.cos(y / (13 - 3 * channel)) for channel in range(3)]
-        disc = (x - width / 2) ** 2 + (y - height / 2) ** 2 < (min(width, height) / 3) ** 2
-        picture = 128 + 70 * np.stack(waves, axis=-1) + 50 * disc[..., None]
-        grain = random.normal(0, 12, picture.shape)
-        yield Image.fromarray(np.clip(picture + grain, 0, 255).astype(np.uint8))
+def photos(folder: Path | None) -> list[bytes]:
+    """Encoded photos to compare on: every second one of the folder's, or real ones at several sizes as JPEG.
+
+    Raises:
+        ConfigurationError: The folder has no photos, or scikit-image isn't installed.
+    """
+    if folder is not None:
+        return _own(folder)[::2]
+    return [_jpeg(image, width) for width in _WIDTHS for image in _originals(_NAMES)]
+
+
+def crops(folder: Path | None) -> list[bytes]:
+    """More photos to compare on, where a few don't settle it: parts of those of `photos`; an own folder's as they are.
+
+    Raises:
+        ConfigurationError: As of `photos`.
+    """
+    if folder is not None:
+        return photos(folder)
+    return [_jpeg(part, 640) for image in _originals(_NAMES) for part in _parts(image)]
+
+
+def calibration(folder: Path | None) -> list[bytes]:
+    """Photos to calibrate on: others than those to compare on, but where the folder has a single one.
+
+    Raises:
+        ConfigurationError: As of `photos`.
+    """
+    if folder is not None:
+        own = _own(folder)
+        return own[1::2] or own
+    return [_jpeg(part, 640) for image in _originals(_CALIBRATION) for part in (image, *_parts(image))]
+
+
+def _own(folder: Path) -> list[bytes]:
+    own = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES)
+    if not own:
+        raise ConfigurationError(f"no photos in {folder}: put JPEG, PNG or WebP files there", folder=folder)
+    return [path.read_bytes() for path in own[:: -(-len(own) // _MAX_OWN)]]
+
+
+def _originals(names: Iterable[str]) -> Iterator[Image.Image]:
+    found = find_spec("skimage")
+    if found is None or found.origin is None:
+        raise ConfigurationError("preparing a model compares it on real photos: pip install 'framemesh[torch]'")
+    for name in names:
+        yield Image.open(Path(found.origin).parent / "data" / name).convert("RGB")
+
+
+def _parts(image: Image.Image) -> Iterator[Image.Image]:
+    """Parts of an image, the same ones every time, from half of its edges to nearly all."""
+    chance = random.Random(image.width)  # noqa: S311 - not for secrets
+    for _ in range(_CROPS):
+        share = chance.uniform(0.5, 0.95)
+        width, height = round(image.width * share), round(image.height * share)
+        left, top = chance.randint(0, image.width - width), chance.randint(0, image.height - height)
+        yield image.crop((left, top, left + width, top + height))
+
+
+def _jpeg(image: Image.Image, width: int) -> bytes:
+    out = BytesIO()
+    height = round(image.height * width / image.width)
+    image.resize((width, height), Image.Resampling.LANCZOS).save(out, "JPEG", quality=90)
+    return out.getvalue()

@@ -1,24 +1,35 @@
-"""Where a model comes from: a local folder, or the Hugging Face hub."""
+"""Where a model comes from: a local folder or the Hugging Face hub, or, prepared already, the lake."""
 
 import hashlib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
-from framemesh.errors import ConfigurationError, ModelUnavailableError
+from framemesh.errors import ConfigurationError
 from framemesh.names import to_label
+from framemesh.specs import LAKE
 from model_server import digests
+from model_server.trust import Trust
 
-FILES = [
+_DESCRIPTIONS = (
     "config.json",
+    "generation_config.json",
     "preprocessor_config.json",
     "processor_config.json",
-    "*.safetensors",
-    "*.safetensors.index.json",
-]
-"""All that is read of a model. No pickle: loading one runs whatever code it holds."""
+    "special_tokens_map.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+)
+_SAFE_WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
+_PICKLED_WEIGHTS = ("pytorch_model*.bin", "pytorch_model*.bin.index.json")
+_CODE = ("*.py",)
+_SAFE = (*_DESCRIPTIONS, *_SAFE_WEIGHTS)
 
+_STORED = re.compile(
+    re.escape(LAKE) + r"(?P<name>[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?)/(?P<version>\w[\w.-]{0,127})", re.ASCII
+)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _MAX_SLUG_LENGTH = 100
 
@@ -36,18 +47,51 @@ class Source:
     folder: Path
 
 
+@dataclass(frozen=True, slots=True)
+class StoredModel:
+    """A model in the lake. Its `str` is its URL."""
+
+    name: str
+    version: str
+
+    @classmethod
+    def parse(cls, url: str) -> "StoredModel":
+        """The model that a URL names.
+
+        Raises:
+            ConfigurationError: It isn't such a URL.
+        """
+        found = _STORED.fullmatch(url)
+        if found is None:
+            raise ConfigurationError(
+                f"{url!r} names no model in the lake: write {LAKE}<name>/<version>, the name as a DNS label of at most "
+                "40 characters, the version of letters, digits, '.', '_' and '-'",
+                source=url,
+            )
+        return cls(found["name"], found["version"])
+
+    def __str__(self) -> str:
+        return f"{LAKE}{self.name}/{self.version}"
+
+    def key(self, file: str) -> str:
+        """The key of one of its files in the bucket of models."""
+        return f"{self.name}/{self.version}/{file}"
+
+
 def slug(source: str) -> str:
     """A source's name as the name of a folder, for people; versions tell models apart."""
     name = Path(source).resolve().name if Path(source).is_dir() else source
     return to_label(name, max_length=_MAX_SLUG_LENGTH) or "model"
 
 
-def pinned_version(source: str, revision: str) -> str | None:
-    """The version, where it is known without asking the hub: the revision of a hub id is a whole commit."""
-    return revision if _COMMIT.fullmatch(revision) and not Path(source).is_dir() else None
+def known_version(source: str, revision: str, trust: Trust) -> str | None:
+    """The version, where it is known without asking the hub: of a folder, or where the revision is a whole commit."""
+    if Path(source).is_dir():
+        return _digest(Path(source).resolve(), trust)
+    return revision if _COMMIT.fullmatch(revision) else None
 
 
-def fetch(source: str, revision: str) -> Source:
+def fetch(source: str, revision: str, trust: Trust) -> Source:
     """Get the model's files, from the hub only those that aren't in its cache yet.
 
     Raises:
@@ -57,68 +101,73 @@ def fetch(source: str, revision: str) -> Source:
     """
     if Path(source).is_dir():
         folder = Path(source).resolve()
-        _check_files(source, folder)
-        return Source(_digest(folder), folder)
+        _check_files(source, folder, trust)
+        return Source(_digest(folder, trust), folder)
     if source.startswith((".", "/", "~")):
         raise ConfigurationError(f"there is no model folder {source!r}: check FRAMEMESH_MODEL_SOURCE", source=source)
-    folder = _download(source, revision)
-    _check_files(source, folder)
+    from model_server import downloading  # noqa: PLC0415 - a folder needs no hub
+
+    folder = downloading.download(source, revision, [*_SAFE, *(_CODE if trust.remote_code else ())])
+    if trust.pickle and not any(is_weights(path.name) for path in folder.iterdir()):
+        folder = downloading.download(source, folder.name, list(_PICKLED_WEIGHTS))
+    _check_files(source, folder, trust)
     return Source(folder.name, folder)
 
 
-def model_files(folder: Path) -> list[Path]:
-    """The files of a model folder that are read, by name."""
-    return sorted(path for path in folder.iterdir() if any(fnmatch(path.name, pattern) for pattern in FILES))
+def model_files(folder: Path, trust: Trust) -> list[Path]:
+    """The files of a model folder that are read, by name.
+
+    A pickle runs whatever code it holds, as the folder's own Python does: both only where they are allowed, and pickles
+    only where the weights are nowhere else.
+    """
+    paths = sorted(folder.iterdir())
+    safe = any(_matches(path.name, _SAFE_WEIGHTS) for path in paths)
+    pickled = _PICKLED_WEIGHTS if trust.pickle and not safe else ()
+    code = _CODE if trust.remote_code else ()
+    return [path for path in paths if _matches(path.name, (*_SAFE, *pickled, *code))]
 
 
-def _digest(folder: Path) -> str:
-    listing = "".join(f"{digest}  {name}\n" for name, digest in digests.of_files(model_files(folder)).items())
+def is_weights(name: str) -> bool:
+    """Whether a file of that name holds weights."""
+    return _matches(name, (*_SAFE_WEIGHTS, *_PICKLED_WEIGHTS))
+
+
+def needed_trust(names: Iterable[str]) -> Trust:
+    """What a model with files of these names has to be allowed before they are read."""
+    names = list(names)
+    return Trust(
+        pickle=any(_matches(name, _PICKLED_WEIGHTS) for name in names),
+        remote_code=any(_matches(name, _CODE) for name in names),
+    )
+
+
+def _matches(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatch(name, pattern) for pattern in patterns)
+
+
+def _digest(folder: Path, trust: Trust) -> str:
+    listing = "".join(f"{digest}  {name}\n" for name, digest in digests.of_files(model_files(folder, trust)).items())
     return f"sha256-{hashlib.sha256(listing.encode()).hexdigest()[:32]}"
 
 
-def _check_files(source: str, folder: Path) -> None:
-    names = {path.name for path in model_files(folder)}
+def _check_files(source: str, folder: Path, trust: Trust) -> None:
+    names = {path.name for path in model_files(folder, trust)}
     if "config.json" not in names:
         raise ConfigurationError(
             f"{source!r} is no transformers model: it has no config.json; save one with model.save_pretrained(folder)",
             source=source,
         )
-    if not any(name.endswith(".safetensors") for name in names):
-        raise ConfigurationError(
-            f"{source!r} has no weights as safetensors; pickled weights (.bin, .pth) could run any code and are not "
-            "loaded: load the model yourself where you trust it, and save it with model.save_pretrained(folder)",
-            source=source,
+    if not any(is_weights(name) for name in names):
+        mend = (
+            "there is no pytorch_model.bin either: save the model with model.save_pretrained(folder)"
+            if trust.pickle
+            else "pickled weights (.bin, .pth) could run any code and are not loaded: load the model yourself where "
+            "you trust it and save it with model.save_pretrained(folder), or set FRAMEMESH_MODEL_ALLOW_PICKLE=true"
         )
+        raise ConfigurationError(f"{source!r} has no weights as safetensors; {mend}", source=source)
     if not names & {"preprocessor_config.json", "processor_config.json"}:
         raise ConfigurationError(
             f"{source!r} has no preprocessor_config.json, so nobody knows what input the model wants; save the "
             "image processor that it was trained with beside it: processor.save_pretrained(folder)",
             source=source,
         )
-
-
-def _download(source: str, revision: str) -> Path:
-    """The snapshot of a hub id; its name is the commit."""
-    from huggingface_hub import constants, errors, snapshot_download  # noqa: PLC0415 - a folder needs no hub
-
-    try:
-        return Path(snapshot_download(source, revision=revision or None, allow_patterns=FILES, ignore_patterns=["*/*"]))
-    except errors.HFValidationError:
-        why, mend = "is neither a folder here nor a hub id", "write a path, or owner/name as the hub has it"
-    except errors.GatedRepoError:
-        why = "is gated at the hub"
-        mend = f"accept its conditions at https://huggingface.co/{source} and set HF_TOKEN to your token"
-    except errors.RepositoryNotFoundError:
-        why, mend = "is neither a folder here nor known at the hub", "check its spelling; a private one needs HF_TOKEN"
-    except errors.RevisionNotFoundError:
-        why, mend = f"has no revision {revision!r} at the hub", "check FRAMEMESH_MODEL_REVISION"
-    except (OSError, errors.HTTPError) as error:  # type: ignore[attr-defined]  # of whichever HTTP client it uses
-        if not constants.HF_HUB_OFFLINE:
-            raise ModelUnavailableError(
-                f"model source {source!r} can't be downloaded: {str(error).splitlines()[0]}; check the network, the "
-                "disk, and that it isn't meant to be a local folder",
-                source=source,
-            ) from error
-        why = "is neither a folder here nor in the hub's cache, and HF_HUB_OFFLINE forbids to ask the hub"
-        mend = "check the path, or unset HF_HUB_OFFLINE"
-    raise ConfigurationError(f"model source {source!r} {why}: {mend}", source=source, revision=revision)

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from framemesh.cli import analyze, env, models, up, watch
+from framemesh.cli import analyze, bench, env, export, models, up, watch
 from framemesh.errors import EXIT_CONFIGURATION, ConfigurationError, FramemeshError
 
 app = typer.Typer(
@@ -19,6 +19,8 @@ app.command()(analyze.analyze)
 app.command()(models.models)
 app.command()(watch.watch)
 app.command()(env.env)
+app.command()(export.export)
+app.command("bench")(bench.bench_model)
 
 
 def main() -> None:

@@ -20,6 +20,12 @@ def analyze(
     model: Annotated[list[str] | None, typer.Option(help="Ask this model; repeatable. Without it, all.")] = None,
     stored: Annotated[bool, typer.Option("--stored", help="IMAGE is the key of a stored frame.")] = False,
     top: Annotated[int, typer.Option(min=1, max=1000, help="How many classes to name.")] = 5,
+    label: Annotated[
+        list[str] | None, typer.Option(help="What zero-shot models look for, such as 'a cat'; repeatable.")
+    ] = None,
+    min_score: Annotated[
+        float | None, typer.Option(min=0, max=1, help="The least score of an object or segment that is named.")
+    ] = None,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that it may take.")] = ANALYZE_SECONDS,
     as_json: AsJson = False,
     address: Address = None,
@@ -33,6 +39,8 @@ def analyze(
                 object_key=image if stored else None,
                 models=model or (),
                 max_label_count=top,
+                candidate_labels=label or (),
+                min_score=min_score,
                 timeout=timeout,
             )
         except OSError as error:

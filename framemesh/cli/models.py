@@ -8,7 +8,7 @@ from rich.text import Text
 
 from framemesh.cli.target import DEFAULT_DATA_DIR, Address, AsJson, DataDir, gateway_address
 from framemesh.client import Client
-from framemesh.specs import policy_text, runtime_text
+from framemesh.specs import policy_text, precision_text, runtime_text
 from framemesh.words import state
 
 
@@ -21,13 +21,15 @@ def models(address: Address = None, as_json: AsJson = False, data_dir: DataDir =
             typer.echo(MessageToJson(model, indent=None))
         return
     table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
-    for title in ("model", "state", "runtime", "policy", "cameras", "source"):
+    tasks = any(model.spec.task for model in found)
+    for title in ("model", "state", *(("task",) if tasks else ()), "runtime", "policy", "cameras", "source"):
         table.add_column(title)
     for model in found:
         table.add_row(
             model.spec.name,
             state(model),
-            runtime_text(model.spec.runtime),
+            *((model.spec.task,) if tasks else ()),
+            f"{runtime_text(model.spec.runtime)} {precision_text(model.spec.precision)}",
             policy_text(model.spec.policy),
             ", ".join(model.spec.cameras) or "all",
             Text(model.spec.source),

@@ -239,7 +239,7 @@ async def _mesh(options: MeshOptions, supervisor: Supervisor, console: Console) 
         local = LocalModels(
             client,
             supervisor,
-            {"FRAMEMESH_NATS_URL": env["FRAMEMESH_NATS_URL"]},
+            env,
             cache=folder / "models" / "prepared",
             on_event=lambda words: console.print(Text(words, "red")),
         )

@@ -13,6 +13,7 @@ from framemesh.v1.model_pb2 import ModelSpec
 
 _RECONNECT_SECONDS = 1.0
 _RETRY_SECONDS = 30.0
+_OWN = ("source", "revision", "task", "runtime", "precision", "candidate_labels")
 
 
 class LocalModels:
@@ -21,7 +22,7 @@ class LocalModels:
     Args:
         client: The gateway.
         supervisor: Runs the processes.
-        env: Where NATS is, for the model servers.
+        env: Where NATS and S3 are, for the model servers.
         cache: Folder of prepared models.
         on_event: Told in words what fails.
     """
@@ -126,4 +127,4 @@ def _same(running: ModelSpec, wanted: tuple[ModelSpec, int] | None) -> bool:
     if wanted is None:
         return False
     spec, _ = wanted
-    return (running.source, running.revision, running.runtime) == (spec.source, spec.revision, spec.runtime)
+    return all(getattr(running, field) == getattr(spec, field) for field in _OWN)

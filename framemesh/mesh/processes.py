@@ -14,7 +14,7 @@ from framemesh.errors import ConfigurationError
 from framemesh.mesh.cameras import CameraSpec
 from framemesh.mesh.servers import HOST
 from framemesh.mesh.supervision import ProcessSpec
-from framemesh.specs import runtime_text
+from framemesh.specs import LAKE, precision_text, runtime_text
 from framemesh.v1.model_pb2 import ModelSpec
 
 _PREPARE_SECONDS = 1800.0
@@ -48,12 +48,20 @@ def gateway(env: Mapping[str, str], *, grpc_port: int, http_port: int, drain_sec
 def model_server(
     env: Mapping[str, str], spec: ModelSpec, replica: int, *, cache: Path, grpc_port: int, http_port: int
 ) -> ProcessSpec:
-    """One server of a model. It may have to download and export the model first."""
+    """One server of a model. It may have to download and export the model first.
+
+    Where S3 is it learns only if the model comes from the lake.
+    """
+    lake = spec.source.startswith(LAKE)
+    known = {name: value for name, value in env.items() if lake or name == "FRAMEMESH_NATS_URL"}
     own = {
         "FRAMEMESH_MODEL_NAME": spec.name,
         "FRAMEMESH_MODEL_SOURCE": spec.source,
         "FRAMEMESH_MODEL_REVISION": spec.revision,
+        "FRAMEMESH_MODEL_TASK": spec.task,
         "FRAMEMESH_MODEL_RUNTIME": runtime_text(spec.runtime),
+        "FRAMEMESH_MODEL_PRECISION": precision_text(spec.precision),
+        "FRAMEMESH_MODEL_LABELS": json.dumps(list(spec.candidate_labels)),
         "FRAMEMESH_MODEL_CACHE": str(cache),
         "FRAMEMESH_REPLICA": str(replica),
         "FRAMEMESH_GRPC_ADDRESS": f"{HOST}:{grpc_port}",
@@ -62,7 +70,7 @@ def model_server(
     return _service(
         model_process(spec.name, replica),
         "model_server",
-        {**env, **own},
+        {**known, **own},
         _serves_grpc(grpc_port),
         start_seconds=_PREPARE_SECONDS,
     )

@@ -46,6 +46,33 @@ from typing import (
 
 DESCRIPTOR: FileDescriptor
 
+class _SegmentationKind:
+    ValueType = NewType("ValueType", int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _SegmentationKindEnumTypeWrapper(_EnumTypeWrapper[_SegmentationKind.ValueType], type):
+    DESCRIPTOR: EnumDescriptor
+    SEGMENTATION_KIND_UNSPECIFIED: _SegmentationKind.ValueType  # 0
+    """The first of panoptic, instance and semantic that the model was made for."""
+    SEGMENTATION_KIND_SEMANTIC: _SegmentationKind.ValueType  # 1
+    """One segment for each class."""
+    SEGMENTATION_KIND_INSTANCE: _SegmentationKind.ValueType  # 2
+    """One segment for each object; the rest of the image is left out."""
+    SEGMENTATION_KIND_PANOPTIC: _SegmentationKind.ValueType  # 3
+    """One segment for each object, and one for each class of what is uncountable."""
+
+class SegmentationKind(_SegmentationKind, metaclass=_SegmentationKindEnumTypeWrapper):
+    """What a segmentation tells apart. Values may be added."""
+
+SEGMENTATION_KIND_UNSPECIFIED: SegmentationKind.ValueType  # 0
+"""The first of panoptic, instance and semantic that the model was made for."""
+SEGMENTATION_KIND_SEMANTIC: SegmentationKind.ValueType  # 1
+"""One segment for each class."""
+SEGMENTATION_KIND_INSTANCE: SegmentationKind.ValueType  # 2
+"""One segment for each object; the rest of the image is left out."""
+SEGMENTATION_KIND_PANOPTIC: SegmentationKind.ValueType  # 3
+"""One segment for each object, and one for each class of what is uncountable."""
+
 class _AnswerState:
     ValueType = NewType("ValueType", int)
     V: typing_extensions.TypeAlias = ValueType
@@ -456,15 +483,50 @@ class AnswerOptions(Message):
     DESCRIPTOR: Descriptor
 
     MAX_LABEL_COUNT_FIELD_NUMBER: int
+    CANDIDATE_LABELS_FIELD_NUMBER: int
+    MIN_SCORE_FIELD_NUMBER: int
+    SEGMENTATION_KIND_FIELD_NUMBER: int
+    BOXES_FIELD_NUMBER: int
+    MAX_TOKEN_COUNT_FIELD_NUMBER: int
     max_label_count: int
     """How many classes a classification names at most, from 1 to 1,000; 0 means 5."""
+    min_score: float
+    """The least score of an object or segment that is named, from 0 to 1; unset means the model's own default (0.5 for
+    detection, 0.1 for zero-shot detection, 0.9 for instance and panoptic segmentation, 0 for keypoints).
+    """
+    segmentation_kind: SegmentationKind.ValueType
+    """What a segmentation model tells apart; unspecified means the most that it was made for."""
+    max_token_count: int
+    """How many tokens a text has at most, from 1 to 512; 0 means the model's own default."""
+    @property
+    def candidate_labels(self) -> RepeatedScalarFieldContainer[str]:
+        """What a zero-shot model looks for, in words, at most 256 of at most 256 characters each; empty means the labels of
+        the model's spec. Other models ignore it.
+        """
+
+    @property
+    def boxes(self) -> RepeatedCompositeFieldContainer[Box]:
+        """Where the persons are whose pose is asked for, in pixels, at most 64; empty means one as large as the image. Other
+        models ignore it.
+        """
+
     def __init__(
         self,
         *,
         max_label_count: int = ...,
+        candidate_labels: Iterable[str] | None = ...,
+        min_score: float | None = ...,
+        segmentation_kind: SegmentationKind.ValueType = ...,
+        boxes: Iterable[Box] | None = ...,
+        max_token_count: int = ...,
     ) -> None: ...
-    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["max_label_count", b"max_label_count"]
+    _HasFieldArgType: typing_extensions.TypeAlias = Literal["_min_score", b"_min_score", "min_score", b"min_score"]
+    def HasField(self, field_name: _HasFieldArgType) -> bool: ...
+    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["_min_score", b"_min_score", "boxes", b"boxes", "candidate_labels", b"candidate_labels", "max_label_count", b"max_label_count", "max_token_count", b"max_token_count", "min_score", b"min_score", "segmentation_kind", b"segmentation_kind"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__min_score: typing_extensions.TypeAlias = Literal["min_score"]
+    _WhichOneofArgType__min_score: typing_extensions.TypeAlias = Literal["_min_score", b"_min_score"]
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_score) -> _WhichOneofReturnType__min_score | None: ...
 
 @final
 class AnswerError(Message):

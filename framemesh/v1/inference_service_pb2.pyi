@@ -14,6 +14,7 @@ from builtins import (
     bytes,
     int,
     str,
+    type,
 )
 from collections.abc import (
     Iterable,
@@ -25,20 +26,48 @@ from framemesh.v1.answer_pb2 import (
 )
 from google.protobuf.descriptor import (
     Descriptor,
+    EnumDescriptor,
     FileDescriptor,
 )
 from google.protobuf.internal.containers import (
     RepeatedScalarFieldContainer,
+)
+from google.protobuf.internal.enum_type_wrapper import (
+    _EnumTypeWrapper,
 )
 from google.protobuf.message import (
     Message,
 )
 from typing import (
     Literal,
+    NewType,
     final,
 )
 
 DESCRIPTOR: FileDescriptor
+
+class _Priority:
+    ValueType = NewType("ValueType", int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _PriorityEnumTypeWrapper(_EnumTypeWrapper[_Priority.ValueType], type):
+    DESCRIPTOR: EnumDescriptor
+    PRIORITY_UNSPECIFIED: _Priority.ValueType  # 0
+    """Means interactive."""
+    PRIORITY_INTERACTIVE: _Priority.ValueType  # 1
+    """Somebody waits for the answer: before all background work."""
+    PRIORITY_BACKGROUND: _Priority.ValueType  # 2
+    """A camera's frame."""
+
+class Priority(_Priority, metaclass=_PriorityEnumTypeWrapper):
+    """Who goes first where images wait for a worker. Values may be added."""
+
+PRIORITY_UNSPECIFIED: Priority.ValueType  # 0
+"""Means interactive."""
+PRIORITY_INTERACTIVE: Priority.ValueType  # 1
+"""Somebody waits for the answer: before all background work."""
+PRIORITY_BACKGROUND: Priority.ValueType  # 2
+"""A camera's frame."""
 
 @final
 class InferRequest(Message):
@@ -49,10 +78,13 @@ class InferRequest(Message):
     MODEL_FIELD_NUMBER: int
     IMAGE_FIELD_NUMBER: int
     OPTIONS_FIELD_NUMBER: int
+    PRIORITY_FIELD_NUMBER: int
     model: str
     """Name of the model; empty means the one that is served."""
     image: bytes
     """A whole JPEG, PNG or WebP file, at most 8,388,608 bytes and 50,000,000 pixels. Required."""
+    priority: Priority.ValueType
+    """Who goes first where images wait; unspecified means interactive."""
     @property
     def options(self) -> AnswerOptions:
         """What is wanted of the answer."""
@@ -63,10 +95,11 @@ class InferRequest(Message):
         model: str = ...,
         image: bytes = ...,
         options: AnswerOptions | None = ...,
+        priority: Priority.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: typing_extensions.TypeAlias = Literal["options", b"options"]
     def HasField(self, field_name: _HasFieldArgType) -> bool: ...
-    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["image", b"image", "model", b"model", "options", b"options"]
+    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["image", b"image", "model", b"model", "options", b"options", "priority", b"priority"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
 
 @final
@@ -122,6 +155,9 @@ class GetModelMetadataResponse(Message):
     TASK_FIELD_NUMBER: int
     RUNTIME_FIELD_NUMBER: int
     LABELS_FIELD_NUMBER: int
+    PRECISION_FIELD_NUMBER: int
+    PREPROCESSING_FIELD_NUMBER: int
+    FALLBACK_REASON_FIELD_NUMBER: int
     model: str
     """The model's name in this mesh, as a DNS label. Always set."""
     model_version: str
@@ -132,9 +168,19 @@ class GetModelMetadataResponse(Message):
     """The task, in the hub's words, such as `image-classification`. Always set."""
     runtime: str
     """What runs the model: `onnx` or `torch`. Always set."""
+    precision: str
+    """The precision of its arithmetic: `fp32`, `int8`, `fp16` or `bf16`. Always set."""
+    preprocessing: str
+    """What makes the input of an image: `fast` (the JPEG is decoded to a reduced size) or `exact` (transformers' own
+    processor). Always set.
+    """
+    fallback_reason: str
+    """Why the model runs otherwise than its spec says, such as on torch because the exported graph answered wrongly.
+    Empty where it runs as the spec says.
+    """
     @property
     def labels(self) -> RepeatedScalarFieldContainer[str]:
-        """The classes by index. Empty for tasks without any."""
+        """The classes by index; of a zero-shot model those that it looks for unless asked otherwise. Empty for tasks without any."""
 
     def __init__(
         self,
@@ -145,6 +191,9 @@ class GetModelMetadataResponse(Message):
         task: str = ...,
         runtime: str = ...,
         labels: Iterable[str] | None = ...,
+        precision: str = ...,
+        preprocessing: str = ...,
+        fallback_reason: str = ...,
     ) -> None: ...
-    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["labels", b"labels", "model", b"model", "model_version", b"model_version", "runtime", b"runtime", "source", b"source", "task", b"task"]
+    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["fallback_reason", b"fallback_reason", "labels", b"labels", "model", b"model", "model_version", b"model_version", "precision", b"precision", "preprocessing", b"preprocessing", "runtime", b"runtime", "source", b"source", "task", b"task"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...

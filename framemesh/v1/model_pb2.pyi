@@ -68,6 +68,37 @@ RUNTIME_ONNX: Runtime.ValueType  # 1
 RUNTIME_TORCH: Runtime.ValueType  # 2
 """PyTorch, through transformers."""
 
+class _Precision:
+    ValueType = NewType("ValueType", int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _PrecisionEnumTypeWrapper(_EnumTypeWrapper[_Precision.ValueType], type):
+    DESCRIPTOR: EnumDescriptor
+    PRECISION_UNSPECIFIED: _Precision.ValueType  # 0
+    """Means fp32."""
+    PRECISION_FP32: _Precision.ValueType  # 1
+    """32-bit floats."""
+    PRECISION_INT8: _Precision.ValueType  # 2
+    """8-bit integers, on ONNX Runtime; kept only where the answers agree with those of fp32."""
+    PRECISION_FP16: _Precision.ValueType  # 3
+    """16-bit floats, on a device that has them."""
+    PRECISION_BF16: _Precision.ValueType  # 4
+    """16-bit brain floats, on a device that has them."""
+
+class Precision(_Precision, metaclass=_PrecisionEnumTypeWrapper):
+    """The precision of a model's arithmetic. Values may be added."""
+
+PRECISION_UNSPECIFIED: Precision.ValueType  # 0
+"""Means fp32."""
+PRECISION_FP32: Precision.ValueType  # 1
+"""32-bit floats."""
+PRECISION_INT8: Precision.ValueType  # 2
+"""8-bit integers, on ONNX Runtime; kept only where the answers agree with those of fp32."""
+PRECISION_FP16: Precision.ValueType  # 3
+"""16-bit floats, on a device that has them."""
+PRECISION_BF16: Precision.ValueType  # 4
+"""16-bit brain floats, on a device that has them."""
+
 class _ReplicaState:
     ValueType = NewType("ValueType", int)
     V: typing_extensions.TypeAlias = ValueType
@@ -84,6 +115,8 @@ class _ReplicaStateEnumTypeWrapper(_EnumTypeWrapper[_ReplicaState.ValueType], ty
     """Answering."""
     REPLICA_STATE_DRAINING: _ReplicaState.ValueType  # 4
     """Finishing what it holds before it ends."""
+    REPLICA_STATE_UNHEALTHY: _ReplicaState.ValueType  # 5
+    """Its runtime hangs or fails; it answers again, or ends."""
 
 class ReplicaState(_ReplicaState, metaclass=_ReplicaStateEnumTypeWrapper):
     """What a model server is doing. Values may be added."""
@@ -98,6 +131,8 @@ REPLICA_STATE_SERVING: ReplicaState.ValueType  # 3
 """Answering."""
 REPLICA_STATE_DRAINING: ReplicaState.ValueType  # 4
 """Finishing what it holds before it ends."""
+REPLICA_STATE_UNHEALTHY: ReplicaState.ValueType  # 5
+"""Its runtime hangs or fails; it answers again, or ends."""
 
 @final
 class FramePolicy(Message):
@@ -166,11 +201,14 @@ class ModelSpec(Message):
     REPLICAS_FIELD_NUMBER: int
     CAMERAS_FIELD_NUMBER: int
     POLICY_FIELD_NUMBER: int
+    TASK_FIELD_NUMBER: int
+    PRECISION_FIELD_NUMBER: int
+    CANDIDATE_LABELS_FIELD_NUMBER: int
     name: str
     """The model's name in this mesh, as a DNS label of at most 40 characters. Required."""
     source: str
-    """A Hugging Face id such as `google/vit-base-patch16-224`, or the path of a local model folder; at most 1,024
-    characters. Required.
+    """A Hugging Face id such as `google/vit-base-patch16-224`, the path of a local model folder, or, for a model that is
+    served as it was exported, `lake://models/<name>/<version>`; at most 1,024 characters. Required.
     """
     revision: str
     """The hub's branch, tag or commit; empty means the default branch. Unused for a folder."""
@@ -178,6 +216,12 @@ class ModelSpec(Message):
     """What runs it; unspecified means `onnx`."""
     replicas: int
     """How many servers serve it, from 0 to 64; unset means 1."""
+    task: str
+    """What the model does, in the hub's words, such as `object-detection`; empty means what its config.json says."""
+    precision: Precision.ValueType
+    """The precision of its arithmetic; unspecified means fp32. `int8` needs the runtime `onnx`; `fp16` and `bf16` need
+    `torch`.
+    """
     @property
     def cameras(self) -> RepeatedScalarFieldContainer[str]:
         """The cameras whose frames it sees, as DNS labels; empty means all."""
@@ -185,6 +229,10 @@ class ModelSpec(Message):
     @property
     def policy(self) -> FramePolicy:
         """Which of their frames it sees; unset means `latest`."""
+
+    @property
+    def candidate_labels(self) -> RepeatedScalarFieldContainer[str]:
+        """What a zero-shot model looks for in frames, in words, at most 256 of at most 256 characters each. Unused by others."""
 
     def __init__(
         self,
@@ -196,10 +244,13 @@ class ModelSpec(Message):
         replicas: int | None = ...,
         cameras: Iterable[str] | None = ...,
         policy: FramePolicy | None = ...,
+        task: str = ...,
+        precision: Precision.ValueType = ...,
+        candidate_labels: Iterable[str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: typing_extensions.TypeAlias = Literal["_replicas", b"_replicas", "policy", b"policy", "replicas", b"replicas"]
     def HasField(self, field_name: _HasFieldArgType) -> bool: ...
-    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["_replicas", b"_replicas", "cameras", b"cameras", "name", b"name", "policy", b"policy", "replicas", b"replicas", "revision", b"revision", "runtime", b"runtime", "source", b"source"]
+    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["_replicas", b"_replicas", "cameras", b"cameras", "candidate_labels", b"candidate_labels", "name", b"name", "policy", b"policy", "precision", b"precision", "replicas", b"replicas", "revision", b"revision", "runtime", b"runtime", "source", b"source", "task", b"task"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__replicas: typing_extensions.TypeAlias = Literal["replicas"]
     _WhichOneofArgType__replicas: typing_extensions.TypeAlias = Literal["_replicas", b"_replicas"]

@@ -2,16 +2,27 @@ from framemesh.v1.answer_pb2 import (
     Answer,
     AnswerError,
     Classification,
+    Depth,
     DetectedObject,
     Detection,
     Embedding,
+    Keypoint,
+    KeypointInstance,
+    Keypoints,
     Label,
     ModelAnswer,
+    Segment,
+    Segmentation,
+    Text,
 )
 from framemesh.v1.model_pb2 import Model, ModelReplica, ModelSpec, ReplicaState
 from framemesh.words import state, words
 
 CAT = Label(index=285, name="Egyptian cat", score=0.7672)
+
+
+NOSE = Keypoint(label=Label(name="nose", score=0.5), x_px=3, y_px=4)
+EYE = Keypoint(label=Label(name="eye", score=0.25), x_px=4, y_px=2)
 
 
 def test_answers_are_said_line_by_line() -> None:
@@ -20,7 +31,17 @@ def test_answers_are_said_line_by_line() -> None:
     detected = ModelAnswer(answer=Answer(detection=Detection(objects=[DetectedObject(label=CAT)])))
     assert words(detected) == [("Egyptian cat", "0.767")]
     assert words(ModelAnswer(answer=Answer(detection=Detection()))) == [("nothing", "")]
-    assert words(ModelAnswer(answer=Answer(embedding=Embedding(values=[1.0])))) == [("embedding", "")]
+    segmented = ModelAnswer(answer=Answer(segmentation=Segmentation(segments=[Segment(label=CAT)] * 2)))
+    assert words(segmented) == [("Egyptian cat", "0.767")] * 2
+    assert words(ModelAnswer(answer=Answer(depth=Depth(minimum=0.25, maximum=81.2)))) == [("0.25 to 81.2", "")]
+    assert words(ModelAnswer(answer=Answer(embedding=Embedding(values=[1.0] * 1024)))) == [("1,024 values", "")]
+    assert words(ModelAnswer(answer=Answer(text=Text(text="two cats")))) == [("two cats", "")]
+    assert words(ModelAnswer(answer=Answer(text=Text()))) == [("nothing", "")]
+    persons = [KeypointInstance(points=[NOSE, EYE]), KeypointInstance()]
+    pose = ModelAnswer(answer=Answer(keypoints=Keypoints(instances=persons)))
+    assert words(pose) == [("2 points", "0.375"), ("nothing", "")]
+    assert words(ModelAnswer(answer=Answer(keypoints=Keypoints()))) == [("nothing", "")]
+    assert words(ModelAnswer(answer=Answer())) == [("None", "")]
     failed = ModelAnswer(error=AnswerError(code=14, reason="MODEL_UNAVAILABLE", message="loading"))
     assert words(failed) == [("MODEL_UNAVAILABLE: loading", "")]
 

@@ -43,6 +43,7 @@ class EchoModel(pb2_grpc.InferenceServiceServicer):
 
     name: str
     seen: list[bytes] = field(default_factory=list)
+    requests: list[pb2.InferRequest] = field(default_factory=list)
     delay: float = 0.0
     fails: Callable[[bytes], Exception | None] = lambda _: None
     open_gate: asyncio.Event = field(default_factory=asyncio.Event)
@@ -51,6 +52,7 @@ class EchoModel(pb2_grpc.InferenceServiceServicer):
         await self.open_gate.wait()
         await asyncio.sleep(self.delay)
         self.seen.append(request.image)
+        self.requests.append(request)
         if error := self.fails(request.image):
             raise error
         label = Label(index=0, name=f"{len(request.image)} bytes", score=1.0)

@@ -20,7 +20,9 @@ from framemesh.lake import Lake
 from framemesh.limits import MAX_IMAGE_BYTES
 from framemesh.specs import parse
 from framemesh.v1.analysis_service_pb2 import AnalyzeRequest
-from framemesh.v1.model_pb2 import ModelSpec
+from framemesh.v1.answer_pb2 import AnswerOptions
+from framemesh.v1.inference_service_pb2 import Priority
+from framemesh.v1.model_pb2 import ModelSpec, Precision
 from framemesh.v1.result_pb2 import Result
 from gateway.app import gateway
 from gateway.settings import GatewaySettings
@@ -48,6 +50,24 @@ async def test_one_call_asks_all_models(client: AsyncClient, bus: Bus) -> None:
         assert [answer.model for answer in only.answers] == ["two"]
     for name in ("one", "two"):
         await client.delete(name)
+
+
+async def test_what_is_asked_of_the_answers_reaches_the_models_and_goes_before_frames(
+    client: AsyncClient, bus: Bus
+) -> None:
+    async with serving_model(bus, "asked") as model:
+        await client.deploy(parse("asked=x,policy=every"))
+        await ready(client, "asked")
+        await client.analyze(jpeg(1), max_label_count=3, candidate_labels=["a cat", "a dog"], min_score=0.25)
+        await client.analyze(jpeg(1))
+        full, plain = model.requests
+        options = full.options
+        assert (options.max_label_count, list(options.candidate_labels)) == (3, ["a cat", "a dog"])
+        assert options.min_score == 0.25
+        assert plain.options == AnswerOptions()
+        assert not plain.options.HasField("min_score")
+        assert full.priority == plain.priority == Priority.PRIORITY_INTERACTIVE
+    await client.delete("asked")
 
 
 async def test_a_model_that_fails_has_its_error_beside_the_others_answers(client: AsyncClient, bus: Bus) -> None:
@@ -145,9 +165,13 @@ async def test_watching_a_name_that_cannot_be_is_refused(client: AsyncClient) ->
 
 
 async def test_models_are_deployed_scaled_and_deleted(client: AsyncClient) -> None:
-    spec = await client.deploy(ModelSpec(name="thing", source="a/b"))
+    words = ["a cat", "Zebrastreifen"]
+    spec = await client.deploy(ModelSpec(name="thing", source="a/b", task="depth-estimation", candidate_labels=words))
     assert (spec.replicas, spec.policy.WhichOneof("policy")) == (1, "latest")
     await until(lambda: has_model(client, "thing"))
+    (model,) = await client.models()
+    assert (model.spec.task, list(model.spec.candidate_labels)) == ("depth-estimation", words)
+    assert model.spec.precision == Precision.PRECISION_FP32
     assert (await client.scale("thing", 3)).replicas == 3
     with pytest.raises(InvalidSpecError, match="replicas"):
         await client.scale("thing", 65)

@@ -14,11 +14,14 @@ from framemesh.errors import (
 from framemesh.service import running
 from framemesh.specs import parse
 from framemesh.v1.answer_pb2 import AnswerOptions
+from framemesh.v1.inference_service_pb2 import Priority
 from gateway.asking import Asker
 from gateway.metrics import GatewayMetrics
 from gateway.registry import Registry
 from tests.gateway.conftest import serving_model, until
 from tests.pictures import jpeg
+
+INTERACTIVE = Priority.PRIORITY_INTERACTIVE
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +42,9 @@ async def test_calls_go_to_the_least_busy_server(bus: Bus, registry: Registry, a
     async with serving_model(bus, "pair", replica="a") as first, serving_model(bus, "pair", replica="b") as second:
         await until(lambda: len(registry.serving("pair")) == 2)
         first.delay = second.delay = 0.2
-        await asyncio.gather(*(asker.ask("pair", jpeg(n), AnswerOptions(), timeout=5) for n in range(10)))
+        await asyncio.gather(
+            *(asker.ask("pair", jpeg(n), AnswerOptions(), priority=INTERACTIVE, timeout=5) for n in range(10))
+        )
         assert len(first.seen) == len(second.seen) == 5
 
 
@@ -54,11 +59,11 @@ async def test_a_server_that_is_full_or_gone_hands_over_to_another(bus: Bus, reg
         draining.fails = lambda _: ModelUnavailableError("draining")
         await until(lambda: len(registry.serving("trio")) == 3)
         for number in range(3):
-            await asker.ask("trio", jpeg(number), AnswerOptions(), timeout=5)
+            await asker.ask("trio", jpeg(number), AnswerOptions(), priority=INTERACTIVE, timeout=5)
         assert len(well.seen) == 3
         well.fails = lambda _: QueueFullError("full too")
         with pytest.raises((QueueFullError, ModelUnavailableError)):
-            await asker.ask("trio", jpeg(), AnswerOptions(), timeout=5)
+            await asker.ask("trio", jpeg(), AnswerOptions(), priority=INTERACTIVE, timeout=5)
 
 
 async def test_an_image_that_is_broken_is_asked_about_once(bus: Bus, registry: Registry, asker: Asker) -> None:
@@ -67,7 +72,7 @@ async def test_an_image_that_is_broken_is_asked_about_once(bus: Bus, registry: R
         first.fails = second.fails = lambda _: InvalidImageError("damaged")
         await until(lambda: len(registry.serving("two")) == 2)
         with pytest.raises(InvalidImageError):
-            await asker.ask("two", jpeg(), AnswerOptions(), timeout=5)
+            await asker.ask("two", jpeg(), AnswerOptions(), priority=INTERACTIVE, timeout=5)
         assert len(first.seen) + len(second.seen) == 1
 
 
@@ -79,10 +84,10 @@ async def test_a_server_that_hangs_costs_no_more_than_the_time_given(
         model.open_gate.clear()
         await until(lambda: registry.serving("hung"))
         with pytest.raises(DeadlineError):
-            await asker.ask("hung", jpeg(), AnswerOptions(), timeout=0.2)
+            await asker.ask("hung", jpeg(), AnswerOptions(), priority=INTERACTIVE, timeout=0.2)
 
 
 async def test_a_model_without_servers_says_so_at_once(registry: Registry, asker: Asker) -> None:
     with pytest.raises(ModelUnavailableError, match="framemesh models"):
-        await asker.ask("nobody", jpeg(), AnswerOptions(), timeout=5)
+        await asker.ask("nobody", jpeg(), AnswerOptions(), priority=INTERACTIVE, timeout=5)
     assert asker.images_at_once("nobody") == 0

@@ -7,6 +7,7 @@ from framemesh.frames import CAPTURED_AT
 from framemesh.specs import parse
 from framemesh.v1.answer_pb2 import AnswerState
 from framemesh.v1.frame_pb2 import Frame, StoredFrame
+from framemesh.v1.inference_service_pb2 import Priority
 from framemesh.v1.result_pb2 import DeadLetter
 from tests.gateway.conftest import Results, publish, serving_model, until
 from tests.pictures import jpeg
@@ -26,11 +27,12 @@ async def deploy(client: AsyncClient, bus: Bus, text: str) -> None:
 async def test_under_every_each_stored_frame_has_exactly_one_result(
     client: AsyncClient, bus: Bus, results: Results
 ) -> None:
-    async with serving_model(bus, "all"):
+    async with serving_model(bus, "all") as model:
         await deploy(client, bus, "all=x,policy=every")
         sent = [str(await publish(bus, "gate", jpeg(number))) for number in range(60)]
         await until(lambda: len(results.of("all")) >= 60)
     assert Counter(result.frame.frame_id for result in results.of("all")) == Counter(sent)
+    assert {request.priority for request in model.requests} == {Priority.PRIORITY_BACKGROUND}
     assert all(result.skipped_frame_count == 0 for result in results.of("all"))
     assert all(result.answer.state == AnswerState.ANSWER_STATE_SUCCEEDED for result in results.of("all"))
     await client.delete("all")

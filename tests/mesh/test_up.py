@@ -173,6 +173,28 @@ def test_models_come_scale_and_go_while_the_mesh_runs(tiny: Path, quiet: tuple[M
         assert servers("tiny") == 1
 
 
+def test_a_model_that_was_put_into_the_lake_is_served_from_there(tiny: Path, quiet: tuple[MeshState, Path]) -> None:
+    state, folder = quiet
+    done = run("export", str(tiny), "--data-dir", str(folder), "--upload", "lake://models/tiny/v1")
+    assert done.returncode == 0, done.stderr
+    with Client(state.address) as client:
+        client.deploy(parse("stored=lake://models/tiny/v1"))
+        wait_for(lambda: "stored" in answering(client))
+        answers = {answer.model: answer for answer in client.analyze(jpeg()).answers}
+        assert answers["stored"].answer == answers["tiny"].answer
+        client.delete("stored")
+        wait_for(lambda: [model.spec.name for model in client.models()] == ["tiny"])
+
+
+def answering(client: Client) -> set[str]:
+    return {
+        replica.model
+        for model in client.models()
+        for replica in model.replicas
+        if replica.state == ReplicaState.REPLICA_STATE_SERVING
+    }
+
+
 @pytest.fixture(scope="module")
 def quiet(tiny: Path, prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[MeshState, Path]]:
     """A mesh without cameras that waits for frames from outside."""

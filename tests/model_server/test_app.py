@@ -7,15 +7,17 @@ import aiohttp
 import grpc
 import pytest
 from PIL import Image
+from structlog.testing import capture_logs
 
 from framemesh.errors import ConfigurationError
 from framemesh.limits import MAX_IMAGE_BYTES
 from framemesh.rpc.status import from_rpc_error
 from framemesh.v1.answer_pb2 import AnswerOptions
 from framemesh.v1.inference_service_pb2 import GetModelMetadataRequest, InferRequest, InferResponse
-from model_server.artifacts import RuntimeName
+from model_server import exporting
+from model_server.artifacts import RuntimeName, read_manifest
 from model_server.building import Order, build
-from model_server.sources import fetch
+from model_server.inference import Model
 from tests.model_server import tiny
 from tests.model_server.servers import Client, encoded, listening, serving, settings
 from tests.pictures import png_bomb
@@ -61,10 +63,15 @@ async def counted(client: Client, outcome: str) -> float:
     ("kind", "runtime"), [("vit", "onnx"), ("vit", "torch"), ("convnext", "onnx"), ("mobilenet", "torch")]
 )
 async def test_answers_are_those_of_transformers_pipeline(
-    kind: str, runtime: RuntimeName, source: Callable[[str], Path], cache: Path, photos: Path
+    kind: str,
+    runtime: RuntimeName,
+    source: Callable[[str], Path],
+    prepared: Callable[..., Path],
+    cache: Path,
+    photos: Path,
 ) -> None:
     folder = source(kind)
-    build(Order(str(folder), "", runtime, cache))  # in this process, which has torch already
+    prepared(kind, runtime=runtime)  # in this process, which has torch already
     async with serving(settings(folder, cache, model_runtime=runtime, max_batch=2)) as client:
         for name in ("chelsea.png", "coffee.png", "astronaut.png"):
             await _compare(client, folder, photos / name, tolerance=1e-4)
@@ -81,10 +88,10 @@ async def test_the_demo_model_answers_as_transformers_pipeline(lite0: Path, cach
 
 
 async def test_an_answer_says_who_gave_it_and_where_the_time_went(
-    client: Client, vit: Path, chelsea: Image.Image
+    client: Client, vit: Path, cache: Path, chelsea: Image.Image
 ) -> None:
     answer = await ask(client, encoded(chelsea), model="tiny")
-    assert answer.model_version == fetch(str(vit), "").version
+    assert answer.model_version == read_manifest(build(Order(str(vit), cache))).version
     assert answer.timing.batch_size == 1
     assert answer.timing.queue_duration.ToNanoseconds() >= 0
     for stage in ("preprocess", "inference", "postprocess"):
@@ -104,8 +111,9 @@ async def test_as_many_classes_are_named_as_are_asked_for(client: Client, chelse
 async def test_the_model_describes_itself(client: Client, vit: Path) -> None:
     described = await client.stub.GetModelMetadata(GetModelMetadataRequest())
     assert (described.model, described.task, described.runtime) == ("tiny", "image-classification", "onnx")
+    assert (described.precision, described.preprocessing, described.fallback_reason) == ("fp32", "fast", "")
     assert described.source == str(vit)
-    assert list(described.labels) == list(tiny.LABELS.values())
+    assert list(described.labels) == [f"kind {index}" for index in range(10)]
 
 
 @pytest.mark.parametrize(
@@ -161,13 +169,13 @@ async def test_a_call_whose_deadline_passes_is_counted(client: Client, slow_imag
 
 async def test_a_cancelled_call_is_counted(client: Client, slow_image: bytes) -> None:
     before = await counted(client, "cancelled")
-    calls: list[Any] = [client.stub.Infer(InferRequest(image=slow_image)) for _ in range(3)]
-    async with asyncio.timeout(20):
-        while 'framemesh_model_server_queued_images{model="tiny"} 1.0' not in (await page(client, "metrics"))[1]:
+    calls: list[Any] = [client.stub.Infer(InferRequest(image=slow_image)) for _ in range(40)]
+    async with asyncio.timeout(60):
+        while 'framemesh_model_server_queued_images{model="tiny"} 0.0' in (await page(client, "metrics"))[1]:
             await asyncio.sleep(0.005)
         for call in calls:
             call.cancel()
-        while await counted(client, "cancelled") < before + 3:
+        while await counted(client, "cancelled") == before:
             await asyncio.sleep(0.005)
 
 
@@ -175,9 +183,13 @@ async def test_a_call_without_a_deadline_is_answered(client: Client, chelsea: Im
     assert (await ask(client, encoded(chelsea), timeout=None)).answer.classification.labels
 
 
-async def test_calls_at_once_are_all_answered_alike(client: Client, chelsea: Image.Image) -> None:
+async def test_calls_at_once_run_together_and_are_all_answered_alike(
+    vit: Path, cache: Path, chelsea: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Model, "warm_up", lambda _, max_batch: max_batch)  # how fast this machine is plays no part
     image = encoded(chelsea)
-    answers = await asyncio.gather(*(ask(client, image) for _ in range(40)))
+    async with serving(settings(vit, cache)) as client:
+        answers = await asyncio.gather(*(ask(client, image) for _ in range(40)))
     assert len({answer.answer.classification.labels[0].index for answer in answers}) == 1
     assert max(answer.timing.batch_size for answer in answers) > 1
 
@@ -196,10 +208,31 @@ async def test_answers_are_counted_and_timed(client: Client, chelsea: Image.Imag
     await ask(client, encoded(chelsea))
     assert await counted(client, "succeeded") == before + 1
     _, text = await page(client, "metrics")
-    assert 'framemesh_model_server_model_info{model="tiny",runtime="onnx",task="image-classification"' in text
+    assert 'framemesh_model_server_model_info{model="tiny",precision="fp32",runtime="onnx",task="image-cl' in text
+    assert 'framemesh_model_server_fallback{model="tiny"} 0.0' in text
     for name in ("request_duration_seconds", "queue_duration_seconds", "preprocess_duration_seconds", "batch_images"):
         (line,) = (line for line in text.splitlines() if line.startswith(f"framemesh_model_server_{name}_count"))
         assert float(line.split()[-1]) >= 1
+
+
+async def test_a_model_that_runs_otherwise_than_asked_says_so_everywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chelsea: Image.Image
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise exporting.NotExportableError("torch can't export it: reasons of its own")
+
+    source = tiny.make("vit", tmp_path / "vit")
+    monkeypatch.setattr(exporting, "export", refused)
+    build(Order(str(source), tmp_path))
+    with capture_logs() as logs:
+        async with serving(settings(source, tmp_path)) as client:
+            described = await client.stub.GetModelMetadata(GetModelMetadataRequest())
+            _, text = await page(client, "metrics")
+            assert (await ask(client, encoded(chelsea))).answer.classification.labels
+    reason = "onnx was asked for, but torch can't export it: reasons of its own"
+    assert (described.runtime, described.fallback_reason) == ("torch", reason)
+    assert 'framemesh_model_server_fallback{model="tiny"} 1.0' in text
+    assert {"event": "model.fallback", "log_level": "warning", "model": "tiny", "reason": reason} in logs
 
 
 async def test_until_the_model_is_up_calls_are_put_off(vit: Path, tmp_path: Path, chelsea: Image.Image) -> None:

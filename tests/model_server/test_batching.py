@@ -2,8 +2,9 @@ import asyncio
 import math
 import threading
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -16,9 +17,9 @@ from framemesh.errors import (
     QueueFullError,
 )
 from framemesh.service import running
+from framemesh.v1.answer_pb2 import Answer, Classification, Label
 from model_server.batching import Batcher
-from model_server.classification import ScoredLabel
-from model_server.inference import Answer, Answered, Job
+from model_server.inference import Inferred, Job
 from model_server.metrics import ModelServerMetrics
 
 
@@ -26,13 +27,15 @@ class Gate:
     """Stands in for a model: notes each batch, and lets it pass when told."""
 
     def __init__(self) -> None:
-        self.batches: list[list[bytes]] = []
+        self.batches: list[list[object]] = []
+        self.wanted: list[bool] = []
         self._passes = threading.Semaphore(0)
 
-    def infer(self, jobs: Sequence[Job]) -> list[Answer | FramemeshError]:
+    def infer(self, jobs: Sequence[Job], wanted: Callable[[int], bool]) -> list[Inferred | FramemeshError | None]:
         self.batches.append([job.image for job in jobs])
         assert self._passes.acquire(timeout=20)
-        return [self._outcome(job, len(jobs)) for job in jobs]
+        self.wanted = [wanted(number) for number in range(len(jobs))]
+        return [self._outcome(job, len(jobs)) if wanted(number) else None for number, job in enumerate(jobs)]
 
     def let_pass(self, batches: int = 1) -> None:
         self._passes.release(batches)
@@ -41,33 +44,44 @@ class Gate:
         while len(self.batches) < batches:
             await asyncio.sleep(0.001)
 
-    def _outcome(self, job: Job, size: int) -> Answer | FramemeshError:
+    def _outcome(self, job: Job, size: int) -> Inferred | FramemeshError:
+        assert isinstance(job.image, bytes)
         if job.image == b"broken":
             return InvalidImageError("broken")
         if job.image == b"fault":
             raise ZeroDivisionError
-        return Answer([ScoredLabel(0, job.image.decode(), 1.0)], 0.001, 0.002, 0.003, size)
+        answer = Answer(classification=Classification(labels=[Label(name=job.image.decode(), score=1.0)]))
+        return Inferred(answer, {}, 0.001, 0.002, 0.003, size)
 
 
-@asynccontextmanager
-async def batching(
-    gate: Gate, *, workers: int = 1, max_batch: int = 8, max_queue: int = 64
-) -> AsyncIterator[tuple[Batcher, CollectorRegistry]]:
+def idle(
+    gate: Gate, *, workers: int = 1, max_batch: int = 8, max_queue: int = 64, max_queue_delay: float = 0.0
+) -> tuple[Batcher, CollectorRegistry]:
+    """A batcher whose workers don't run yet."""
     registry = CollectorRegistry()
     batcher = Batcher(
         "tiny", gate.infer, workers=workers, max_batch=max_batch, max_queue=max_queue,
-        metrics=ModelServerMetrics(registry),
+        max_queue_delay=max_queue_delay, metrics=ModelServerMetrics(registry),
     )  # fmt: skip
+    return batcher, registry
+
+
+@asynccontextmanager
+async def batching(gate: Gate, **options: Any) -> AsyncIterator[tuple[Batcher, CollectorRegistry]]:
+    batcher, registry = idle(gate, **options)
     async with running(batcher, drain_seconds=20):
         yield batcher, registry
 
 
-def submit(batcher: Batcher, *images: bytes, deadline: float = math.inf) -> list[asyncio.Task[Answered]]:
-    return [asyncio.create_task(batcher.submit(Job(image, 5), deadline=deadline)) for image in images]
+def submit(batcher: Batcher, *images: bytes, **options: Any) -> list[asyncio.Task[Inferred]]:
+    options = {"deadline": math.inf, **options}
+    return [asyncio.create_task(batcher.submit(Job(image), **options)) for image in images]
 
 
-async def name(call: asyncio.Task[Answered]) -> str:
-    return (await call).answer.labels[0].name
+async def name(call: asyncio.Task[Inferred]) -> str:
+    answer = (await call).answer
+    assert answer is not None
+    return answer.classification.labels[0].name
 
 
 async def queued(registry: CollectorRegistry, count: int) -> None:
@@ -89,9 +103,13 @@ async def test_what_waits_when_a_worker_gets_free_is_its_batch() -> None:
 
 async def test_what_waits_is_shared_among_the_free_workers() -> None:
     gate = Gate()
-    gate.let_pass(2)
-    async with batching(gate, workers=2) as (batcher, _):
-        await asyncio.gather(*submit(batcher, b"a", b"b", b"c", b"d", b"e"))
+    batcher, registry = idle(gate, workers=2)
+    calls = submit(batcher, b"a", b"b", b"c", b"d", b"e")
+    await queued(registry, 5)
+    async with running(batcher, drain_seconds=20):
+        await gate.reached(2)
+        gate.let_pass(2)
+        await asyncio.gather(*calls)
         assert sorted(len(batch) for batch in gate.batches) == [2, 3]
 
 
@@ -103,7 +121,7 @@ async def test_a_full_queue_refuses_at_once() -> None:
         calls += submit(batcher, b"b", b"c")
         await queued(registry, 2)
         with pytest.raises(QueueFullError, match=r"full.*2 wait"):
-            await batcher.submit(Job(b"d", 5), deadline=math.inf)
+            await batcher.submit(Job(b"d"), deadline=math.inf)
         gate.let_pass(2)
         await asyncio.gather(*calls)
 
@@ -135,6 +153,102 @@ async def test_a_call_whose_deadline_passed_is_never_run() -> None:
             await late
         await first
         assert gate.batches == [[b"a"]]
+
+
+async def test_interactive_calls_go_before_background_work() -> None:
+    gate = Gate()
+    async with batching(gate, max_batch=2) as (batcher, registry):
+        calls = submit(batcher, b"a")
+        await gate.reached(1)
+        calls += submit(batcher, b"frame 1", b"frame 2", background=True)
+        await queued(registry, 2)
+        calls += submit(batcher, b"asked")
+        await queued(registry, 3)
+        gate.let_pass(3)
+        await asyncio.gather(*calls)
+        assert gate.batches == [[b"a"], [b"asked", b"frame 1"], [b"frame 2"]]
+
+
+async def test_what_can_not_be_answered_before_the_deadline_is_refused_at_once() -> None:
+    gate = Gate()
+    async with batching(gate, max_batch=1) as (batcher, _):
+        (first,) = submit(batcher, b"a")
+        await gate.reached(1)
+        await asyncio.sleep(0.3)  # so long does this model take
+        calls = submit(batcher, b"b", b"c")
+        gate.let_pass()
+        await first
+        await gate.reached(2)
+        with pytest.raises(QueueFullError, match="past the deadline"):
+            await batcher.submit(Job(b"d"), deadline=time.monotonic() + 0.4)
+        calls += submit(batcher, b"d", deadline=time.monotonic() + 60)
+        gate.let_pass(3)
+        assert [await name(call) for call in calls] == ["b", "c", "d"]
+
+
+async def test_what_waited_until_too_little_time_was_left_is_never_run() -> None:
+    gate = Gate()
+    async with batching(gate, max_batch=1) as (batcher, _):
+        (first,) = submit(batcher, b"a")
+        await gate.reached(1)
+        await asyncio.sleep(0.3)
+        gate.let_pass()
+        await first
+        (second,) = submit(batcher, b"b")
+        await gate.reached(2)
+        (late,) = submit(batcher, b"c", deadline=time.monotonic() + 0.35)
+        await asyncio.sleep(0.2)
+        gate.let_pass()
+        await second
+        with pytest.raises(DeadlineError, match="nothing was computed"):
+            await late
+        assert gate.batches == [[b"a"], [b"b"]]
+
+
+async def test_a_call_given_up_after_its_batch_was_taken_is_seen_by_the_model() -> None:
+    gate = Gate()
+    async with batching(gate, max_batch=2) as (batcher, registry):
+        (first,) = submit(batcher, b"a")
+        await gate.reached(1)
+        given_up, kept = submit(batcher, b"b", b"c")
+        await queued(registry, 2)
+        gate.let_pass()
+        await first
+        await gate.reached(2)
+        given_up.cancel()
+        await asyncio.wait([given_up])
+        gate.let_pass()
+        assert await name(kept) == "c"
+        assert gate.wanted == [False, True]
+
+
+async def test_a_delay_waits_for_company_but_not_for_a_full_batch() -> None:
+    gate = Gate()
+    gate.let_pass(2)
+    async with batching(gate, max_batch=2, max_queue_delay=0.2) as (batcher, _):
+        (first,) = submit(batcher, b"a")
+        await asyncio.sleep(0.05)
+        assert gate.batches == []
+        (second,) = submit(batcher, b"b")
+        await asyncio.gather(first, second)
+        (alone,) = submit(batcher, b"c")
+        await alone
+        assert gate.batches == [[b"a", b"b"], [b"c"]]
+
+
+async def test_a_probe_goes_first_and_past_a_full_queue() -> None:
+    gate = Gate()
+    async with batching(gate, max_batch=1, max_queue=1) as (batcher, registry):
+        calls = submit(batcher, b"a")
+        await gate.reached(1)
+        calls += submit(batcher, b"b")
+        await queued(registry, 1)
+        calls.append(asyncio.create_task(batcher.probe(Job(b"canary"))))
+        await queued(registry, 2)
+        gate.let_pass(3)
+        await asyncio.gather(*calls)
+        assert gate.batches == [[b"a"], [b"canary"], [b"b"]]
+    assert registry.get_sample_value("framemesh_model_server_batch_images_sum", {"model": "tiny"}) == 2
 
 
 async def test_a_call_cancelled_while_it_runs_harms_nobody() -> None:
@@ -179,7 +293,7 @@ async def test_stopping_answers_what_waits_and_takes_no_more() -> None:
         await queued(registry, 1)
         batcher.stop()
         with pytest.raises(ModelUnavailableError, match="draining"):
-            await batcher.submit(Job(b"c", 5), deadline=math.inf)
+            await batcher.submit(Job(b"c"), deadline=math.inf)
         gate.let_pass(2)
     assert [await name(call) for call in calls] == ["a", "b"]
 

@@ -5,42 +5,72 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
 
 from framemesh.errors import ConfigurationError
-from model_server import exporting
-from model_server.artifacts import read_manifest
+from model_server import exporting, making
+from model_server.artifacts import Manifest, read_manifest
 from model_server.building import Order, build
+from model_server.inference import Inferred, Job, Model
+from model_server.runtimes import OnnxRuntime
+from model_server.tasks import Classification
+from model_server.trust import Trust
 from tests.model_server import tiny
+from tests.model_server.servers import encoded
+
+SIX = {index: f"kind {index}" for index in range(6)}
 
 
-def order(source: Path, cache: Path, runtime: str = "onnx") -> Order:
-    return Order(str(source), "", runtime, cache)  # type: ignore[arg-type]
+def order(source: Path, cache: Path, runtime: str = "onnx", **options: Any) -> Order:
+    return Order(str(source), cache, runtime=runtime, **options)  # type: ignore[arg-type]
+
+
+def made(source: Path, cache: Path, runtime: str = "onnx", **options: Any) -> tuple[Manifest, dict[str, Any]]:
+    """The manifest and the parity report of a model that is prepared so."""
+    folder = build(order(source, cache, runtime, **options))
+    return read_manifest(folder), json.loads((folder / "parity.json").read_text())
+
+
+def labels(folder: Path, photo: Image.Image) -> list[tuple[str, float]]:
+    (outcome,) = Model.load(folder).infer([Job(encoded(photo))])
+    assert isinstance(outcome, Inferred)
+    assert outcome.answer is not None
+    return [(label.name, label.score) for label in outcome.answer.classification.labels]
 
 
 def test_a_prepared_model_says_what_it_is_and_is_reused(vit: Path, cache: Path) -> None:
     folder = build(order(vit, cache))
     manifest = read_manifest(folder)
-    assert folder == cache / "vit" / manifest.version / "onnx"
-    assert manifest.labels == tuple(tiny.LABELS.values())
-    assert manifest.activation == "softmax"
-    assert {"model.onnx", "parity.json"} <= manifest.files.keys()
+    assert folder == cache / "vit" / manifest.version / "onnx-fp32"
+    assert manifest.task == Classification(tuple(f"kind {index}" for index in range(10)), "softmax")
+    assert (manifest.runtime, manifest.precision, manifest.fallback_reason) == ("onnx", "fp32", "")
+    assert manifest.preferred == "fast"
+    assert {"model.onnx", "parity.json", "config.json", "preprocessor_config.json"} <= manifest.files.keys()
+    assert "model.safetensors" not in manifest.files
     before = (folder / "model.onnx").stat()
     assert build(order(vit, cache)) == folder
     assert (folder / "model.onnx").stat() == before
 
 
 def test_the_graph_agrees_with_torch_alone_and_in_batches(vit: Path, cache: Path) -> None:
-    parity = json.loads((build(order(vit, cache)) / "parity.json").read_text())
-    assert parity["batches"] == [1, 3]
-    assert parity["top_1_agreement"] == 1.0
-    assert parity["max_absolute_error"] < 1e-4
+    _, parity = made(vit, cache)
+    assert parity["images"] >= 15
+    for way in ("alone", "in batches of 3"):
+        assert parity["graph"][way]["agreement"] == 1.0
+        assert parity["graph"][way]["max_absolute_error"] < 1e-4
+    assert parity["preprocessing"]["agreement"] >= 0.9
 
 
 def test_for_torch_the_prepared_model_is_the_models_own_files(vit: Path, cache: Path) -> None:
-    manifest = read_manifest(build(order(vit, cache, "torch")))
-    assert manifest.files.keys() == {"config.json", "model.safetensors", "preprocessor_config.json"}
+    manifest, parity = made(vit, cache, "torch")
+    own = {"config.json", "model.safetensors", "preprocessor_config.json"}
+    assert manifest.files.keys() == own | {"parity.json"}
+    assert "graph" not in parity
 
 
 def test_a_damaged_model_is_prepared_anew(vit: Path, tmp_path: Path) -> None:
@@ -52,9 +82,9 @@ def test_a_damaged_model_is_prepared_anew(vit: Path, tmp_path: Path) -> None:
 
 def test_a_pinned_model_that_is_prepared_needs_no_hub(vit: Path, tmp_path: Path) -> None:
     commit = "0123456789abcdef0123456789abcdef01234567"
-    made = build(order(vit, tmp_path, "torch"))
-    folder = shutil.copytree(made, tmp_path / "owner-model" / commit / "torch")
-    assert build(Order("owner/model", commit, "torch", tmp_path)) == folder
+    prepared = build(order(vit, tmp_path, "torch"))
+    folder = shutil.copytree(prepared, tmp_path / "owner-model" / commit / "torch-fp32")
+    assert build(Order("owner/model", tmp_path, revision=commit, runtime="torch")) == folder
 
 
 @pytest.mark.parametrize(
@@ -65,22 +95,30 @@ def test_a_pinned_model_that_is_prepared_needs_no_hub(vit: Path, tmp_path: Path)
         ({"problem_type": "regression"}, "none"),
     ],
 )
-def test_scores_are_made_as_the_config_says(options: dict[str, object], activation: str, tmp_path: Path) -> None:
-    folder = build(order(tiny.make("vit", tmp_path / "vit", **options), tmp_path, "torch"))
-    assert read_manifest(folder).activation == activation
+def test_scores_are_made_as_the_config_says(options: dict[str, Any], activation: str, tmp_path: Path) -> None:
+    manifest, _ = made(tiny.make("vit", tmp_path / "vit", **options), tmp_path, "torch")
+    assert isinstance(manifest.task, Classification)
+    assert manifest.task.activation == activation
 
 
 def test_classes_without_names_get_those_of_transformers(tmp_path: Path) -> None:
     source = tiny.make("vit", tmp_path / "vit")
     _edit(source / "config.json", lambda config: config.update(id2label=None, label2id=None, num_labels=10))
-    assert read_manifest(build(order(source, tmp_path, "torch"))).labels[:2] == ("LABEL_0", "LABEL_1")
+    assert made(source, tmp_path, "torch")[0].task.labels[:2] == ("LABEL_0", "LABEL_1")
 
 
-def test_a_model_of_another_task_is_refused(tmp_path: Path) -> None:
+def test_a_model_of_an_unserved_task_is_refused_with_those_that_are(tmp_path: Path) -> None:
     source = tiny.make("vit", tmp_path / "vit")
-    _edit(source / "config.json", lambda config: config.update(architectures=["ViTModel"]))
-    with pytest.raises(ConfigurationError, match=r"no image classifier.*ViTModel"):
+    _edit(source / "config.json", lambda config: config.update(architectures=["ViTForDreaming"]))
+    with pytest.raises(ConfigurationError, match=r"names ViTForDreaming; served are image-classification"):
         build(order(source, tmp_path))
+
+
+def test_a_task_that_is_asked_for_goes_before_what_the_config_says(vit: Path, cache: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"task 'dreaming' is not served; served are image-classification"):
+        build(order(vit, cache, task="dreaming"))
+    folder = build(order(vit, cache, "torch", task="image-classification"))
+    assert folder.name == "torch-fp32-image-classification"
 
 
 def test_an_unknown_kind_of_model_is_refused(tmp_path: Path) -> None:
@@ -108,43 +146,131 @@ def test_damaged_weights_are_refused(tmp_path: Path) -> None:
         build(order(source, tmp_path))
 
 
-def test_a_processor_that_does_more_than_we_do_is_refused_by_name(tmp_path: Path) -> None:
-    source = tiny.make("vit", tmp_path / "vit")
-    processor = {"image_processor_type": "MobileViTImageProcessor", "do_flip_channel_order": True}
-    _edit(source / "preprocessor_config.json", lambda old: old.update(processor))
-    with pytest.raises(ConfigurationError, match=r"MobileViTImageProcessor.*differ"):
-        build(order(source, tmp_path))
-
-
-def test_a_graph_that_disagrees_is_refused_and_leaves_nothing(
-    vit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(exporting, "TOLERANCE", -1.0)
-    with pytest.raises(ConfigurationError, match="FRAMEMESH_MODEL_RUNTIME=torch"):
-        build(order(vit, tmp_path))
-    assert not list(tmp_path.rglob("model.onnx"))
-
-
-def test_a_network_that_cannot_be_exported_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import torch
+def test_pickled_weights_are_loaded_where_they_are_allowed(vit: Path, tmp_path: Path, chelsea: Image.Image) -> None:
     from transformers import ViTForImageClassification
 
-    def forward(_: ViTForImageClassification, pixel_values: torch.Tensor) -> torch.Tensor:
-        return pixel_values if float(pixel_values.sum()) > 0 else -pixel_values  # what no graph can say
+    source = shutil.copytree(vit, tmp_path / "vit")
+    torch.save(ViTForImageClassification.from_pretrained(source).state_dict(), source / "pytorch_model.bin")
+    (source / "model.safetensors").unlink()
+    with pytest.raises(ConfigurationError, match="FRAMEMESH_MODEL_ALLOW_PICKLE"):
+        build(order(source, tmp_path, "torch"))
+    folder = build(order(source, tmp_path, "torch", trust=Trust(pickle=True)))
+    assert folder.name == "torch-fp32-pickle"
+    assert "pytorch_model.bin" in read_manifest(folder).files
+    assert labels(folder, chelsea) == labels(build(order(vit, tmp_path, "torch")), chelsea)
 
-    monkeypatch.setattr(ViTForImageClassification, "forward", forward)
-    with pytest.raises(ConfigurationError, match=r"can't be exported.*FRAMEMESH_MODEL_RUNTIME=torch"):
-        build(order(tiny.make("vit", tmp_path / "vit"), tmp_path))
+
+OWN_CODE = """
+from transformers import ViTConfig, ViTForImageClassification
+
+class OwnConfig(ViTConfig):
+    model_type = "own"
+
+class OwnForImageClassification(ViTForImageClassification):
+    config_class = OwnConfig
+
+    def forward(self, pixel_values):
+        outputs = super().forward(pixel_values)
+        outputs.logits = outputs.logits.flip(-1)
+        return outputs
+"""
+
+
+def test_a_models_own_code_is_run_only_where_it_is_allowed(
+    vit: Path, tmp_path: Path, chelsea: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    source = shutil.copytree(vit, tmp_path / "own")
+    (source / "own.py").write_text(OWN_CODE)
+    auto_map = {"AutoConfig": "own.OwnConfig", "AutoModelForImageClassification": "own.OwnForImageClassification"}
+    _edit(source / "config.json", lambda config: config.update(model_type="own", auto_map=auto_map))
+    with pytest.raises(ConfigurationError, match=r"code of its own.*FRAMEMESH_MODEL_TRUST_REMOTE_CODE=true"):
+        build(order(source, tmp_path, "torch"))
+    assert not (tmp_path / "modules").exists()
+    # Of the architectures its config.json names ViT's, as its weights were saved by ViT.
+    folder = build(order(source, tmp_path, "torch", trust=Trust(remote_code=True)))
+    assert folder.name == "torch-fp32-code"
+    assert "own.py" in read_manifest(folder).files
+    theirs = labels(build(order(vit, tmp_path, "torch")), chelsea)
+    best, _ = labels(folder, chelsea)[0]
+    assert best == f"kind {9 - int(theirs[0][0].removeprefix('kind '))}"
+
+
+def test_a_processor_that_does_more_than_we_do_takes_the_exact_path(tmp_path: Path, chelsea: Image.Image) -> None:
+    source = tiny.make("vit", tmp_path / "vit")
+    processor = {"image_processor_type": "MobileViTImageProcessor", "do_center_crop": False, "do_normalize": False}
+    tiny.make("vit", tmp_path / "plain")
+    _edit(source / "preprocessor_config.json", lambda old: old.update(processor, do_flip_channel_order=True))
+    _edit(
+        tmp_path / "plain" / "preprocessor_config.json", lambda old: old.update(processor, do_flip_channel_order=False)
+    )
+    manifest, parity = made(source, tmp_path, "torch")
+    assert (manifest.preprocessing, manifest.preferred) == (None, "exact")
+    assert parity["preprocessing"] == {"refused": "the image processor does what only transformers does"}
+    flipping = Model.load(build(order(source, tmp_path, "torch")))
+    assert flipping.preprocessing == "exact"
+    plain = Model.load(build(order(tmp_path / "plain", tmp_path, "torch")))
+    assert plain.preprocessing == "fast"
+    swapped = Image.merge("RGB", chelsea.split()[::-1])
+    np.testing.assert_allclose(_outputs(flipping, chelsea), _outputs(plain, swapped), atol=1e-5)
+
+
+def test_a_graph_that_answers_otherwise_is_left_out_and_torch_runs_the_model(
+    vit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chelsea: Image.Image
+) -> None:
+    run = OnnxRuntime.run
+
+    def spoilt(self: OnnxRuntime, pixels: Any) -> Any:
+        return {name: np.asarray(output, np.float32) + 0.05 for name, output in run(self, pixels).items()}
+
+    monkeypatch.setattr(OnnxRuntime, "run", spoilt)
+    manifest, parity = made(vit, tmp_path)
+    assert manifest.runtime == "torch"
+    assert "onnx was asked for, but the exported graph answers otherwise than torch" in manifest.fallback_reason
+    assert "differ by 0.05" in parity["graph"]["refused"]
+    assert not list(tmp_path.rglob("model.onnx"))
+    assert labels(build(order(vit, tmp_path)), chelsea)
+
+
+def test_a_network_that_cannot_be_exported_runs_on_torch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from transformers import ViTForImageClassification
+
+    forward = ViTForImageClassification.forward
+
+    def branching(self: ViTForImageClassification, pixel_values: torch.Tensor) -> Any:
+        return forward(self, pixel_values if float(pixel_values.sum()) > 0 else -pixel_values)  # what no graph can say
+
+    monkeypatch.setattr(ViTForImageClassification, "forward", branching)
+    manifest, parity = made(tiny.make("vit", tmp_path / "vit"), tmp_path)
+    assert manifest.runtime == "torch"
+    assert manifest.fallback_reason.startswith("onnx was asked for, but torch can't export it: ")
+    assert parity["graph"]["refused"].startswith("torch can't export it: ")
+    assert {"model.safetensors", "parity.json"} <= manifest.files.keys()
+
+
+def test_a_fallback_is_found_again_as_it_was_asked_for(
+    vit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise exporting.NotExportableError("no")
+
+    monkeypatch.setattr(exporting, "export", refused)
+    folder = build(order(vit, tmp_path))
+    assert folder.name == "onnx-fp32"
+    monkeypatch.setattr(making, "make", refused)
+    assert build(order(vit, tmp_path)) == folder
 
 
 async def test_two_at_once_make_one_model(vit: Path, tmp_path: Path) -> None:
-    argv = ("-m", "model_server.building", "--revision", "", "--runtime", "torch", "--cache", str(tmp_path), str(vit))
+    argv = ("-m", "model_server.building", "--runtime", "torch", "--cache", str(tmp_path), str(vit))
     both = [await asyncio.create_subprocess_exec(sys.executable, *argv, stdout=asyncio.subprocess.PIPE) for _ in "ab"]
     answers = [(await process.communicate())[0] for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert answers[0] == answers[1]
     folder = Path(json.loads(answers[0])["folder"])
-    assert [path.name for path in sorted(folder.parent.iterdir())] == [".torch.lock", "torch"]
+    assert [path.name for path in sorted(folder.parent.iterdir())] == [".torch-fp32.lock", "torch-fp32"]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to root")
@@ -160,7 +286,13 @@ def test_a_cache_that_is_a_file_is_said(vit: Path, tmp_path: Path) -> None:
         build(order(vit, tmp_path / "cache", "torch"))
 
 
-def _edit(path: Path, change: Callable[[dict[str, object]], None]) -> None:
+def _outputs(model: Model, photo: Image.Image) -> Any:
+    (outcome,) = model.infer([Job(encoded(photo))])
+    assert isinstance(outcome, Inferred)
+    return outcome.outputs["logits"]
+
+
+def _edit(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
     content = json.loads(path.read_text())
     change(content)
     path.write_text(json.dumps(content))

@@ -8,7 +8,7 @@ from PIL import Image, ImageOps
 
 from framemesh.errors import ImageTooLargeError, InvalidImageError
 from model_server.decoding import open_image
-from model_server.preprocessing import Size
+from model_server.geometry import Size
 from tests.model_server.servers import encoded
 
 WANTED = Size(224, 224)

@@ -1,81 +1,152 @@
+import shutil
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from PIL import Image
 
-from framemesh.errors import ConfigurationError, InvalidImageError
+from framemesh.errors import ConfigurationError, InvalidImageError, InvalidRequestError
+from framemesh.v1.answer_pb2 import AnswerOptions
+from model_server.artifacts import read_manifest, write_manifest
 from model_server.building import Order, build
-from model_server.inference import Answer, Job, Model
+from model_server.inference import Inferred, Job, Model
+from tests.model_server import tiny
 from tests.model_server.servers import encoded
 
 WORST_DRAFT_DIFFERENCE = 0.05
 
 
-class FewOutputs:
-    """A network with fewer outputs than classes."""
-
-    def run(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.zeros((len(pixels), 3), np.float32)
-
-
 @pytest.fixture(scope="module")
 def model(vit: Path, cache: Path) -> Model:
-    return Model.load(build(Order(str(vit), "", "onnx", cache)))
+    return Model.load(build(Order(str(vit), cache)))
 
 
 @pytest.fixture(scope="module")
 def lite(lite0: Path, cache: Path) -> Model:
-    return Model.load(build(Order(str(lite0), "", "onnx", cache)))
+    return Model.load(build(Order(str(lite0), cache)))
+
+
+def labels(outcome: Any) -> list[tuple[str, float]]:
+    assert isinstance(outcome, Inferred), outcome
+    assert outcome.answer is not None
+    return [(label.name, label.score) for label in outcome.answer.classification.labels]
 
 
 def test_a_broken_image_fails_alone_and_not_its_batch(model: Model, chelsea: Image.Image) -> None:
     whole = encoded(chelsea)
-    alone, *_ = model.infer([Job(whole, 5)])
-    first, broken, last = model.infer([Job(whole, 5), Job(whole[:-5000], 5), Job(whole, 2)])
-    assert isinstance(alone, Answer)
-    assert isinstance(first, Answer)
+    (alone,) = model.infer([Job(whole)])
+    first, broken, last = model.infer([Job(whole), Job(whole[:-5000]), Job(whole, AnswerOptions(max_label_count=2))])
+    assert isinstance(first, Inferred)
     assert isinstance(broken, InvalidImageError)
-    assert isinstance(last, Answer)
+    assert isinstance(last, Inferred)
     assert first.batch_size == last.batch_size == 2
-    assert [label.index for label in first.labels] == [label.index for label in alone.labels]
-    assert [label.index for label in last.labels] == [label.index for label in alone.labels[:2]]
-    assert first.labels[0].score == pytest.approx(alone.labels[0].score, abs=1e-5)
+    assert [name for name, _ in labels(first)] == [name for name, _ in labels(alone)]
+    assert [name for name, _ in labels(last)] == [name for name, _ in labels(alone)[:2]]
+    assert labels(first)[0][1] == pytest.approx(labels(alone)[0][1], abs=1e-5)
 
 
 def test_a_batch_of_broken_images_runs_nothing(model: Model) -> None:
-    assert all(isinstance(outcome, InvalidImageError) for outcome in model.infer([Job(b"", 5), Job(b"no", 5)]))
+    assert all(isinstance(outcome, InvalidImageError) for outcome in model.infer([Job(b""), Job(b"no")]))
+
+
+def test_a_job_that_nobody_wants_any_more_is_left_out(model: Model, chelsea: Image.Image) -> None:
+    whole = encoded(chelsea)
+    first, unwanted, last = model.infer([Job(whole), Job(whole), Job(whole)], lambda number: number != 1)
+    assert unwanted is None
+    assert isinstance(first, Inferred)
+    assert isinstance(last, Inferred)
+    assert last.batch_size == 2
 
 
 def test_every_stage_is_timed(model: Model, chelsea: Image.Image) -> None:
-    (answer,) = model.infer([Job(encoded(chelsea), 5)])
-    assert isinstance(answer, Answer)
+    (answer,) = model.infer([Job(encoded(chelsea))])
+    assert isinstance(answer, Inferred)
     assert min(answer.preprocess_seconds, answer.inference_seconds, answer.postprocess_seconds) > 0
 
 
-def test_a_network_without_an_output_for_each_class_is_refused(model: Model) -> None:
-    with pytest.raises(ConfigurationError, match=r"names 10 classes.*id2label"):
-        Model(model.manifest, FewOutputs()).warm_up(2)
+def test_the_networks_own_input_gives_the_same_answer_or_its_outputs(model: Model, chelsea: Image.Image) -> None:
+    preprocessing = model.manifest.preprocessing
+    assert preprocessing is not None
+    whole = np.asarray(chelsea.resize((32, 32), Image.Resampling(preprocessing.resample)), np.float32)
+    pixels = np.asarray(((whole / 255 - 0.5) / 0.5).transpose(2, 0, 1), np.float32)
+    image, tensor, raw = model.infer([Job(encoded(chelsea)), Job(pixels), Job(pixels, raw=True)])
+    assert [name for name, _ in labels(tensor)] == [name for name, _ in labels(image)]
+    assert isinstance(raw, Inferred)
+    assert raw.answer is None
+    assert raw.outputs["logits"].shape == (1, 10)
+
+
+def test_images_whose_inputs_differ_in_size_are_answered_as_each_alone(tmp_path: Path, chelsea: Image.Image) -> None:
+    """A fully convolutional network whose processor keeps the image's proportions."""
+    source = tiny.make("convnext", tmp_path / "convnext")
+    (source / "preprocessor_config.json").write_text(
+        '{"image_processor_type": "DetrImageProcessor", "size": {"shortest_edge": 64, "longest_edge": 96}, '
+        '"do_pad": false}'
+    )
+    model = Model.load(build(Order(str(source), tmp_path, runtime="torch")))
+    assert model.manifest.preprocessing is not None
+    assert model.manifest.preprocessing.fixed_input is None
+    bodies = [encoded(chelsea.resize(size)) for size in ((200, 200), (300, 200), (200, 200))]
+    together = model.infer([Job(body) for body in bodies])
+    sizes = [outcome.batch_size for outcome in together if isinstance(outcome, Inferred)]
+    assert sizes == [2, 1, 2]
+    for body, outcome in zip(bodies, together, strict=True):
+        (alone,) = model.infer([Job(body)])
+        for (name, score), (other, expected) in zip(labels(outcome), labels(alone), strict=True):
+            assert name == other
+            assert score == pytest.approx(expected, abs=1e-5)
+
+
+def test_warming_up_says_how_many_images_should_run_together(model: Model) -> None:
+    assert model.warm_up(1) == 1
+    assert model.warm_up(8) in {1, 2, 4, 8}
+
+
+def test_a_model_that_only_transformers_makes_inputs_for_cannot_be_fast(vit: Path, cache: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(build(Order(str(vit), cache)), tmp_path / "exact")
+    write_manifest(folder, replace(read_manifest(folder), preprocessing=None, preferred="exact"))
+    with pytest.raises(ConfigurationError, match="set FRAMEMESH_MODEL_PREPROCESSING to exact or auto"):
+        Model.load(folder, preprocessing="fast")
+    assert Model.load(folder).preprocessing == "exact"
 
 
 def test_the_demo_model_knows_the_photos(lite: Model, photos: Path) -> None:
-    names = [_scores(lite, (photos / name).read_bytes())[0][0] for name in ("chelsea.png", "coffee.png")]
-    assert names == ["Egyptian cat", "espresso"]
+    outcomes = lite.infer([Job((photos / name).read_bytes()) for name in ("chelsea.png", "coffee.png")])
+    assert [labels(outcome)[0][0] for outcome in outcomes] == ["Egyptian cat", "espresso"]
 
 
 @pytest.mark.parametrize("name", ["chelsea.png", "coffee.png", "astronaut.png", "rocket.jpg"])
 def test_a_scaled_jpeg_is_answered_as_the_whole_one(lite: Model, photos: Path, name: str) -> None:
     """The same pixels as PNG take the exact path, without the JPEG decoder's own scaling."""
     jpeg = encoded(Image.open(photos / name).convert("RGB").resize((1920, 1080)), "JPEG", quality=92)
-    exact = dict(_scores(lite, encoded(Image.open(BytesIO(jpeg)), compress_level=1), count=1000))
-    scaled = _scores(lite, jpeg)
-    assert scaled[0][0] == max(exact, key=exact.__getitem__)
-    assert max(abs(score - exact[label]) for label, score in scaled) < WORST_DRAFT_DIFFERENCE
+    png = encoded(Image.open(BytesIO(jpeg)), compress_level=1)
+    every = AnswerOptions(max_label_count=1000)
+    (scaled,), (whole,) = lite.infer([Job(jpeg)]), lite.infer([Job(png, every)])
+    exact = dict(labels(whole))
+    assert labels(scaled)[0][0] == max(exact, key=exact.__getitem__)
+    assert max(abs(score - exact[label]) for label, score in labels(scaled)) < WORST_DRAFT_DIFFERENCE
 
 
-def _scores(model: Model, body: bytes, count: int = 5) -> list[tuple[str, float]]:
-    (answer,) = model.infer([Job(body, count)])
-    assert isinstance(answer, Answer), answer
-    return [(label.name, label.score) for label in answer.labels]
+def test_an_input_that_the_network_cannot_take_fails_alone(model: Model, chelsea: Image.Image) -> None:
+    odd = Job(np.zeros((3, 30, 30), np.float32))
+    whole, unfit = model.infer([Job(encoded(chelsea)), odd])
+    assert isinstance(whole, Inferred)
+    assert isinstance(unfit, InvalidRequestError)
+    assert "can't take this input of shape [3, 30, 30]" in str(unfit)
+
+
+def test_an_input_whose_outputs_no_answer_can_be_made_of_fails_alone(model: Model) -> None:
+    class Failing:
+        labels = ()
+
+        def answer(self, *_: object) -> None:
+            raise ValueError("cannot convert float NaN to integer")
+
+    failing: Any = replace(model.manifest, task=Failing())  # type: ignore[arg-type]
+    pixels = np.zeros((3, 32, 32), np.float32)
+    raw, unfit = Model(failing, model.runtime, model._preparer).infer([Job(pixels, raw=True), Job(pixels)])
+    assert isinstance(raw, Inferred)
+    assert isinstance(unfit, InvalidRequestError)

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from model_server.settings import ModelServerSettings
+from model_server.settings import ModelServerSettings, ModelStoreSettings
 
 
 def test_three_settings_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -17,6 +17,35 @@ def test_three_settings_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.model_runtime == "onnx"
     assert settings.workers >= 1
     assert "hidden" not in repr(settings)
+    assert (settings.model_precision, settings.model_task, settings.model_labels) == ("fp32", "", ())
+    assert not settings.model_allow_pickle
+    assert not settings.model_trust_remote_code
+    assert settings.s3_endpoint is None
+
+
+def test_labels_come_as_a_list_and_empty_variables_are_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the mesh sets them."""
+    variables = {"NAME": "owl", "SOURCE": "a/owl", "CACHE": "c", "TASK": "", "REVISION": "", "LABELS": '["a cat", "ö"]'}
+    for name, value in variables.items():
+        monkeypatch.setenv(f"FRAMEMESH_MODEL_{name}", value)
+    settings = ModelServerSettings()  # type: ignore[call-arg]  # from the environment
+    assert settings.model_labels == ("a cat", "ö")
+    assert (settings.model_task, settings.model_revision) == ("", "")
+
+
+def test_where_the_lake_is_goes_on_to_another_process_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {
+        "FRAMEMESH_S3_ENDPOINT": "http://s3",
+        "FRAMEMESH_S3_ACCESS_KEY": "user",
+        "FRAMEMESH_S3_SECRET_KEY": "hidden",
+        "FRAMEMESH_S3_REGION": "eu-1",
+        "FRAMEMESH_S3_MODELS_BUCKET": "shelf",
+    }
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    store = ModelStoreSettings()
+    assert store.variables() == given
+    assert "hidden" not in repr(store)
 
 
 def test_everything_that_is_wrong_is_said_at_once() -> None:

@@ -1,0 +1,212 @@
+"""Making the folder of a prepared model, and finding out how well it answers. Imports torch."""
+
+import json
+import shutil
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import structlog
+import torch
+import transformers
+from numpy.typing import NDArray
+from PIL import Image
+
+from framemesh.errors import ConfigurationError, FramemeshError
+from model_server import digests, exporting, parity, processors, quantising, samples, sources
+from model_server.artifacts import FORMAT, PARITY, Manifest, PreprocessingName, write_manifest
+from model_server.building import Order
+from model_server.decoding import open_image
+from model_server.exact import ExactPreparer
+from model_server.exporting import NotExportableError
+from model_server.inference import Model, open_texts
+from model_server.networks import Network, open_network
+from model_server.preparers import FastPreparer
+from model_server.preprocessing import Preprocessing
+from model_server.quantising import QuantisationRefusedError
+from model_server.runtimes import GRAPH, TEXT_GRAPH, OnnxRuntime
+from model_server.tasks import Texts
+from model_server.torch_runtime import TorchRuntime
+
+log = structlog.get_logger()
+
+TOLERANCE = 1e-3
+"""Most that an output of the graph may differ, as a share of the greatest one, or absolutely where that is under 1."""
+MIN_FAST_AGREEMENT = 0.9
+"""Least share of the answers of fast preprocessing that must be those of transformers' own."""
+_QUANTISED = "int8.onnx"
+_PIXEL_TOLERANCE = 1e-4  # one step of one pixel makes 100 times as much
+
+
+def make(order: Order, source: sources.Source, folder: Path) -> None:
+    """Fill the empty folder with the prepared model, its manifest and its parity report.
+
+    A graph that can't be made, or answers otherwise than torch, is left out: torch then runs the model, and the
+    manifest says why.
+
+    Raises:
+        ConfigurationError: The model can't be served; the message says why and what to do.
+    """
+    if order.runtime == "onnx" and order.precision not in {"fp32", "int8"}:
+        raise ConfigurationError(f"precision {order.precision} runs on torch alone: use runtime=torch")
+    network = open_network(source.folder, order.task, order.trust)
+    photos = samples.photos(order.samples)
+    for path in sources.model_files(source.folder, order.trust):
+        shutil.copyfile(path, folder / path.name)
+    exact = ExactPreparer(folder, order.trust)
+    preprocessing = _fast(exact, photos)
+    manifest = Manifest(
+        format=FORMAT,
+        version=source.version,
+        runtime="torch",
+        precision="fp32" if order.runtime == "onnx" else order.precision,
+        fallback_reason="",
+        task=network.task,
+        preprocessing=preprocessing,
+        preferred="exact",
+        trust=order.trust,
+        files={},
+    )
+    report: dict[str, object] = {
+        "torch": torch.__version__, "transformers": transformers.__version__, "images": len(photos)
+    }  # fmt: skip
+    runtime = TorchRuntime(network, manifest.precision)
+    model = Model(manifest, runtime, exact, texts=open_texts(manifest, folder, runtime))
+    if order.runtime == "onnx":
+        try:
+            model, report["graph"] = _graph(model, network, photos, folder, fixed=_is_fixed(exact))
+            if order.precision == "int8":
+                model, report["quantisation"] = _quantised(model, order, folder)
+        except NotExportableError as error:
+            log.warning("export.refused", source=order.source, reason=str(error))
+            report["graph"] = {"refused": str(error)}
+            model.manifest = replace(manifest, fallback_reason=f"onnx was asked for, but {error}")
+    elif order.precision != "fp32":
+        report["precision"] = _lower_precision(model, order, source)
+    preferred, report["preprocessing"] = _preferred(model, photos)
+    _tidy(folder, model.manifest)
+    (folder / PARITY).write_text(json.dumps(report, indent=2))
+    files = digests.of_files(folder.iterdir())
+    write_manifest(folder, replace(model.manifest, preferred=preferred, files=files))
+
+
+def _graph(
+    model: Model, network: Network, photos: list[bytes], folder: Path, *, fixed: bool
+) -> tuple[Model, dict[str, object]]:
+    """The model on ONNX Runtime, and how well it agrees with torch.
+
+    Raises:
+        NotExportableError: It can't be exported, or answers otherwise.
+    """
+    exact = ExactPreparer(folder, model.manifest.trust)
+    pixels = exact.prepare(photos[0], ()).pixels
+    exporting.export(network, pixels[:1], folder, fixed=fixed)
+    manifest = replace(model.manifest, runtime="onnx")
+    try:
+        graph = OnnxRuntime(folder)
+        texts = open_texts(manifest, folder, graph)
+        candidate = Model(manifest, graph, exact, texts=texts)
+        if network.texts is not None:
+            _check_texts(texts, open_texts(manifest, folder, model.runtime))
+        alone = parity.compare(candidate, model, photos)
+        together = parity.compare(candidate, model, photos[:6], batch=3)
+    except FramemeshError:
+        raise
+    except Exception as error:  # ONNX Runtime's have no base of their own
+        raise NotExportableError(f"ONNX Runtime can't run the exported graph: {str(error).strip()}") from error
+    for found in (alone, together):
+        if not found.within(TOLERANCE):
+            raise NotExportableError(
+                "the exported graph answers otherwise than torch: "
+                f"its outputs differ by {found.max_absolute_error:.2g}, its answers agree on {found.agreement:.0%}"
+            )
+    return candidate, {"alone": asdict(alone), "in batches of 3": asdict(together)}
+
+
+def _quantised(model: Model, order: Order, folder: Path) -> tuple[Model, dict[str, object]]:
+    """The model in int8, and how well it agrees with fp32; in fp32 where it doesn't."""
+    exact = ExactPreparer(folder, order.trust)
+    batches = [exact.prepare(photo, ()).pixels for photo in samples.calibration(order.samples)]
+    photos = [*samples.photos(order.samples), *samples.crops(order.samples)]
+    candidates: list[Model] = []
+    reports: list[dict[str, object]] = []
+
+    def agreement(graph: Path) -> float:
+        candidates.append(model.on(OnnxRuntime(folder, graph.name)))
+        found = parity.compare(candidates[-1], model, photos)
+        reports.append(asdict(found))
+        return found.agreement
+
+    try:
+        found = quantising.search(folder / GRAPH, batches, folder / _QUANTISED, agreement)
+    except QuantisationRefusedError as error:
+        log.warning("quantisation.refused", source=order.source, reason=str(error))
+        model.manifest = replace(model.manifest, fallback_reason=f"int8 was asked for, but {error}")
+        return model, {"refused": str(error), "tried": reports}
+    (folder / _QUANTISED).replace(folder / GRAPH)
+    candidates[-1].manifest = replace(model.manifest, precision="int8")
+    return candidates[-1], {"recipe": found.recipe, **reports[-1]}
+
+
+def _lower_precision(model: Model, order: Order, source: sources.Source) -> dict[str, object]:
+    """How well the model agrees with itself in fp32."""
+    reference = TorchRuntime(open_network(source.folder, order.task, order.trust), "fp32")
+    return asdict(parity.compare(model, model.on(reference), samples.photos(order.samples)))
+
+
+def _check_texts(ours: Texts | None, theirs: Texts | None) -> None:
+    """Pass a text graph that agrees with torch: the image graph's outputs don't show it."""
+    assert ours is not None and theirs is not None  # noqa: S101, PT018 - they have a network each
+    labels = parity.OPTIONS.candidate_labels
+    wanted = theirs.embed(labels)
+    difference = float(np.abs(ours.embed(labels) - wanted).max())
+    if difference > TOLERANCE * max(1.0, float(np.abs(wanted).max())):
+        raise NotExportableError(
+            f"the exported text graph answers otherwise than torch: its features differ by {difference:.2g}"
+        )
+
+
+def _fast(exact: ExactPreparer, photos: list[bytes]) -> Preprocessing | None:
+    """Our own preprocessing, where it makes the same inputs of whole photos as transformers' processor."""
+    settings = exact.processor.to_dict()
+    preprocessing = processors.read(settings)
+    if preprocessing is None:
+        return None
+    ours = FastPreparer(preprocessing)
+    for photo in photos:
+        image = open_image(photo)
+        whole = image.decode(image.size)
+        if not _same(ours.whole(whole).pixels, exact.whole(whole).pixels):
+            return None
+    return preprocessing
+
+
+def _same(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> bool:
+    return ours.shape == theirs.shape and float(np.abs(ours - theirs).max()) <= _PIXEL_TOLERANCE
+
+
+def _is_fixed(exact: ExactPreparer) -> bool:
+    """Whether inputs of wide images are as large as those of upright ones."""
+    wide, upright = (exact.whole(Image.new("RGB", size)).pixels.shape for size in ((96, 64), (64, 96)))
+    return wide == upright
+
+
+def _preferred(model: Model, photos: list[bytes]) -> tuple[PreprocessingName, dict[str, object]]:
+    """Which preprocessing to serve with, and how well the fast one agrees with the exact one."""
+    preprocessing = model.manifest.preprocessing
+    if preprocessing is None:
+        return "exact", {"refused": "the image processor does what only transformers does"}
+    fast = model.prepared_by(FastPreparer(preprocessing))
+    found = parity.compare(fast, model, photos)
+    return "fast" if found.agreement >= MIN_FAST_AGREEMENT else "exact", asdict(found)
+
+
+def _tidy(folder: Path, manifest: Manifest) -> None:
+    """Leave out what the runtime doesn't read."""
+    if manifest.runtime == "torch":
+        for name in (GRAPH, TEXT_GRAPH):
+            (folder / name).unlink(missing_ok=True)
+    else:
+        for path in folder.iterdir():
+            if sources.is_weights(path.name):
+                path.unlink()
