@@ -1,5 +1,6 @@
 """Writes docs/reference.md from the classes themselves: `python docs/reference.py`. A test compares the two."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
@@ -13,6 +14,7 @@ from ingest.metrics import IngestMetrics
 from ingest.settings import IngestSettings
 from model_server.metrics import ModelServerMetrics
 from model_server.settings import ModelServerSettings
+from model_server.triton_metrics import METRICS as TRITON_METRICS
 
 PAGE = Path(__file__).with_name("reference.md")
 
@@ -32,6 +34,10 @@ def page() -> str:
         """Every service serves `/metrics` for Prometheus and `/healthz` on `FRAMEMESH_HTTP_ADDRESS`. Counters end in
 `_total`; histograms have `_bucket`, `_sum` and `_count`. The process's own CPU, memory and files are there too.""",
         _table(["metric", "type", "labels", "what it says"], _metrics()),
+        "### Triton's names",
+        """Model servers show the same counts under the names that dashboards and autoscalers for NVIDIA Triton ask for.
+Counters are exported without a type, which keeps their names whole. Durations are cumulative, in microseconds.""",
+        _table(["metric", "labels", "what it says"], _triton_metrics()),
     ]
     for service, (settings, _) in _SERVICES.items():
         parts += [
@@ -48,9 +54,17 @@ def _metrics() -> list[list[str]]:
         for metric in vars(metrics(CollectorRegistry())).values():
             if isinstance(metric, MetricWrapperBase):
                 name = metric._name + ("_total" if metric._type == "counter" else "")  # noqa: SLF001 - no other way
-                labels = ", ".join(f"`{label}`" for label in metric._labelnames)  # noqa: SLF001
+                labels = _code(metric._labelnames)  # noqa: SLF001
                 rows.append([f"`{name}`", metric._type, labels, metric._documentation])  # noqa: SLF001
     return rows
+
+
+def _triton_metrics() -> list[list[str]]:
+    return [[f"`{one.name}`", _code(one.labels), one.meaning] for one in TRITON_METRICS]
+
+
+def _code(words: Iterable[str]) -> str:
+    return ", ".join(f"`{word}`" for word in words)
 
 
 def _settings(settings: type[ServiceSettings]) -> list[list[str]]:
