@@ -25,7 +25,7 @@ from model_server.preparers import FastPreparer
 from model_server.preprocessing import Preprocessing
 from model_server.quantising import QuantisationRefusedError
 from model_server.runtimes import GRAPH, TEXT_GRAPH, OnnxRuntime
-from model_server.tasks import Texts
+from model_server.tasks import Detection, Texts
 from model_server.torch_runtime import TorchRuntime
 
 log = structlog.get_logger()
@@ -54,6 +54,11 @@ def make(order: Order, source: sources.Source, folder: Path) -> None:
     for path in sources.model_files(source.folder, order.trust):
         shutil.copyfile(path, folder / path.name)
     exact = ExactPreparer(folder, order.trust)
+    if isinstance(network.task, Detection) and exact.processor.to_dict().get("pad_size"):
+        raise ConfigurationError(
+            "the model's image processor pads every image to one size (pad_size), which is not served: its boxes would "
+            "be shares of the padding too; take pad_size out of preprocessor_config.json"
+        )
     preprocessing = _fast(exact, photos)
     manifest = Manifest(
         format=FORMAT,

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from PIL import Image
 
 from framemesh.errors import ConfigurationError
-from model_server import exporting, making
+from model_server import exporting, making, quantising
 from model_server.artifacts import Manifest, read_manifest
 from model_server.building import Order, build
 from model_server.inference import Inferred, Job, Model
@@ -261,6 +262,41 @@ def test_a_fallback_is_found_again_as_it_was_asked_for(
     assert folder.name == "onnx-fp32"
     monkeypatch.setattr(making, "make", refused)
     assert build(order(vit, tmp_path)) == folder
+
+
+@pytest.mark.parametrize(("least", "precision"), [(0.0, "int8"), (1.01, "fp32")])
+def test_int8_serves_only_where_it_gives_the_answers_of_fp32(
+    least: float, precision: str, vit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chelsea: Image.Image
+) -> None:
+    monkeypatch.setattr(quantising, "MIN_AGREEMENT", least)
+    manifest, report = made(vit, tmp_path, precision="int8")
+    assert (manifest.runtime, manifest.precision) == ("onnx", precision)
+    assert ("int8 was asked for" in manifest.fallback_reason) is (precision == "fp32")
+    assert ("recipe" in report["quantisation"]) is (precision == "int8")
+    folder = build(order(vit, tmp_path, precision="int8"))
+    operators = {node.op_type for node in onnx.load(folder / "model.onnx").graph.node}
+    assert ("DynamicQuantizeLinear" in operators) is (precision == "int8")
+    assert len(labels(folder, chelsea)) == 5
+
+
+def test_a_precision_that_the_runtime_does_not_have_is_refused(vit: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="fp16 runs on torch alone"):
+        build(order(vit, tmp_path, precision="fp16"))
+    with pytest.raises(ConfigurationError, match="int8 runs on ONNX Runtime alone"):
+        build(order(vit, tmp_path, "torch", precision="int8"))
+
+
+def test_a_lower_precision_of_torch_is_compared_with_fp32(vit: Path, tmp_path: Path) -> None:
+    manifest, report = made(vit, tmp_path, "torch", precision="bf16")
+    assert manifest.precision == "bf16"
+    assert 0 < report["precision"]["max_absolute_error"] < 1
+
+
+def test_a_detector_whose_boxes_would_count_from_padding_is_refused(tmp_path: Path) -> None:
+    folder = tiny.make("yolos", tmp_path / "yolos")
+    _edit(folder / "preprocessor_config.json", lambda settings: settings.update(pad_size={"height": 128, "width": 128}))
+    with pytest.raises(ConfigurationError, match="pad_size"):
+        build(order(folder, tmp_path, "torch"))
 
 
 async def test_two_at_once_make_one_model(vit: Path, tmp_path: Path) -> None:
