@@ -177,7 +177,10 @@ class Batcher:
         """What each thread does."""
         try:
             while calls := self._next(number):
-                outcomes = self._outcomes(calls)
+                try:
+                    outcomes = self._outcomes(calls)
+                except Exception as error:  # noqa: BLE001 - a fault of ours or the runtime's: each caller is told
+                    outcomes = [error] * len(calls)
                 self._tell(_settle, calls, outcomes)
         finally:
             self._tell(self._leave)
@@ -224,10 +227,7 @@ class Batcher:
     def _outcomes(self, calls: Sequence[_Call]) -> list[Inferred | BaseException | None]:
         """How the calls of a batch ended."""
         started = time.monotonic()
-        try:
-            outcomes = self._infer([call.job for call in calls], lambda number: not calls[number].outcome.done())
-        except Exception as error:  # noqa: BLE001 - a fault of ours or the runtime's: each caller is told
-            return [error] * len(calls)
+        outcomes = self._infer([call.job for call in calls], lambda number: not calls[number].outcome.done())
         waited: list[Inferred | BaseException | None] = [
             outcome.waited(started - call.arrived) if isinstance(outcome, Inferred) else outcome
             for call, outcome in zip(calls, outcomes, strict=True)
