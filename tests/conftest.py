@@ -5,14 +5,18 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from framemesh.bus import Bus, connect, streams
 from framemesh.lake import Lake
 from framemesh.mesh.servers import HOST, Credentials, free_port, nats_server, nats_url, s3_server
 from framemesh.mesh.supervision import Supervisor
+from framemesh.telemetry import logs
 
 # No test may reach for a model hub.
 os.environ["HF_HUB_OFFLINE"] = "1"
+# Not as services configure it, whose loggers `capture_logs` could not reach.
+structlog.configure(processors=[*structlog.get_config()["processors"][:-1], logs.CONSOLE])
 
 CREDENTIALS = Credentials("tester", "a-password-of-tests")
 SIZES = streams.StreamSizes(

@@ -6,6 +6,10 @@ from typing import TextIO
 
 import structlog
 
+CONSOLE = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+"""For terminals. Its own tracebacks would show local variables, images and passwords among them, and take half a
+second each, in which an event loop does nothing else."""
+
 
 def configure(level: str, *, service: str, stream: TextIO | None = None) -> None:
     """Set up logging for the process. Lines go to the stream, or standard error, each with the service's name.
@@ -20,9 +24,7 @@ def configure(level: str, *, service: str, stream: TextIO | None = None) -> None
     ]
     stream = stream or sys.stderr
     watched = stream.isatty()
-    renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer() if watched else structlog.processors.JSONRenderer()
-    )
+    renderer: structlog.typing.Processor = CONSOLE if watched else structlog.processors.JSONRenderer()
     structlog.configure(
         processors=[
             *shared,
