@@ -51,6 +51,9 @@ class ServedModel:
         self.batcher.stop(within)
 
 
+_ANSWERING = frozenset({ReplicaState.REPLICA_STATE_SERVING, ReplicaState.REPLICA_STATE_DRAINING})
+
+
 class ModelHost:
     """Brings one model up and serves it until stopped."""
 
@@ -86,7 +89,7 @@ class ModelHost:
 
     def problem(self) -> str | None:
         """Why the model doesn't answer, for health checks."""
-        if self._presence.state in {ReplicaState.REPLICA_STATE_SERVING, ReplicaState.REPLICA_STATE_DRAINING}:
+        if self._presence.state in _ANSWERING:
             return None
         return ReplicaState.Name(self._presence.state).removeprefix("REPLICA_STATE_").lower()
 

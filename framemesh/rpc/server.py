@@ -137,16 +137,22 @@ class _Interceptor(grpc.aio.ServerInterceptor):
 
     def __init__(self, calls: _Calls) -> None:
         self._calls = calls
+        self._handlers: dict[str, Any] = {}  # by method; only those that are served get in
 
     async def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Any:
-        handler = await continuation(handler_call_details)
         method = str(handler_call_details.method)
-        if handler is None or method.startswith("/grpc."):  # gRPC's own: health and reflection
-            return handler
+        if method not in self._handlers:
+            handler = await continuation(handler_call_details)
+            if handler is None or method.startswith("/grpc."):  # gRPC's own: health and reflection
+                return handler
+            self._handlers[method] = self._handler(handler, method)
+        return self._handlers[method]
+
+    def _handler(self, handler: Any, method: str) -> Any:
         if handler.unary_unary is not None:
             return grpc.unary_unary_rpc_method_handler(
                 _guarded(handler.unary_unary, method, self._calls),
