@@ -1,0 +1,45 @@
+"""Frames go on while parts are killed, frozen and cut off at random; then the stores are counted.
+
+`FRAMEMESH_FAULTS` says how many faults (`make soak`: 200), `FRAMEMESH_FAULTS_SEED` repeats what a run printed.
+"""
+
+import asyncio
+import os
+import random
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.faults.bench import bench
+from tests.faults.faults import FAULTS
+from tests.model_server import tiny as tiny_models
+
+COUNT = int(os.environ.get("FRAMEMESH_FAULTS", "12"))
+SEED = int(os.environ.get("FRAMEMESH_FAULTS_SEED") or random.SystemRandom().randrange(1_000_000))
+LONGEST_SECONDS_BETWEEN = 3.0
+
+
+@pytest.mark.timeout(300 + 20 * COUNT)
+async def test_whatever_dies_each_frame_is_stored_and_answered_once(tmp_path: Path) -> None:
+    print(f"{COUNT} faults of seed {SEED}")
+    chance = random.Random(SEED)  # noqa: S311 - to be repeated
+    tiny = tiny_models.make("vit", tmp_path / "tiny")
+    cameras = ("--cameras", "3", "--fps", "10", "--size", "320x240")
+    models = ("--model", f"tiny={tiny},policy=every", "--model", f"newest={tiny},policy=latest")
+    async with bench(tmp_path / "data", *cameras, *models) as mesh:
+        began = time.monotonic()
+        for number in range(1, COUNT + 1):
+            await asyncio.sleep(chance.uniform(0, LONGEST_SECONDS_BETWEEN))
+            words = await chance.choice(FAULTS)(mesh, chance)
+            print(f"{time.monotonic() - began:7.1f} s, fault {number}: {words}", flush=True)
+        report, shown = await mesh.finish()
+    print(shown)
+    print(report)
+    frames, every, latest = report["frames"], report["models"]["tiny"], report["models"]["newest"]
+    assert frames["stored"] > COUNT
+    assert (frames["lost"], frames["duplicates"], frames["dead_lettered"], frames["waiting"]) == (0, 0, 0, 0)
+    assert (every["missing"], every["duplicates"], every["failed"], every["waiting"]) == (0, 0, 0, 0)
+    assert every["analysed"] == frames["stored"]
+    assert (latest["duplicates"], latest["failed"]) == (0, 0)
+    assert latest["analysed"] + latest["skipped"] == frames["stored"]
