@@ -19,8 +19,6 @@ from framemesh.mesh.servers import HOST, Credentials, free_port, nats_server, na
 from framemesh.mesh.supervision import Supervisor
 from tests.faults.proxy import Proxy, proxy
 
-PARTS = ("gateway", "model-tiny-0", "ingest", "nats", "s3")
-
 _CREDENTIALS = Credentials("tester", "a-password-of-tests")
 _START_SECONDS = 120.0
 _END_SECONDS = 300.0
@@ -37,16 +35,15 @@ class Bench:
     process: asyncio.subprocess.Process
 
     def running(self) -> dict[str, psutil.Process]:
-        """The parts that live at this moment, by name."""
-        noted = self.folder / MESH_FILE
+        """The mesh's processes that live at this moment, by name."""
         state = read_state(self.folder)
-        since = noted.stat().st_mtime
+        since = (self.folder / MESH_FILE).stat().st_mtime if state else 0.0
         found = {}
         for name, pid in {**(state.processes if state else {}), **self.servers.pids()}.items():
             with suppress(psutil.NoSuchProcess):
                 process = psutil.Process(pid)
                 # A younger process has got a dead one's number; it is none of ours.
-                if name in PARTS and (name in self.servers.pids() or process.create_time() <= since):
+                if name in self.servers.pids() or process.create_time() <= since:
                     found[name] = process
         return found
 
@@ -90,8 +87,9 @@ async def bench(folder: Path, *options: str) -> AsyncIterator[Bench]:
                     await asyncio.sleep(0.1)
             yield made
         finally:
-            for pid in (state.processes if (state := read_state(folder)) else {}).values():
-                os.kill(pid, signal.SIGKILL)
-            if process.returncode is None:
+            with suppress(ProcessLookupError):
                 process.kill()
-                await process.communicate()
+            for part in made.running().values():
+                with suppress(psutil.NoSuchProcess):
+                    part.kill()
+            await process.communicate()

@@ -10,6 +10,7 @@ import psutil
 from tests.faults.bench import Bench
 from tests.faults.proxy import Proxy
 
+_PARTS = ("gateway", "model-tiny-0", "ingest", "nats", "s3")
 _SHORTEST_SECONDS, _LONGEST_SECONDS = 0.1, 8.0
 
 Fault = Callable[[Bench, random.Random], Awaitable[str]]
@@ -18,7 +19,7 @@ Fault = Callable[[Bench, random.Random], Awaitable[str]]
 
 async def kill(bench: Bench, chance: random.Random) -> str:
     """SIGKILL; whoever watches the process starts it again."""
-    name, process = _any_part(bench, chance)
+    name, process = await _any_part(bench, chance)
     with suppress(psutil.NoSuchProcess):
         process.kill()
     return f"killed {name}"
@@ -31,7 +32,7 @@ async def kill_two(bench: Bench, chance: random.Random) -> str:
 
 async def freeze(bench: Bench, chance: random.Random) -> str:
     """SIGSTOP, and SIGCONT after a while."""
-    (name, process), seconds = _any_part(bench, chance), _while(chance)
+    (name, process), seconds = await _any_part(bench, chance), _while(chance)
     with suppress(psutil.NoSuchProcess):
         process.suspend()
         await asyncio.sleep(seconds)
@@ -77,8 +78,11 @@ async def _for_a_while(
     return f"{what} {name} for {seconds:.1f} s"
 
 
-def _any_part(bench: Bench, chance: random.Random) -> tuple[str, psutil.Process]:
-    return chance.choice(sorted(bench.running().items(), key=lambda part: part[0]))
+async def _any_part(bench: Bench, chance: random.Random) -> tuple[str, psutil.Process]:
+    """One that lives; where all wait for their restart, the first to come."""
+    while not (parts := [(name, process) for name, process in bench.running().items() if name in _PARTS]):
+        await asyncio.sleep(0.05)
+    return chance.choice(sorted(parts, key=lambda part: part[0]))
 
 
 def _while(chance: random.Random) -> float:
