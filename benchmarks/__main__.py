@@ -50,7 +50,7 @@ async def main() -> None:
                 secret_key=CREDENTIALS.password,
                 region=settings.s3_region,
                 bucket="bare",
-                threads=settings.s3_threads,
+                requests=settings.s3_requests,
             )
             async with connect(settings.nats_url.get_secret_value(), name="bench") as bus, lake, gateway(settings):
                 report(await rounds(bus, lake, body), len(body))

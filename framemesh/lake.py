@@ -1,37 +1,45 @@
-"""The data lake on any S3 server. PUT, GET, HEAD, LIST and DELETE only, so that every store will do."""
+"""The data lake on any S3 server. PUT, GET, HEAD and LIST only, so that every store will do."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from io import BytesIO
+import re
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Any, Self
 from urllib.parse import urlsplit
 
-import urllib3
-from minio import Minio
-from minio.error import MinioException, S3Error
+import aiohttp
+import obstore
+from obstore.exceptions import BaseError
+from obstore.store import S3Store
 
 from framemesh.errors import ConfigurationError, FrameNotFoundError, LakeUnavailableError
 
-_T = TypeVar("_T")
-
-# A store that hangs must not hold a thread for minio's own default of half an hour.
-_TIMEOUT = urllib3.Timeout(connect=2.0, read=10.0)
-_RETRY = urllib3.Retry(total=2, backoff_factor=0.2, status_forcelist=(500, 502, 503, 504))
-_REFUSALS = {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"}
+_CONNECT_TIMEOUT = timedelta(seconds=2)
+_TIMEOUT = timedelta(seconds=10)  # of a whole request, which moves no more than a part or a frame
+_RETRY: Any = {
+    "max_retries": 2,
+    "retry_timeout": timedelta(seconds=20),
+    "backoff": {"init_backoff": timedelta(milliseconds=200), "max_backoff": timedelta(seconds=2), "base": 2},
+}
+_PART_BYTES = 8 * 1024 * 1024
+_PAGE = 1000
+_CODE = re.compile(r"<Code>(\w+)</Code>")
+_OWN_BUCKETS = {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}
 
 
 class Lake:
-    """One bucket, of frames or of models. Requests run in threads of its own; share it, never across processes."""
+    """One bucket, of frames or of models. Belongs to the event loop that it is entered in."""
 
     def __init__(  # noqa: D417 - the others are what their names say
-        self, endpoint: str, *, access_key: str, secret_key: str, region: str, bucket: str, threads: int
+        self, endpoint: str, *, access_key: str, secret_key: str, region: str, bucket: str, requests: int
     ) -> None:
         """Open nothing yet.
 
         Args:
             endpoint: The S3 server, as `http://host:port` or `https://host`.
+            requests: The most at once; more wait.
 
         Raises:
             ConfigurationError: The endpoint isn't such a URL.
@@ -40,16 +48,21 @@ class Lake:
         if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path.strip("/"):
             raise ConfigurationError(f"{endpoint!r} is no S3 endpoint: write http://host:port", endpoint=endpoint)
         self._endpoint = endpoint
-        self._bucket = bucket
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="lake")
-        self._http = urllib3.PoolManager(maxsize=threads + 4, timeout=_TIMEOUT, retries=_RETRY)
-        self._minio = Minio(
-            parts.netloc,
-            access_key=access_key,
-            secret_key=secret_key,
-            region=region,  # unset, the first request asks the server for it
-            secure=parts.scheme == "https",
-            http_client=self._http,
+        self._region = region
+        self._room = asyncio.Semaphore(requests)
+        self._store = S3Store(
+            bucket,
+            endpoint=endpoint.rstrip("/"),
+            access_key_id=access_key,
+            secret_access_key=secret_key,
+            region=region,
+            virtual_hosted_style_request=False,
+            client_options={
+                "allow_http": parts.scheme == "http",
+                "connect_timeout": _CONNECT_TIMEOUT,
+                "timeout": _TIMEOUT,
+            },
+            retry_config=_RETRY,
         )
 
     async def __aenter__(self) -> Self:
@@ -59,17 +72,25 @@ class Lake:
             ConfigurationError: The server refuses the credentials.
             LakeUnavailableError: The server can't be reached.
         """
-        try:
-            await self._run(self._ensure_bucket)
-        except LakeUnavailableError as error:
-            self._close()
-            if error.values.get("code") in _REFUSALS:
-                raise ConfigurationError(f"{error}; check the S3 keys", **error.values) from error
-            raise
+        status, _ = await self._ask_of_bucket("HEAD")
+        if status == 404:
+            place = f"<LocationConstraint>{self._region}</LocationConstraint>" if self._region != "us-east-1" else ""
+            status, code = await self._ask_of_bucket(
+                "PUT", f"<CreateBucketConfiguration>{place}</CreateBucketConfiguration>" if place else None
+            )
+            if code in _OWN_BUCKETS:  # somebody else was quicker
+                status = 200
+        if status in {401, 403}:
+            raise ConfigurationError(
+                f"the S3 server at {self._endpoint} refuses us with status {status}; check the S3 keys",
+                endpoint=self._endpoint,
+            )
+        if status != 200:
+            raise LakeUnavailableError(f"the S3 server at {self._endpoint} answers with status {status}")
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._close()
+        """Nothing is held open that would need closing."""
 
     async def put(self, key: str, body: bytes, *, content_type: str, metadata: Mapping[str, str]) -> None:
         """Store an object whole, over any older one; it is durable when this returns.
@@ -77,16 +98,9 @@ class Lake:
         Raises:
             LakeUnavailableError: It may or may not be stored; putting it again is safe.
         """
-        await self._run(
-            lambda: self._minio.put_object(
-                bucket_name=self._bucket,
-                object_name=key,
-                data=BytesIO(body),
-                length=len(body),
-                content_type=content_type,
-                metadata=dict(metadata),
-            )
-        )
+        attributes: Any = {"Content-Type": content_type, **metadata}
+        async with self._requesting():
+            await obstore.put_async(self._store, key, body, attributes=attributes, use_multipart=False)
 
     async def get(self, key: str) -> tuple[bytes, Mapping[str, str]]:
         """An object's bytes, and its metadata by lower-case name.
@@ -95,7 +109,10 @@ class Lake:
             FrameNotFoundError: There is no such object.
             LakeUnavailableError: The store can't be read now.
         """
-        return await self._run(lambda: self._get(key))
+        async with self._requesting():
+            found = await obstore.get_async(self._store, key)
+            metadata = {name: value for name, value in found.attributes.items() if name.islower()}
+            return bytes(await found.bytes_async()), metadata
 
     async def put_file(self, key: str, path: Path) -> None:
         """Store a file, over any older object, in parts where it is large; it is durable when this returns.
@@ -104,62 +121,79 @@ class Lake:
             LakeUnavailableError: It may or may not be stored; putting it again is safe.
             OSError: The file can't be read.
         """
-        await self._run(lambda: self._minio.fput_object(bucket_name=self._bucket, object_name=key, file_path=str(path)))
+        with path.open("rb") as file:
+            async with self._requesting():
+                await obstore.put_async(self._store, key, file, chunk_size=_PART_BYTES, max_concurrency=2)
 
     async def get_file(self, key: str, path: Path) -> None:
         """Write an object into a file, without ever holding all of it.
 
         Raises:
             FrameNotFoundError: There is no such object.
-            LakeUnavailableError: The store can't be read now, or the disk can't be written.
+            LakeUnavailableError: The store can't be read now.
+            OSError: The disk can't be written.
         """
-        await self._run(lambda: self._minio.fget_object(bucket_name=self._bucket, object_name=key, file_path=str(path)))
+        async with self._requesting():
+            size = (await obstore.head_async(self._store, key))["size"]
+        with path.open("wb") as file:
+            for start in range(0, size, _PART_BYTES):
+                async with self._requesting():
+                    part = await obstore.get_range_async(
+                        self._store, key, start=start, end=min(start + _PART_BYTES, size)
+                    )
+                await asyncio.to_thread(file.write, part)
 
     async def keys(self, prefix: str) -> list[str]:
-        """The keys that begin so, in order.
+        """The keys below a prefix such as `gate/2026/`, in order.
 
         Raises:
             LakeUnavailableError: The store can't be read now.
         """
-        return await self._run(lambda: list(self._keys(prefix)))
+        async with self._requesting():
+            pages = obstore.list(self._store, prefix, chunk_size=_PAGE)
+            return [found["path"] async for page in pages for found in page]
 
-    def _ensure_bucket(self) -> None:
-        if not self._minio.bucket_exists(bucket_name=self._bucket):
-            self._minio.make_bucket(bucket_name=self._bucket)
-
-    def _get(self, key: str) -> tuple[bytes, Mapping[str, str]]:
-        response = self._minio.get_object(bucket_name=self._bucket, object_name=key)
+    async def _ask_of_bucket(self, method: Any, body: str | None = None) -> tuple[int, str]:
+        """HTTP status and S3's error code: the library works in buckets, but makes none."""
+        url = await obstore.sign_async(self._store, method, "", _TIMEOUT)
+        limits = aiohttp.ClientTimeout(total=_TIMEOUT.total_seconds(), sock_connect=_CONNECT_TIMEOUT.total_seconds())
         try:
-            prefix = "x-amz-meta-"
-            metadata = {name.lower(): value for name, value in response.headers.items()}
-            own = {name.removeprefix(prefix): value for name, value in metadata.items() if name.startswith(prefix)}
-            return response.read(), own
-        finally:
-            response.close()
-            response.release_conn()
+            async with (
+                aiohttp.ClientSession(timeout=limits) as session,
+                session.request(method, url, data=body) as response,
+            ):
+                return response.status, _code(await response.text())
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise self._unreachable(error) from error
 
-    def _keys(self, prefix: str) -> Iterator[str]:
-        for found in self._minio.list_objects(bucket_name=self._bucket, prefix=prefix, recursive=True):
-            yield str(found.object_name)
-
-    async def _run(self, request: Callable[[], _T]) -> _T:
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, request)
-        except S3Error as error:
-            if error.code in {"NoSuchKey", "NoSuchObject"}:
+    @asynccontextmanager
+    async def _requesting(self) -> AsyncIterator[None]:
+        """Room for a request, and its errors in our words."""
+        async with self._room:
+            try:
+                yield
+            except FileNotFoundError as error:
+                if _code(str(error)) == "NoSuchBucket":
+                    raise self._answers("NoSuchBucket") from error
                 raise FrameNotFoundError(
                     "no frame is stored under that key; results carry the keys of theirs"
                 ) from error
-            raise LakeUnavailableError(
-                f"the S3 server at {self._endpoint} answers {error.code}: {error.message}", code=error.code
-            ) from error
-        except ValueError as error:  # minio's own check of names
-            raise FrameNotFoundError("no frame has such a key; results carry the keys of theirs") from error
-        except (MinioException, urllib3.exceptions.HTTPError, OSError) as error:
-            raise LakeUnavailableError(
-                f"the S3 server at {self._endpoint} can't be reached: {type(error).__name__}", endpoint=self._endpoint
-            ) from error
+            except ValueError as error:  # a key that no object can have
+                raise FrameNotFoundError("no frame has such a key; results carry the keys of theirs") from error
+            except BaseError as error:
+                code = _code(str(error))
+                raise (self._answers(code) if code else self._unreachable(error)) from error
 
-    def _close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
-        self._http.clear()
+    def _answers(self, code: str) -> LakeUnavailableError:
+        return LakeUnavailableError(f"the S3 server at {self._endpoint} answers {code}", code=code)
+
+    def _unreachable(self, error: Exception) -> LakeUnavailableError:
+        return LakeUnavailableError(
+            f"the S3 server at {self._endpoint} can't be reached: {type(error).__name__}", endpoint=self._endpoint
+        )
+
+
+def _code(answer: str) -> str:
+    """The error code in an answer of S3, or in what the library tells of it; empty where there is none."""
+    found = _CODE.search(answer)
+    return found[1] if found else ""

@@ -45,7 +45,7 @@ class LakeSettings(BaseSettings):
     """The region that requests are signed for."""
     s3_frames_bucket: str = "frames"
     """The bucket of frames; made if it isn't there."""
-    s3_threads: int = Field(default=8, ge=1, le=256)
+    s3_requests: int = Field(default=16, ge=1, le=256)
     """Requests to the S3 server at once."""
 
 

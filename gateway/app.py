@@ -49,7 +49,7 @@ async def gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
                 secret_key=settings.s3_secret_key.get_secret_value(),
                 region=settings.s3_region,
                 bucket=settings.s3_frames_bucket,
-                threads=settings.s3_threads,
+                requests=settings.s3_requests,
             )
         )
         await streams.ensure(bus, settings.stream_sizes())

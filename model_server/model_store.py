@@ -105,7 +105,7 @@ def _open(model: StoredModel, settings: ModelStoreSettings) -> Lake:
         secret_key=settings.s3_secret_key.get_secret_value(),
         region=settings.s3_region,
         bucket=settings.s3_models_bucket,
-        threads=1,
+        requests=1,
     )
 
 

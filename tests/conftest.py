@@ -67,7 +67,7 @@ async def lake(s3: dict[str, str]) -> AsyncIterator[Lake]:
         secret_key=s3["FRAMEMESH_S3_SECRET_KEY"],
         region="us-east-1",
         bucket="frames",
-        threads=8,
+        requests=8,
     ) as lake:
         yield lake
 

@@ -226,7 +226,7 @@ async def _mesh(options: MeshOptions, supervisor: Supervisor, console: Console) 
                 secret_key=env["FRAMEMESH_S3_SECRET_KEY"],
                 region=_S3_REGION,
                 bucket=_FRAMES_BUCKET,
-                threads=4,
+                requests=4,
             )
         )
         start = await report.position(bus)

@@ -13,7 +13,7 @@ def open_lake(endpoint: str, *, secret_key: str = CREDENTIALS.password) -> Lake:
         secret_key=secret_key,
         region="us-east-1",
         bucket="frames",
-        threads=2,
+        requests=2,
     )
 
 

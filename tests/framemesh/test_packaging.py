@@ -39,10 +39,10 @@ def test_cameras_start_without_torch_and_transformers() -> None:
 
 
 def test_a_client_needs_neither_nats_nor_s3_nor_an_image_library() -> None:
-    assert not imported_by("framemesh.client") & {"nats", "minio", "PIL", "aiohttp", "pydantic", "structlog"}
+    assert not imported_by("framemesh.client") & {"nats", "obstore", "PIL", "aiohttp", "pydantic", "structlog"}
     services = {
         "nats",
-        "minio",
+        "obstore",
         "PIL",
         "aiohttp",
         "pydantic",

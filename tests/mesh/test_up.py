@@ -226,7 +226,7 @@ async def test_a_camera_that_knows_nothing_of_us_is_stored_and_answered(quiet: t
         secret_key=state.s3_secret_key,
         region="us-east-1",
         bucket="frames",
-        threads=4,
+        requests=4,
     )
     async with lake:
         deadline = time.monotonic() + 60

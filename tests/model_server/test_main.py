@@ -30,7 +30,7 @@ async def main():
     async with serving(settings(Path(sys.argv[1]), Path(sys.argv[2]))) as client:
         answer = await client.stub.Infer(InferRequest(image=encoded(Image.new("RGB", (64, 48)))))
         assert answer.answer.classification.labels
-    heavy = {"torch", "transformers", "huggingface_hub", "onnx", "safetensors", "tokenizers", "minio", "tqdm"}
+    heavy = {"torch", "transformers", "huggingface_hub", "onnx", "safetensors", "tokenizers", "obstore", "tqdm"}
     loaded = heavy & sys.modules.keys()
     assert not loaded, loaded
 

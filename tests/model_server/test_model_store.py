@@ -3,9 +3,12 @@ import json
 import shutil
 import sys
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import aiohttp
+import obstore
 import pytest
 from PIL import Image
 from pydantic import SecretStr
@@ -98,7 +101,9 @@ async def test_a_missing_file_is_refused_with_its_name(
     folder: Path, store: ModelStoreSettings, models: Lake, tmp_path: Path
 ) -> None:
     model = await put(folder, "lake://models/vit/missing", store)
-    await models._run(lambda: models._minio.remove_object(bucket_name="models", object_name=model.key("parity.json")))
+    url = await obstore.sign_async(models._store, "DELETE", model.key("parity.json"), timedelta(minutes=1))
+    async with aiohttp.ClientSession() as session, session.delete(url) as response:
+        assert response.ok
     with pytest.raises(ConfigurationError, match=r"parity\.json of lake://models/vit/missing is missing"):
         await fetch(str(model), tmp_path, store)
 
