@@ -9,9 +9,10 @@ import structlog
 
 from framemesh.bus import Bus, connect, streams
 from framemesh.lake import Lake
-from framemesh.mesh.servers import HOST, Credentials, free_port, nats_server, nats_url, s3_server
+from framemesh.mesh.servers import HOST, Credentials, free_port, nats_server, nats_url
 from framemesh.mesh.supervision import Supervisor
 from framemesh.telemetry import logs
+from tests.stores import STORES
 
 # No test may reach for a model hub.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -26,7 +27,14 @@ SIZES = streams.StreamSizes(
 
 
 @pytest.fixture(scope="module")
-async def supervisor(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Supervisor]:
+def s3_name() -> str:
+    """Which S3 server. Modules whose tests must hold on every one give this fixture `params=STORES`."""
+    return "juicefs"
+
+
+@pytest.fixture(scope="module")
+async def supervisor(s3_name: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Supervisor]:
+    """Runs the servers of a module, all of them anew for each S3 server."""
     async with Supervisor(tmp_path_factory.mktemp("logs"), on_event=print) as supervisor:
         yield supervisor
 
@@ -40,10 +48,10 @@ async def nats(supervisor: Supervisor, tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.fixture(scope="module")
-async def s3(supervisor: Supervisor, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+async def s3(s3_name: str, supervisor: Supervisor, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """A real S3 server, as the variables that services read."""
     port = free_port()
-    await supervisor.start(s3_server(tmp_path_factory.mktemp("s3"), port, CREDENTIALS))
+    await supervisor.start(STORES[s3_name](tmp_path_factory.mktemp("s3"), port, CREDENTIALS))
     return {
         "FRAMEMESH_S3_ENDPOINT": f"http://{HOST}:{port}",
         "FRAMEMESH_S3_ACCESS_KEY": CREDENTIALS.user,

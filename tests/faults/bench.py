@@ -15,9 +15,10 @@ from typing import Any
 import psutil
 
 from framemesh.mesh.joining import MESH_FILE, read_state
-from framemesh.mesh.servers import HOST, Credentials, free_port, nats_server, nats_url, s3_server
+from framemesh.mesh.servers import HOST, Credentials, free_port, nats_server, nats_url
 from framemesh.mesh.supervision import Supervisor
 from tests.faults.proxy import Proxy, proxy
+from tests.stores import STORES
 
 _CREDENTIALS = Credentials("tester", "a-password-of-tests")
 _START_SECONDS = 120.0
@@ -57,13 +58,13 @@ class Bench:
 
 
 @asynccontextmanager
-async def bench(folder: Path, *options: str) -> AsyncIterator[Bench]:
+async def bench(folder: Path, s3_name: str, *options: str) -> AsyncIterator[Bench]:
     """A mesh around the block; whatever happens, nothing of it is left."""
     async with AsyncExitStack() as stack:
         servers = await stack.enter_async_context(Supervisor(folder / "servers", on_event=print))
         nats_port, s3_port = free_port(), free_port()
         await servers.start(nats_server(folder / "nats", nats_port, _CREDENTIALS))
-        await servers.start(await asyncio.to_thread(s3_server, folder / "s3", s3_port, _CREDENTIALS))
+        await servers.start(await asyncio.to_thread(STORES[s3_name], folder / "s3", s3_port, _CREDENTIALS))
         before_nats = await stack.enter_async_context(proxy(nats_port))
         before_s3 = await stack.enter_async_context(proxy(s3_port))
         process = await asyncio.create_subprocess_exec(

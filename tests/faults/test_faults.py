@@ -14,6 +14,7 @@ import pytest
 from tests.faults.bench import bench
 from tests.faults.faults import FAULTS
 from tests.model_server import tiny as tiny_models
+from tests.stores import STORES
 
 COUNT = int(os.environ.get("FRAMEMESH_FAULTS", "12"))
 SEED = int(os.environ.get("FRAMEMESH_FAULTS_SEED") or random.SystemRandom().randrange(1_000_000))
@@ -21,13 +22,14 @@ LONGEST_SECONDS_BETWEEN = 3.0
 
 
 @pytest.mark.timeout(300 + 20 * COUNT)
-async def test_whatever_dies_each_frame_is_stored_and_answered_once(tmp_path: Path) -> None:
-    print(f"{COUNT} faults of seed {SEED}")
+@pytest.mark.parametrize("s3_name", STORES)
+async def test_whatever_dies_each_frame_is_stored_and_answered_once(s3_name: str, tmp_path: Path) -> None:
+    print(f"{COUNT} faults of seed {SEED}, on {s3_name}")
     chance = random.Random(SEED)  # noqa: S311 - to be repeated
     tiny = tiny_models.make("vit", tmp_path / "tiny")
     cameras = ("--cameras", "3", "--fps", "10", "--size", "320x240")
     models = ("--model", f"tiny={tiny},policy=every", "--model", f"newest={tiny},policy=latest")
-    async with bench(tmp_path / "data", *cameras, *models) as mesh:
+    async with bench(tmp_path / "data", s3_name, *cameras, *models) as mesh:
         began = time.monotonic()
         for number in range(1, COUNT + 1):
             await asyncio.sleep(chance.uniform(0, LONGEST_SECONDS_BETWEEN))

@@ -4,6 +4,12 @@ from framemesh.errors import ConfigurationError, FrameNotFoundError, LakeUnavail
 from framemesh.lake import Lake
 from framemesh.mesh.servers import free_port
 from tests.conftest import CREDENTIALS
+from tests.stores import STORES
+
+
+@pytest.fixture(scope="module", params=STORES)
+def s3_name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 def open_lake(endpoint: str, *, secret_key: str = CREDENTIALS.password) -> Lake:

@@ -15,6 +15,12 @@ from framemesh.v1.frame_pb2 import StoredFrame
 from framemesh.v1.result_pb2 import DeadLetter
 from tests.gateway.conftest import publish, until
 from tests.pictures import encoded, jpeg, png_bomb
+from tests.stores import STORES
+
+
+@pytest.fixture(scope="module", params=STORES)
+def s3_name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 async def drained(bus: Bus) -> bool:

@@ -26,6 +26,12 @@ from model_server.sources import StoredModel
 from model_server.trust import Trust
 from tests.conftest import CREDENTIALS
 from tests.model_server.servers import encoded, serving, settings
+from tests.stores import STORES
+
+
+@pytest.fixture(scope="module", params=STORES)
+def s3_name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,41 @@
+"""A second S3 server beside the one that `framemesh up` starts: what works on both is S3, and no store's habit."""
+
+import json
+from pathlib import Path
+
+import aiohttp
+
+from framemesh.mesh.servers import HOST, Credentials, free_port, s3_server
+from framemesh.mesh.supervision import ProcessSpec
+
+_MAX_VOLUMES = 20
+_VOLUME_MB = 64
+
+
+def seaweedfs_server(folder: Path, port: int, credentials: Credentials) -> ProcessSpec:
+    """SeaweedFS with all its parts in one process, on files below the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    keys = [{"accessKey": credentials.user, "secretKey": credentials.password}]
+    config = folder / "s3.json"
+    config.write_text(json.dumps({"identities": [{"name": "tests", "credentials": keys, "actions": ["Admin"]}]}))
+    ports = {
+        f"-{part}.port{protocol}": free_port() for part in ("master", "volume", "filer") for protocol in ("", ".grpc")
+    }
+    argv = (
+        "weed", "-logtostderr", "server", f"-dir={folder}", f"-ip={HOST}", f"-ip.bind={HOST}",
+        *(f"{flag}={number}" for flag, number in ports.items()),
+        f"-master.volumeSizeLimitMB={_VOLUME_MB}", f"-volume.max={_MAX_VOLUMES}",
+        "-s3", f"-s3.port={port}", f"-s3.port.grpc={free_port()}", "-s3.port.iceberg=0", f"-s3.config={config}",
+    )  # fmt: skip
+
+    async def ready() -> bool:
+        try:
+            async with aiohttp.ClientSession() as session, session.get(f"http://{HOST}:{port}/healthz") as response:
+                return response.status == 200
+        except aiohttp.ClientError:
+            return False
+
+    return ProcessSpec("s3", argv, {}, ready, stop_seconds=1.0)  # what it holds goes with the test
+
+
+STORES = {"juicefs": s3_server, "seaweedfs": seaweedfs_server}
