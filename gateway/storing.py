@@ -146,8 +146,8 @@ class Storer:
 
     async def _acknowledge(self, message: Msg) -> None:
         try:
-            await message.ack_sync(timeout=_ACK_SECONDS)
-        except (nats.errors.Error, TimeoutError) as error:
+            await message.ack()
+        except nats.errors.Error as error:
             # It may come again, and is then stored over itself; its reference is told from the first by its id.
             log.warning("frame.acknowledgement_unsure", subject=message.subject, error=str(error))
 
