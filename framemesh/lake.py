@@ -1,9 +1,10 @@
-"""The data lake on any S3 server. PUT, GET, HEAD and LIST only, so that every store will do."""
+"""The data lake on any S3 server. PUT, GET, HEAD, LIST and DELETE only, so that every store will do."""
 
 import asyncio
 import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Self
@@ -29,8 +30,16 @@ _CODE = re.compile(r"<Code>(\w+)</Code>")
 _OWN_BUCKETS = {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}
 
 
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """What a listing says of an object."""
+
+    key: str
+    size_bytes: int
+
+
 class Lake:
-    """One bucket, of frames or of models. Belongs to the event loop that it is entered in."""
+    """One bucket: of frames, of models, of tables. Belongs to the event loop that it is entered in."""
 
     def __init__(  # noqa: D417 - the others are what their names say
         self, endpoint: str, *, access_key: str, secret_key: str, region: str, bucket: str, requests: int
@@ -72,12 +81,11 @@ class Lake:
             ConfigurationError: The server refuses the credentials.
             LakeUnavailableError: The server can't be reached.
         """
-        status, _ = await self._ask_of_bucket("HEAD")
+        status, _ = await self._ask("HEAD")
         if status == 404:
             place = f"<LocationConstraint>{self._region}</LocationConstraint>" if self._region != "us-east-1" else ""
-            status, code = await self._ask_of_bucket(
-                "PUT", f"<CreateBucketConfiguration>{place}</CreateBucketConfiguration>" if place else None
-            )
+            body = f"<CreateBucketConfiguration>{place}</CreateBucketConfiguration>" if place else None
+            status, code = await self._ask("PUT", body=body)
             if code in _OWN_BUCKETS:  # somebody else was quicker
                 status = 200
         if status in {401, 403}:
@@ -149,13 +157,42 @@ class Lake:
         Raises:
             LakeUnavailableError: The store can't be read now.
         """
+        return [found.key for found in await self.objects(prefix)]
+
+    async def objects(self, prefix: str) -> list[StoredObject]:
+        """The objects below a prefix, in the order of their keys.
+
+        Raises:
+            LakeUnavailableError: The store can't be read now.
+        """
         async with self._requesting():
             pages = obstore.list(self._store, prefix, chunk_size=_PAGE)
-            return [found["path"] async for page in pages for found in page]
+            return [StoredObject(found["path"], found["size"]) async for page in pages for found in page]
 
-    async def _ask_of_bucket(self, method: Any, body: str | None = None) -> tuple[int, str]:
-        """HTTP status and S3's error code: the library works in buckets, but makes none."""
-        url = await obstore.sign_async(self._store, method, "", _TIMEOUT)
+    async def folders(self, prefix: str = "") -> list[str]:
+        """The first parts of the keys below a prefix, each with its slash: the cameras, in the bucket of frames.
+
+        Raises:
+            LakeUnavailableError: The store can't be read now.
+        """
+        async with self._requesting():
+            found = await obstore.list_with_delimiter_async(self._store, prefix or None)
+            return [f"{path}/" for path in found["common_prefixes"]]
+
+    async def delete(self, key: str) -> None:
+        """Delete an object; one that isn't there is fine.
+
+        Raises:
+            LakeUnavailableError: It may or may not be there still.
+        """
+        async with self._room:
+            status, code = await self._ask("DELETE", key)
+        if status not in {200, 204, 404}:
+            raise self._answers(code or str(status))
+
+    async def _ask(self, method: Any, key: str = "", *, body: str | None = None) -> tuple[int, str]:
+        """HTTP status and S3's error code of what the library doesn't do: decision 0009."""
+        url = await obstore.sign_async(self._store, method, key, _TIMEOUT)
         limits = aiohttp.ClientTimeout(total=_TIMEOUT.total_seconds(), sock_connect=_CONNECT_TIMEOUT.total_seconds())
         try:
             async with (

@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 from statistics import quantiles
 from typing import TypeVar
 
-import nats.errors
 from google.protobuf.message import DecodeError, Message
-from nats.js.api import AckPolicy, ConsumerConfig, ConsumerInfo, DeliverPolicy
+from nats.js.api import ConsumerInfo
 from nats.js.errors import NotFoundError
 
 from framemesh.bus import Bus, streams
+from framemesh.bus.reading import between
 from framemesh.frames import FrameId, frame_id_of, hour_prefix
 from framemesh.lake import Lake
 from framemesh.v1.answer_pb2 import AnswerState
@@ -24,8 +24,6 @@ from framemesh.v1.result_pb2 import DeadLetter, Result
 _Kind = TypeVar("_Kind", bound=Message)
 
 _STREAMS = (streams.FRAMES, streams.STORED, streams.RESULTS, streams.DEADLETTERS)
-_BATCH = 1000
-_READ_SECONDS = 5.0
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
@@ -184,28 +182,6 @@ def _percentiles(values: list[float]) -> dict[str, float | None]:
 
 async def _between(bus: Bus, stream: str, kind: type[_Kind], start: Position, end: Position) -> AsyncIterator[_Kind]:
     """A stream's messages after `start`, up to `end`; what somebody else wrote there is passed over."""
-    first, last = start.last[stream] + 1, end.last[stream]
-    if first > last:
-        return
-    config = ConsumerConfig(
-        deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
-        opt_start_seq=first,
-        ack_policy=AckPolicy.NONE,
-        inactive_threshold=60.0,
-    )
-    made = await bus.js.add_consumer(stream, config)
-    reader = await bus.js.pull_subscribe_bind(made.name, stream)
-    try:
-        while True:
-            try:
-                messages = await reader.fetch(min(_BATCH, last - first + 1), timeout=_READ_SECONDS)
-            except (TimeoutError, nats.errors.TimeoutError):
-                return  # the stream's limits took the rest
-            for message in messages:
-                with suppress(DecodeError):
-                    yield kind.FromString(message.data)
-            if messages[-1].metadata.sequence.stream >= last:
-                return
-    finally:
-        await reader.unsubscribe()
-        await bus.js.delete_consumer(stream, made.name)
+    async for message in between(bus, stream, start.last[stream] + 1, end.last[stream]):
+        with suppress(DecodeError):
+            yield kind.FromString(message.data)

@@ -1,7 +1,7 @@
 import pytest
 
 from framemesh.errors import ConfigurationError, FrameNotFoundError, LakeUnavailableError
-from framemesh.lake import Lake
+from framemesh.lake import Lake, StoredObject
 from framemesh.mesh.servers import free_port
 from tests.conftest import CREDENTIALS
 from tests.stores import STORES
@@ -39,6 +39,21 @@ async def test_what_is_not_there_is_not_found(lake: Lake) -> None:
     with pytest.raises(FrameNotFoundError):
         await lake.get("no/such.jpg")
     assert await lake.keys("no/") == []
+
+
+async def test_listings_tell_sizes_and_folders(lake: Lake) -> None:
+    for key in ("gate/2026/a.jpg", "gate/2027/b.jpg", "yard/2026/c.jpg"):
+        await lake.put(f"listed/{key}", b"12345", content_type="image/jpeg", metadata={})
+    assert await lake.objects("listed/gate/2026/") == [StoredObject("listed/gate/2026/a.jpg", 5)]
+    assert await lake.folders("listed/") == ["listed/gate/", "listed/yard/"]
+    assert "listed/" in await lake.folders()
+
+
+async def test_what_is_deleted_is_gone_and_deleting_it_again_is_fine(lake: Lake) -> None:
+    await lake.put("e/f g+%.jpg", b"body", content_type="image/jpeg", metadata={})
+    for _ in range(2):
+        await lake.delete("e/f g+%.jpg")
+    assert await lake.keys("e/") == []
 
 
 async def test_a_closed_port_says_which(lake: Lake) -> None:

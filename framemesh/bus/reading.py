@@ -1,0 +1,57 @@
+"""Reading a part of a stream again, without a trace: nothing is acknowledged, nobody else's place changes."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from nats.aio.msg import Msg
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+
+from framemesh.bus.connection import Bus
+from framemesh.bus.consuming import consume
+from framemesh.bus.streams import MAX_PAYLOAD_BYTES
+from framemesh.errors import BusUnavailableError
+
+_BATCH = 256
+_BATCH_BYTES = 2 * MAX_PAYLOAD_BYTES
+_SILENT_SECONDS = 5.0
+_INACTIVE_SECONDS = 60.0
+
+
+async def between(bus: Bus, stream: str, first: int, last: int) -> AsyncGenerator[Msg, None]:
+    """Yield a stream's messages with sequences from `first` to `last`, those that it still holds.
+
+    Raises:
+        BusUnavailableError: It stopped before the end; begin again.
+    """
+    if first > last:
+        return
+    config = ConsumerConfig(
+        deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
+        opt_start_seq=first,
+        ack_policy=AckPolicy.NONE,
+        inactive_threshold=_INACTIVE_SECONDS,
+    )
+    made = await bus.js.add_consumer(stream, config)
+    left = made.num_pending
+    messages = consume(bus, stream, made.name, batch=_BATCH, max_bytes=_BATCH_BYTES, room=_always)
+    async with aclosing(messages):
+        while left:
+            try:
+                async with asyncio.timeout(_SILENT_SECONDS):
+                    message = await anext(messages)
+            except (TimeoutError, StopAsyncIteration):
+                if not (await bus.js.consumer_info(stream, made.name)).num_pending:
+                    break  # the stream's limits took the rest
+                raise BusUnavailableError(f"NATS stopped in the middle of stream {stream}") from None
+            left = message.metadata.num_pending
+            sequence = message.metadata.sequence.stream
+            if sequence <= last:
+                yield message
+            if sequence >= last:
+                break
+    await bus.js.delete_consumer(stream, made.name)
+
+
+async def _always() -> None:
+    """There is room: whoever iterates takes one message at a time."""
