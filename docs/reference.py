@@ -7,6 +7,8 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 from pydantic_core import PydanticUndefined
 
+from archiver.metrics import ArchiverMetrics
+from archiver.settings import ArchiverSettings
 from framemesh.settings import ServiceSettings
 from gateway.metrics import GatewayMetrics
 from gateway.settings import GatewaySettings
@@ -19,6 +21,7 @@ from model_server.triton_metrics import METRICS as TRITON_METRICS
 PAGE = Path(__file__).with_name("reference.md")
 
 _SERVICES: dict[str, tuple[type[ServiceSettings], type]] = {
+    "archiver": (ArchiverSettings, ArchiverMetrics),
     "gateway": (GatewaySettings, GatewayMetrics),
     "ingest": (IngestSettings, IngestMetrics),
     "model_server": (ModelServerSettings, ModelServerMetrics),

@@ -1,6 +1,7 @@
 """The data lake on any S3 server. PUT, GET, HEAD, LIST and DELETE only, so that every store will do."""
 
 import asyncio
+import random
 import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -12,10 +13,14 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import obstore
+import structlog
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
 from framemesh.errors import ConfigurationError, FrameNotFoundError, LakeUnavailableError
+from framemesh.settings import LakeSettings
+
+log = structlog.get_logger()
 
 _CONNECT_TIMEOUT = timedelta(seconds=2)
 _TIMEOUT = timedelta(seconds=10)  # of a whole request, which moves no more than a part or a frame
@@ -27,6 +32,7 @@ _RETRY: Any = {
 _PART_BYTES = 8 * 1024 * 1024
 _PAGE = 1000
 _CODE = re.compile(r"<Code>(\w+)</Code>")
+_FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.5, 10.0
 _OWN_BUCKETS = {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}
 
 
@@ -74,6 +80,18 @@ class Lake:
             retry_config=_RETRY,
         )
 
+    @classmethod
+    def from_settings(cls, settings: LakeSettings, *, bucket: str) -> Self:
+        """A bucket of the store that a service is set to."""
+        return cls(
+            settings.s3_endpoint,
+            access_key=settings.s3_access_key.get_secret_value(),
+            secret_key=settings.s3_secret_key.get_secret_value(),
+            region=settings.s3_region,
+            bucket=bucket,
+            requests=settings.s3_requests,
+        )
+
     async def __aenter__(self) -> Self:
         """Make the bucket if it isn't there.
 
@@ -99,6 +117,21 @@ class Lake:
 
     async def __aexit__(self, *_: object) -> None:
         """Nothing is held open that would need closing."""
+
+    async def when_there(self) -> Self:
+        """Enter, once the store is there: one that starts late, or is away for a while, is waited for.
+
+        Raises:
+            ConfigurationError: The server refuses the credentials, which waiting won't mend.
+        """
+        delay = _FIRST_WAIT_SECONDS
+        while True:
+            try:
+                return await self.__aenter__()
+            except LakeUnavailableError as error:
+                log.warning("lake.not_there", error=str(error))
+            await asyncio.sleep(random.uniform(0.5, 1.0) * delay)  # noqa: S311 - jitter
+            delay = min(2 * delay, _LONGEST_WAIT_SECONDS)
 
     async def put(self, key: str, body: bytes, *, content_type: str, metadata: Mapping[str, str]) -> None:
         """Store an object whole, over any older one; it is durable when this returns.

@@ -16,13 +16,18 @@ def check_label(kind: str, name: str, *, max_length: int = MAX_CAMERA_LENGTH) ->
     Raises:
         InvalidNameError: It isn't; `kind` says in the message what was being named.
     """
-    if len(name) <= max_length and _LABEL.fullmatch(name):
+    if is_label(name, max_length=max_length):
         return name
     raise InvalidNameError(
         f"{name[:80]!r} can't name a {kind}: use 1 to {max_length} of a-z, 0-9 and '-', with no '-' at either end",
         kind=kind,
         name=name[:80],
     )
+
+
+def is_label(name: str, *, max_length: int = MAX_CAMERA_LENGTH) -> bool:
+    """Whether a name is a DNS label of at most `max_length` characters."""
+    return len(name) <= max_length and _LABEL.fullmatch(name) is not None
 
 
 def to_label(text: str, *, max_length: int) -> str:

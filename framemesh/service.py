@@ -82,6 +82,18 @@ def stop_signals(*, on_second: Callable[[], None] = lambda: None) -> Iterator[as
             loop.remove_signal_handler(number)
 
 
+def interrupted_by(stopping: asyncio.Event) -> asyncio.Task[None]:
+    """Cancel the current task when the event comes, for as long as the returned task lives."""
+    current = asyncio.current_task()
+    assert current is not None  # noqa: S101 - we are in a coroutine
+
+    async def interrupt() -> None:
+        await stopping.wait()
+        current.cancel()
+
+    return asyncio.create_task(interrupt())
+
+
 def main(
     service: str, settings_type: type[Settings], open_service: Callable[[Settings], AbstractAsyncContextManager[object]]
 ) -> NoReturn:
@@ -118,8 +130,16 @@ def leaves(error: BaseException) -> Iterator[BaseException]:
 
 async def _run(settings: Settings, open_service: Callable[[Settings], AbstractAsyncContextManager[object]]) -> None:
     with stop_signals() as stopping:
-        async with open_service(settings):
-            log.info("service.started")
-            await stopping.wait()
-            log.info("service.draining", drain_seconds=settings.drain_seconds)
+        starting = interrupted_by(stopping)
+        try:
+            async with open_service(settings):
+                starting.cancel()
+                log.info("service.started")
+                await stopping.wait()
+                log.info("service.draining", drain_seconds=settings.drain_seconds)
+        except asyncio.CancelledError:
+            if not stopping.is_set():
+                raise
+        finally:
+            starting.cancel()
     log.info("service.stopped")

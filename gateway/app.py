@@ -42,16 +42,7 @@ async def gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
     metrics = GatewayMetrics(registry_of_metrics)
     async with AsyncExitStack() as stack:
         bus = await stack.enter_async_context(connect(settings.nats_url.get_secret_value(), name="gateway"))
-        lake = await stack.enter_async_context(
-            Lake(
-                settings.s3_endpoint,
-                access_key=settings.s3_access_key.get_secret_value(),
-                secret_key=settings.s3_secret_key.get_secret_value(),
-                region=settings.s3_region,
-                bucket=settings.s3_frames_bucket,
-                requests=settings.s3_requests,
-            )
-        )
+        lake = await Lake.from_settings(settings, bucket=settings.s3_frames_bucket).when_there()
         await streams.ensure(bus, settings.stream_sizes())
         registry = Registry(bus, metrics)
         asker = await stack.enter_async_context(Asker(registry))

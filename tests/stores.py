@@ -5,7 +5,7 @@ from pathlib import Path
 
 import aiohttp
 
-from framemesh.mesh.servers import HOST, Credentials, free_port, s3_server
+from framemesh.mesh.servers import HOST, Credentials, free_port, program, s3_server
 from framemesh.mesh.supervision import ProcessSpec
 
 _MAX_VOLUMES = 20
@@ -22,7 +22,7 @@ def seaweedfs_server(folder: Path, port: int, credentials: Credentials) -> Proce
         f"-{part}.port{protocol}": free_port() for part in ("master", "volume", "filer") for protocol in ("", ".grpc")
     }
     argv = (
-        "weed", "-logtostderr", "server", f"-dir={folder}", f"-ip={HOST}", f"-ip.bind={HOST}",
+        program("weed"), "-logtostderr", "server", f"-dir={folder}", f"-ip={HOST}", f"-ip.bind={HOST}",
         *(f"{flag}={number}" for flag, number in ports.items()),
         f"-master.volumeSizeLimitMB={_VOLUME_MB}", f"-volume.max={_MAX_VOLUMES}",
         "-s3", f"-s3.port={port}", f"-s3.port.grpc={free_port()}", "-s3.port.iceberg=0", f"-s3.config={config}",

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from framemesh.cli import analyze, bench, env, export, models, up, watch
+from framemesh.cli import analyze, bench, env, export, frames, models, query, up, watch
 from framemesh.errors import EXIT_CONFIGURATION, ConfigurationError, FramemeshError
 
 app = typer.Typer(
@@ -18,6 +18,8 @@ app.command()(up.up)
 app.command()(analyze.analyze)
 app.command()(models.models)
 app.command()(watch.watch)
+app.command()(frames.frames)
+app.command()(query.query)
 app.command()(env.env)
 app.command()(export.export)
 app.command("bench")(bench.bench_model)

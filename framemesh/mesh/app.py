@@ -27,7 +27,7 @@ from framemesh.mesh.progress import Progress
 from framemesh.mesh.servers import HOST
 from framemesh.mesh.state import credentials, locked, write_processes
 from framemesh.mesh.supervision import Supervisor
-from framemesh.service import running, stop_signals
+from framemesh.service import interrupted_by, running, stop_signals
 from framemesh.specs import parse
 from framemesh.v1.model_pb2 import FramePolicy, ModelSpec
 
@@ -115,7 +115,7 @@ async def run_mesh(options: MeshOptions, console: Console) -> None:
     with locked(options.data_dir):
         supervisor = Supervisor(options.data_dir / "logs", on_event=lambda words: console.print(Text(words, "yellow")))
         with stop_signals(on_second=supervisor.kill) as stopping:
-            starting = _interrupted_by(stopping)
+            starting = interrupted_by(stopping)
             try:
                 async with _mesh(options, supervisor, console) as mesh:
                     starting.cancel()
@@ -127,18 +127,6 @@ async def run_mesh(options: MeshOptions, console: Console) -> None:
                 console.print("stopped before everything had started")
             finally:
                 starting.cancel()
-
-
-def _interrupted_by(stopping: asyncio.Event) -> asyncio.Task[None]:
-    """Cancel the current task when the event comes, for as long as the returned task lives."""
-    current = asyncio.current_task()
-    assert current is not None  # noqa: S101 - we are in a coroutine
-
-    async def interrupt() -> None:
-        await stopping.wait()
-        current.cancel()
-
-    return asyncio.create_task(interrupt())
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +168,7 @@ class _Mesh:
             self.options.report.write_text(json.dumps(counted, indent=2) + "\n")
             self.console.print(f"report: {self.options.report}")
         await self.supervisor.stop("gateway")
+        await self.supervisor.stop("archiver")  # writes what came until now
         self.console.print(f"{'stopped' if left else 'drained'} after {time.monotonic() - began:.1f} s")
 
     async def _drain(self) -> dict[str, int]:
@@ -235,6 +224,8 @@ async def _mesh(options: MeshOptions, supervisor: Supervisor, console: Console) 
         await supervisor.start(
             processes.gateway(env, grpc_port=grpc_port, http_port=http_port, drain_seconds=options.drain_seconds)
         )
+        archiver_port = servers.free_port()
+        await supervisor.start(processes.archiver(env, http_port=archiver_port))
         client = await stack.enter_async_context(AsyncClient(f"{HOST}:{grpc_port}"))
         local = LocalModels(
             client,
@@ -246,7 +237,7 @@ async def _mesh(options: MeshOptions, supervisor: Supervisor, console: Console) 
         await stack.enter_async_context(running(local, drain_seconds=1.0))
         wanted = await _deploy(client, options, folder / "models" / "demo", console)
         await local.started(wanted)
-        http = {"gateway": f"{HOST}:{http_port}"}
+        http = {"gateway": f"{HOST}:{http_port}", "archiver": f"{HOST}:{archiver_port}"}
         if options.cameras:
             ingest_port = servers.free_port()
             await supervisor.start(processes.ingest(env, options.cameras, http_port=ingest_port))

@@ -27,7 +27,7 @@ def check_services() -> None:
     Raises:
         ConfigurationError: Only the client library is installed.
     """
-    missing = [name for name in ("gateway", "ingest", "model_server") if find_spec(name) is None]
+    missing = [name for name in ("archiver", "gateway", "ingest", "model_server") if find_spec(name) is None]
     if missing:
         raise ConfigurationError(
             f"the services ({', '.join(missing)}) are not here: they come with the repository. "
@@ -43,6 +43,13 @@ def gateway(env: Mapping[str, str], *, grpc_port: int, http_port: int, drain_sec
         "FRAMEMESH_DRAIN_SECONDS": str(drain_seconds),
     }
     return _service("gateway", "gateway", {**env, **own}, _serves_grpc(grpc_port))
+
+
+def archiver(env: Mapping[str, str], *, http_port: int) -> ProcessSpec:
+    """What turns streams into tables; `env` says where NATS and S3 are."""
+    return _service(
+        "archiver", "archiver", {**env, "FRAMEMESH_HTTP_ADDRESS": f"{HOST}:{http_port}"}, _is_healthy(http_port)
+    )
 
 
 def model_server(

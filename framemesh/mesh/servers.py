@@ -74,7 +74,7 @@ authorization {{ user: {json.dumps(credentials.user)}, password: {json.dumps(cre
     async def ready() -> bool:
         return _listens(port)
 
-    return ProcessSpec("nats", (_program("nats-server"), "-c", str(config)), {}, ready)
+    return ProcessSpec("nats", (program("nats-server"), "-c", str(config)), {}, ready)
 
 
 def s3_server(folder: Path, port: int, credentials: Credentials) -> ProcessSpec:
@@ -83,7 +83,7 @@ def s3_server(folder: Path, port: int, credentials: Credentials) -> ProcessSpec:
     Raises:
         ConfigurationError: The volume can't be made there.
     """
-    juicefs = _program("juicefs")
+    juicefs = program("juicefs")
     folder.mkdir(parents=True, exist_ok=True)
     metadata = f"badger://{folder / 'metadata'}"
     if not (folder / "metadata").exists():
@@ -124,7 +124,7 @@ def _listens(port: int) -> bool:
         return probe.connect_ex((HOST, port)) == 0
 
 
-def _program(name: str) -> str:
+def program(name: str) -> str:
     """The program that a wheel put beside this Python, or one on the path."""
     beside = Path(sys.executable).parent / name
     found = str(beside) if beside.exists() else shutil.which(name)

@@ -1,0 +1,1 @@
+"""What the streams tell, kept for good: references and results become Parquet files in the lake."""

@@ -1,0 +1,1 @@
+"""`make bench`: what the pipeline costs beside its bare parts."""

@@ -1,0 +1,18 @@
+"""`framemesh query`."""
+
+from typing import Annotated
+
+import typer
+
+from framemesh.cli.lake import lake_tables, show
+from framemesh.cli.target import DEFAULT_DATA_DIR, AsJson, DataDir
+
+
+def query(
+    sql: Annotated[str, typer.Argument(help="A statement for DuckDB; the tables are `frames` and `results`.")],
+    as_json: AsJson = False,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+) -> None:
+    """Ask the lake in SQL about stored frames and results. docs/lake.md has the columns."""
+    with lake_tables(data_dir) as tables:
+        show(tables.ask(sql), as_json=as_json)
