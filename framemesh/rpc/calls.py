@@ -1,7 +1,6 @@
 """What happens to every call of our own services between gRPC and the service's method."""
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, aclosing, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -9,14 +8,13 @@ from typing import Any
 
 import grpc
 import structlog
+from google.protobuf.message import DecodeError
 
-from framemesh.errors import FramemeshError, InternalError, InvalidRequestError, ModelUnavailableError
+from framemesh.errors import DeadlineError, FramemeshError, InternalError, InvalidRequestError
+from framemesh.rpc.draining import STOPPING, Calls, UntilDraining
 from framemesh.rpc.status import to_status
 
 log = structlog.get_logger()
-
-_QUIET_SECONDS = 0.5
-_LONGEST_WAIT_FOR_QUIET_SECONDS = 2.0  # for callers that go on asking
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Metadata = tuple[tuple[str, str | bytes], ...]
@@ -35,52 +33,16 @@ class Admission:
         authorize: Passes a call by its method, as `/package.Service/Method`, and its metadata, or raises what it is
             refused with. Asked again for each message of a stream, so that a right taken back ends streams too.
         room: By method, what is entered around the whole call; it raises where there is no room for one more.
+        request_seconds: How long a call's one request may take to come: what waits for it takes up room.
     """
 
     authorize: Authorize = _anybody
     room: Mapping[str, Callable[[], AbstractContextManager[None]]] = field(default_factory=dict)
+    request_seconds: float = 60.0
 
 
 EVERYBODY = Admission()
 """Lets every call in."""
-
-
-class Calls:
-    """The calls of our own services: how many are under way, and whether new ones are taken."""
-
-    def __init__(self) -> None:
-        self.draining = asyncio.Event()
-        self._under_way = 0
-        self._newest = 0.0
-
-    @contextmanager
-    def taken(self) -> Iterator[None]:
-        """Count the call that the block answers.
-
-        Raises:
-            ModelUnavailableError: The server drains.
-        """
-        self._newest = time.monotonic()
-        if self.draining.is_set():
-            raise _STOPPING
-        self._under_way += 1
-        try:
-            yield
-        finally:
-            self._under_way -= 1
-
-    async def settled(self, drain_seconds: float) -> None:
-        """Wait until no call is under way and none comes in any more, or the time is up.
-
-        Calls that have reached this machine already wait in gRPC's own queue. `Server.stop` would leave them there
-        until it cuts them, so they are taken up first, to be refused with a status that says what to do.
-        """
-        started = time.monotonic()
-        while (elapsed := time.monotonic() - started) < drain_seconds:
-            quiet = time.monotonic() - max(self._newest, started)
-            if not self._under_way and (quiet >= _QUIET_SECONDS or elapsed >= _LONGEST_WAIT_FOR_QUIET_SECONDS):
-                return
-            await asyncio.sleep(_QUIET_SECONDS / 10)
 
 
 class Interceptor(grpc.aio.ServerInterceptor):
@@ -124,9 +86,6 @@ class Interceptor(grpc.aio.ServerInterceptor):
         )
 
 
-_STOPPING = ModelUnavailableError("the server is draining: ask another, or this one again in a moment")
-
-
 @dataclass(frozen=True, slots=True)
 class _Guard:
     """What stands around one method."""
@@ -141,7 +100,7 @@ class _Guard:
         async def guarded(_: object, context: Context) -> Any:
             try:
                 with self._entered(context):
-                    return await answer(await _only_request(context), context)
+                    return await answer(await self._only_request(context), context)
             except Exception as error:  # noqa: BLE001 - the boundary: nothing may pass as a bare traceback
                 await self._abort(context, error)
 
@@ -156,13 +115,13 @@ class _Guard:
             ending: Exception | None
             try:
                 self._authorize(context)
-                async with aclosing(answer(await _only_request(context), context)) as responses:
-                    stream = _UntilDraining(responses, self.calls.draining)
+                async with aclosing(answer(await self._only_request(context), context)) as responses:
+                    stream = UntilDraining(responses, self.calls.draining)
                     async with aclosing(stream.items()) as items:
                         async for response in items:
                             self._authorize(context)
                             yield response
-                ending = _STOPPING if stream.cut else None
+                ending = STOPPING if stream.cut else None
             except Exception as error:  # noqa: BLE001 - as above
                 ending = error
             if ending is not None:
@@ -179,10 +138,10 @@ class _Guard:
             ending: Exception | None
             try:
                 with self._entered(context):
-                    stream = _UntilDraining(aiter(requests), self.calls.draining)
+                    stream = UntilDraining(aiter(requests), self.calls.draining)
                     async with aclosing(self._authorized(stream, context)) as items:
                         await answer(items, context)
-                ending = _STOPPING if stream.cut else None
+                ending = STOPPING if stream.cut else None
             except Exception as error:  # noqa: BLE001 - as above
                 ending = error
             if ending is not None:
@@ -200,11 +159,25 @@ class _Guard:
     def _authorize(self, context: Context) -> None:
         self.admission.authorize(self.method, tuple(context.invocation_metadata() or ()))
 
-    async def _authorized(self, stream: "_UntilDraining", context: Context) -> AsyncGenerator[Any, None]:
+    async def _authorized(self, stream: "UntilDraining", context: Context) -> AsyncGenerator[Any, None]:
         async with aclosing(stream.items()) as items:
-            async for request in items:
-                self._authorize(context)
-                yield request
+            with _reading():
+                async for request in items:
+                    self._authorize(context)
+                    yield request
+
+    async def _only_request(self, context: Context) -> Any:
+        try:
+            async with asyncio.timeout(self.admission.request_seconds):
+                with _reading():
+                    request = await context.read()
+        except TimeoutError:
+            raise DeadlineError(
+                f"the request did not come within {self.admission.request_seconds:g} s: send a smaller one"
+            ) from None
+        if request is grpc.aio.EOF:
+            raise InvalidRequestError("the call ended before its request came")
+        return request
 
     async def _abort(self, context: Context, error: Exception) -> None:
         if not isinstance(error, FramemeshError):
@@ -214,37 +187,9 @@ class _Guard:
         await context.abort(status.code, status.details, status.trailing_metadata)
 
 
-async def _only_request(context: Context) -> Any:
-    request = await context.read()
-    if request is grpc.aio.EOF:
-        raise InvalidRequestError("the call ended before its request came")
-    return request
-
-
-class _UntilDraining:
-    """What comes of a stream until the server drains; `cut` says whether that ended it."""
-
-    def __init__(self, stream: AsyncIterator[Any], draining: asyncio.Event) -> None:
-        self._stream = stream
-        self._draining = draining
-        self.cut = False
-
-    async def items(self) -> AsyncGenerator[Any, None]:
-        drained = asyncio.create_task(self._draining.wait())
-        try:
-            while not self.cut:
-                coming = asyncio.ensure_future(anext(self._stream))
-                try:
-                    await asyncio.wait((coming, drained), return_when=asyncio.FIRST_COMPLETED)
-                finally:
-                    if not coming.done():
-                        coming.cancel()
-                        await asyncio.wait((coming,))
-                if coming.cancelled():
-                    self.cut = True
-                else:
-                    yield coming.result()
-        except StopAsyncIteration:
-            pass
-        finally:
-            drained.cancel()
+@contextmanager
+def _reading() -> Iterator[None]:
+    try:
+        yield
+    except DecodeError:
+        raise InvalidRequestError("this is no request of the method: is the client made of our protos?") from None

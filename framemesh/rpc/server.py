@@ -10,7 +10,8 @@ from grpc_reflection.v1alpha import reflection
 
 from framemesh.errors import ConfigurationError
 from framemesh.limits import MAX_IMAGE_BYTES
-from framemesh.rpc.calls import EVERYBODY, Admission, Calls, Interceptor
+from framemesh.rpc.calls import EVERYBODY, Admission, Interceptor
+from framemesh.rpc.draining import Calls
 
 MAX_MESSAGE_BYTES = 2 * MAX_IMAGE_BYTES
 """Over this gRPC itself refuses, before any of it is held; up to this we say what is wrong with the image."""

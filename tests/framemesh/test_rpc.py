@@ -221,6 +221,27 @@ async def test_a_call_without_its_request_is_the_callers_fault() -> None:
     assert type(from_rpc_error(caught.value)) is InvalidRequestError
 
 
+async def test_a_request_that_does_not_come_is_not_waited_for_without_end() -> None:
+    async with (
+        listing(admission=Admission(request_seconds=0.2)) as (_, port),
+        open_channel(f"127.0.0.1:{port}") as channel,
+    ):
+        call = channel.stream_unary(LIST, pb2.ListModelsRequest.SerializeToString, pb2.ListModelsResponse.FromString)
+        with pytest.raises(grpc.RpcError) as caught:
+            await call(never_a_request(), timeout=30)
+    assert "0.2 s" in str(caught.value.details())
+
+
+@pytest.mark.parametrize("method", ["ListModels", "WatchModels"])
+async def test_what_is_no_message_is_the_callers_fault(method: str) -> None:
+    async with listing() as (_, port), open_channel(f"127.0.0.1:{port}") as channel:
+        ask: Any = channel.unary_stream(f"/framemesh.v1.ModelService/{method}")
+        stream = ask(b"\xff\xff\xff", timeout=10)
+        with pytest.raises(grpc.RpcError) as caught:
+            await stream.read()
+    assert type(from_rpc_error(caught.value)) is InvalidRequestError
+
+
 async def test_a_right_taken_back_ends_the_stream_before_its_next_message() -> None:
     allowed = True
 

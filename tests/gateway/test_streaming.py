@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -10,7 +11,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from framemesh.bus import Bus
 from framemesh.client import AsyncClient, Client
-from framemesh.errors import InternalError, ModelUnavailableError
+from framemesh.errors import InternalError, InvalidRequestError, ModelUnavailableError
 from framemesh.lake import Lake
 from framemesh.limits import MAX_IMAGE_BYTES
 from framemesh.rpc.status import from_rpc_error
@@ -126,6 +127,14 @@ async def test_what_is_wrong_with_one_image_is_said_of_it_and_the_stream_goes_on
         await stream.done_writing()
         assert await stream.read() is grpc.aio.EOF
     await client.delete("broken")
+
+
+async def test_what_is_no_message_ends_the_stream_as_the_callers_fault(client: AsyncClient) -> None:
+    ask: Any = client._channel.stream_stream("/framemesh.v1.AnalysisService/AnalyzeStream")
+    stream = ask(iter([b"\xff\xff\xff"]), timeout=10)
+    with pytest.raises(grpc.RpcError) as caught:
+        await stream.read()
+    assert isinstance(from_rpc_error(caught.value), InvalidRequestError)
 
 
 async def test_each_image_has_its_own_time(client: AsyncClient, echo: EchoModel) -> None:
