@@ -1,19 +1,29 @@
 """Clients of the gateway, for threads and for asyncio. Answers are the protos' own messages."""
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import grpc
+from google.protobuf.duration_pb2 import Duration
 
+from framemesh.errors import FramemeshError, InvalidImageError
 from framemesh.limits import check_size
-from framemesh.rpc.channels import open_channel, open_sync_channel
-from framemesh.rpc.status import from_rpc_error
-from framemesh.v1.analysis_service_pb2 import AnalyzeRequest, AnalyzeResponse, WatchResultsRequest
+from framemesh.rpc.channels import Tls, open_channel, open_sync_channel
+from framemesh.rpc.status import from_rpc_error, to_answer_error
+from framemesh.v1.analysis_service_pb2 import (
+    AnalyzeRequest,
+    AnalyzeResponse,
+    AnalyzeStreamRequest,
+    AnalyzeStreamResponse,
+    WatchResultsRequest,
+)
 from framemesh.v1.analysis_service_pb2_grpc import AnalysisServiceStub
 from framemesh.v1.answer_pb2 import AnswerOptions
+from framemesh.v1.frame_pb2 import Frame
 from framemesh.v1.model_pb2 import Model, ModelSpec
 from framemesh.v1.model_service_pb2 import (
     DeleteModelRequest,
@@ -53,6 +63,73 @@ def analyze_request(
     return request
 
 
+class _Sending:
+    """The requests of one stream as they go out, and those that don't: what is wrong with an image ends no stream."""
+
+    def __init__(self, models: Iterable[str], options: AnswerOptions, timeout: float) -> None:
+        self._models = list(models)
+        self._options = options
+        self._timeout = Duration()
+        self._timeout.FromNanoseconds(int(timeout * 1e9))
+        self._unsent: deque[AnalyzeStreamResponse] = deque()
+        self._failure: Exception | None = None
+
+    def requests(self, images: Iterable[tuple[str, Image | Frame]]) -> Iterator[AnalyzeStreamRequest]:
+        try:
+            for request_id, image in images:
+                if request := self._request(request_id, image):
+                    yield request
+        except Exception as error:  # noqa: BLE001 - the caller's own; gRPC would only log it and cancel
+            self._failure = error
+
+    async def requests_async(
+        self, images: AsyncIterable[tuple[str, Image | Frame]] | Iterable[tuple[str, Image | Frame]]
+    ) -> AsyncIterator[AnalyzeStreamRequest]:
+        try:
+            async for request_id, image in images if isinstance(images, AsyncIterable) else _in_turn(images):
+                if request := self._request(request_id, image):
+                    yield request
+        except Exception as error:  # noqa: BLE001 - as above
+            self._failure = error
+
+    def unsent(self) -> Iterator[AnalyzeStreamResponse]:
+        """The errors of what was not sent since the last time."""
+        while self._unsent:
+            yield self._unsent.popleft()
+
+    def finish(self) -> Iterator[AnalyzeStreamResponse]:
+        """The last of them.
+
+        Raises:
+            Exception: What the caller's own iterator raised.
+        """
+        yield from self.unsent()
+        if self._failure is not None:
+            raise self._failure
+
+    def _request(self, request_id: str, image: Image | Frame) -> AnalyzeStreamRequest | None:
+        try:
+            if isinstance(image, Frame):
+                request = analyze_request(None, image.object_key, self._models, self._options)
+            else:
+                request = analyze_request(image, None, self._models, self._options)
+        except (OSError, FramemeshError) as error:
+            known = error if isinstance(error, FramemeshError) else unreadable(str(image), error)
+            self._unsent.append(AnalyzeStreamResponse(request_id=request_id, error=to_answer_error(known)))
+            return None
+        return AnalyzeStreamRequest(request_id=request_id, request=request, timeout=self._timeout)
+
+
+async def _in_turn(images: Iterable[tuple[str, Image | Frame]]) -> AsyncIterator[tuple[str, Image | Frame]]:
+    for image in images:
+        yield image
+
+
+def unreadable(image: str, error: OSError) -> InvalidImageError:
+    """What a file that can't be read amounts to."""
+    return InvalidImageError(f"can't read {image!r}: {error.strerror}", image=image)
+
+
 @contextmanager
 def _reporting_errors() -> Iterator[None]:
     try:
@@ -69,10 +146,16 @@ class AsyncClient:
 
     Args:
         address: The gateway's gRPC address, as `host:port`.
+        token: Where the gateway wants one.
+        tls: Whether the gateway speaks TLS: `True`, or the path of a PEM file of the authorities to trust. A token
+            does not go to another machine in plain text, unless `False` says that something else encrypts the way.
+
+    Raises:
+        ConfigurationError: The file can't be read, or the token would go in plain text.
     """
 
-    def __init__(self, address: str) -> None:
-        self._channel = open_channel(address)
+    def __init__(self, address: str, *, token: str | None = None, tls: Tls = None) -> None:
+        self._channel = open_channel(address, tls=tls, token=token)
         self._analysis = AnalysisServiceStub(self._channel)
         self._models = ModelServiceStub(self._channel)
 
@@ -110,6 +193,44 @@ class AsyncClient:
         request = analyze_request(image, object_key, models, options)
         with _reporting_errors():
             return await self._analysis.Analyze(request, timeout=timeout)
+
+    async def analyze_stream(
+        self,
+        images: AsyncIterable[tuple[str, Image | Frame]] | Iterable[tuple[str, Image | Frame]],
+        *,
+        models: Iterable[str] = (),
+        max_label_count: int = 0,
+        candidate_labels: Sequence[str] = (),
+        min_score: float | None = None,
+        timeout: float = ANALYZE_SECONDS,
+    ) -> AsyncIterator[AnalyzeStreamResponse]:
+        """Ask models about many images, some of them at once, and yield what becomes of each as soon as it is known.
+
+        An image that can't be read or analysed has its error in its own response, and the others go on. Images are
+        taken from the iterator only as fast as they are answered.
+
+        Args:
+            images: Each with an id of the caller's, which its response carries: a JPEG, PNG or WebP file's bytes, its
+                path, or a stored frame as results carry it (only its `object_key` counts).
+            models: As in `analyze`.
+            max_label_count: As in `analyze`.
+            candidate_labels: As in `analyze`.
+            min_score: As in `analyze`.
+            timeout: Seconds that each image may take.
+        """
+        options = AnswerOptions(max_label_count=max_label_count, candidate_labels=candidate_labels, min_score=min_score)
+        sending = _Sending(models, options, timeout)
+        call = self._analysis.AnalyzeStream(sending.requests_async(images))
+        try:
+            with _reporting_errors():
+                async for response in call:
+                    for unsent in sending.unsent():
+                        yield unsent
+                    yield response
+            for unsent in sending.finish():
+                yield unsent
+        finally:
+            call.cancel()
 
     async def watch_results(self, *, models: Iterable[str] = (), cameras: Iterable[str] = ()) -> AsyncIterator[Result]:
         """Yield results as they come, until the caller stops; none of `models` or `cameras` means all of them."""
@@ -151,11 +272,16 @@ class Client:
     Every method raises as `AsyncClient`'s does.
 
     Args:
-        address: The gateway's gRPC address, as `host:port`.
+        address: As `AsyncClient`'s.
+        token: As `AsyncClient`'s.
+        tls: As `AsyncClient`'s.
+
+    Raises:
+        ConfigurationError: As `AsyncClient`.
     """
 
-    def __init__(self, address: str) -> None:
-        self._channel = open_sync_channel(address)
+    def __init__(self, address: str, *, token: str | None = None, tls: Tls = None) -> None:
+        self._channel = open_sync_channel(address, tls=tls, token=token)
         self._analysis = AnalysisServiceStub(self._channel)
         self._models = ModelServiceStub(self._channel)
 
@@ -183,6 +309,29 @@ class Client:
         request = analyze_request(image, object_key, models, options)
         with _reporting_errors():
             return self._analysis.Analyze(request, timeout=timeout)
+
+    def analyze_stream(
+        self,
+        images: Iterable[tuple[str, Image | Frame]],
+        *,
+        models: Iterable[str] = (),
+        max_label_count: int = 0,
+        candidate_labels: Sequence[str] = (),
+        min_score: float | None = None,
+        timeout: float = ANALYZE_SECONDS,
+    ) -> Iterator[AnalyzeStreamResponse]:
+        """See `AsyncClient.analyze_stream`; `images` is asked for more in a thread of its own."""
+        options = AnswerOptions(max_label_count=max_label_count, candidate_labels=candidate_labels, min_score=min_score)
+        sending = _Sending(models, options, timeout)
+        call = self._analysis.AnalyzeStream(sending.requests(images))
+        try:
+            with _reporting_errors():
+                for response in call:
+                    yield from sending.unsent()
+                    yield response
+            yield from sending.finish()
+        finally:
+            call.cancel()
 
     def watch_results(self, *, models: Iterable[str] = (), cameras: Iterable[str] = ()) -> Iterator[Result]:
         """See `AsyncClient.watch_results`."""

@@ -61,6 +61,18 @@ class ImageTooLargeError(FramemeshError):
     reason = "IMAGE_TOO_LARGE"
 
 
+class UnauthenticatedError(FramemeshError):
+    """The caller presented no token, or none that is known."""
+
+    reason = "UNAUTHENTICATED"
+
+
+class PermissionDeniedError(FramemeshError):
+    """The caller's token is known, and its role does not reach so far."""
+
+    reason = "PERMISSION_DENIED"
+
+
 class ModelNotFoundError(FramemeshError):
     """No model of that name is deployed."""
 
@@ -84,6 +96,13 @@ class QueueFullError(FramemeshError):
     """The model has as much work queued as it may hold; trying again later helps."""
 
     reason = "QUEUE_FULL"
+    retry_after_seconds = 0.5
+
+
+class OverloadedError(FramemeshError):
+    """The gateway holds as many images as it may; trying again later helps."""
+
+    reason = "OVERLOADED"
     retry_after_seconds = 0.5
 
 

@@ -6,7 +6,7 @@ from io import BytesIO
 from PIL import Image, UnidentifiedImageError
 
 from framemesh.errors import ImageTooLargeError, InvalidImageError
-from framemesh.limits import MAX_IMAGE_PIXELS, check_size
+from framemesh.limits import LARGEST, ImageLimits, check_size
 
 FORMATS = ("JPEG", "PNG", "WEBP")
 """What is read; a decoder that no camera needs is only a way in for hostile files."""
@@ -26,16 +26,16 @@ class ImageHeader:
     height_px: int
 
 
-def read_header(body: bytes) -> ImageHeader:
+def read_header(body: bytes, limits: ImageLimits = LARGEST) -> ImageHeader:
     """Read an image's header, in about 0.1 ms for what cameras send and a few ms for the worst.
 
     A JPEG must also have its end marker, which a cut transfer lacks. Damage in the middle shows only in decoding.
 
     Raises:
         InvalidImageError: Not a JPEG, PNG or WebP, or one that stops short.
-        ImageTooLargeError: Over the limits of `framemesh.limits`.
+        ImageTooLargeError: Over the limits.
     """
-    check_size(len(body))
+    check_size(len(body), limits)
     if not body:
         raise InvalidImageError("the image is empty: send the bytes of a JPEG, PNG or WebP file")
     if _parts_before_pixels(body) > _MAX_PARTS:
@@ -44,8 +44,8 @@ def read_header(body: bytes) -> ImageHeader:
         image = Image.open(BytesIO(body), formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):  # both over our own limit
         raise ImageTooLargeError(
-            f"the image claims more pixels than any camera has; the limit is {MAX_IMAGE_PIXELS:,}",
-            limit_pixels=MAX_IMAGE_PIXELS,
+            f"the image claims more pixels than any camera has; the limit is {limits.max_pixels:,}",
+            limit_pixels=limits.max_pixels,
         ) from None
     except UnidentifiedImageError:
         raise InvalidImageError(
@@ -55,12 +55,12 @@ def read_header(body: bytes) -> ImageHeader:
         # What Pillow's parsers raise on damaged headers.
         raise InvalidImageError(f"the image's header is damaged: {error}") from None
     width, height = image.size
-    if width * height > MAX_IMAGE_PIXELS:
+    if width * height > limits.max_pixels:
         raise ImageTooLargeError(
-            f"the image has {width} x {height} pixels; the limit is {MAX_IMAGE_PIXELS:,} in all: scale it down",
+            f"the image has {width} x {height} pixels; the limit is {limits.max_pixels:,} in all: scale it down",
             width_px=width,
             height_px=height,
-            limit_pixels=MAX_IMAGE_PIXELS,
+            limit_pixels=limits.max_pixels,
         )
     content_type = "image/jpeg" if image.format == "MPO" else Image.MIME[image.format or ""]
     if content_type == "image/jpeg" and b"\xff\xd9" not in body[-_JPEG_TAIL:]:

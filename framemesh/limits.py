@@ -1,5 +1,7 @@
 """How large a request may be. Apart from `framemesh.images`, so that a client needs no image library."""
 
+from dataclasses import dataclass
+
 from framemesh.errors import ImageTooLargeError
 
 MAX_IMAGE_BYTES = 8 * 1024 * 1024
@@ -11,15 +13,27 @@ MAX_LABEL_LENGTH = 256
 """Characters of one such label."""
 
 
-def check_size(size_bytes: int) -> None:
+@dataclass(frozen=True, slots=True)
+class ImageLimits:
+    """How large an image may be, in bytes as it comes and in pixels as its header claims."""
+
+    max_bytes: int = MAX_IMAGE_BYTES
+    max_pixels: int = MAX_IMAGE_PIXELS
+
+
+LARGEST = ImageLimits()
+"""What no part of framemesh goes beyond."""
+
+
+def check_size(size_bytes: int, limits: ImageLimits = LARGEST) -> None:
     """Pass sizes up to the limit.
 
     Raises:
-        ImageTooLargeError: Over `MAX_IMAGE_BYTES`.
+        ImageTooLargeError: Over it.
     """
-    if size_bytes > MAX_IMAGE_BYTES:
+    if size_bytes > limits.max_bytes:
         raise ImageTooLargeError(
-            f"the image has {size_bytes:,} bytes; the limit is {MAX_IMAGE_BYTES:,}: scale it down or compress it more",
+            f"the image has {size_bytes:,} bytes; the limit is {limits.max_bytes:,}: scale it down or compress it more",
             size_bytes=size_bytes,
-            limit_bytes=MAX_IMAGE_BYTES,
+            limit_bytes=limits.max_bytes,
         )

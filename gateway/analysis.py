@@ -1,21 +1,26 @@
 """`Analyze` behind the wire: which image, which models, and what their answers amount to together."""
 
 import asyncio
+import time
 from dataclasses import dataclass
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from framemesh.errors import (
+    DeadlineError,
     FramemeshError,
     FrameNotFoundError,
     ImageTooLargeError,
     InvalidImageError,
+    InvalidRequestError,
     ModelNotFoundError,
     ModelUnavailableError,
 )
 from framemesh.frames import frame_id_of, timestamp
 from framemesh.images import read_header
 from framemesh.lake import Lake
+from framemesh.limits import ImageLimits
+from framemesh.v1.analysis_service_pb2 import AnalyzeRequest, AnalyzeResponse
 from framemesh.v1.answer_pb2 import AnswerOptions, ModelAnswer
 from framemesh.v1.frame_pb2 import Frame
 from framemesh.v1.inference_service_pb2 import Priority
@@ -23,6 +28,7 @@ from gateway import results
 from gateway.asking import Asker
 from gateway.metrics import GatewayMetrics
 from gateway.registry import Registry
+from gateway.room import Room
 
 _MARGIN_SECONDS = 0.05
 """Kept back of the caller's deadline, so that the answers that did come reach it."""
@@ -36,14 +42,50 @@ class Analyzer:
     asker: Asker
     lake: Lake
     metrics: GatewayMetrics
+    room: Room
+    limits: ImageLimits
 
-    async def stored(self, key: str) -> tuple[Frame, bytes]:
-        """A stored frame with its image.
+    async def answer(self, request: AnalyzeRequest, *, timeout: float) -> AnalyzeResponse:
+        """What the models say of the request's image.
+
+        Args:
+            request: The image, who is asked, and what is wanted of the answers.
+            timeout: Seconds that it may take in all.
 
         Raises:
+            InvalidRequestError: It has no image.
+            OverloadedError: There is no room for its bytes now; the image was not looked at.
+            InvalidImageError: It is no image, or every model found it broken.
+            ImageTooLargeError: It is over the limits.
             FrameNotFoundError: Nothing is stored under the key.
             LakeUnavailableError: The lake can't be read now.
+            DeadlineError: The time was up before the image was there.
+            ModelNotFoundError: One of the models isn't deployed.
+            ModelUnavailableError: None is deployed at all.
         """
+        models = list(request.models)
+        match request.WhichOneof("source"):
+            case "image":
+                with self.room.bytes(len(request.image)):
+                    read_header(request.image, self.limits)
+                    answers = await self._ask(request.image, models, request.options, timeout=timeout)
+                return AnalyzeResponse(answers=answers)
+            case "object_key":
+                began = time.monotonic()
+                try:
+                    async with asyncio.timeout(timeout):
+                        frame, image = await self._stored(request.object_key)
+                except TimeoutError:
+                    raise DeadlineError(f"the lake did not give the frame within {timeout:.3g} s") from None
+                left = timeout - (time.monotonic() - began)
+                with self.room.bytes(len(image)):
+                    answers = await self._ask(image, models, request.options, timeout=left)
+                return AnalyzeResponse(answers=answers, frame=frame)
+            case _:
+                raise InvalidRequestError("the request has neither an image nor an object_key: set one", field="source")
+
+    async def _stored(self, key: str) -> tuple[Frame, bytes]:
+        """A stored frame with its image."""
         frame_id = frame_id_of(key)
         if frame_id is None:
             raise FrameNotFoundError(f"{key!r} is no key of a stored frame; results carry the keys of theirs", key=key)
@@ -65,24 +107,10 @@ class Analyzer:
             frame.capture_time.CopyFrom(captured)
         return frame, body
 
-    async def analyze(
+    async def _ask(
         self, image: bytes, models: list[str], options: AnswerOptions, *, timeout: float
     ) -> list[ModelAnswer]:
-        """Each model's answer to the image, or its error, in the order of the models.
-
-        Args:
-            image: A whole encoded image.
-            models: Who is asked; none means all.
-            options: What is wanted of the answers.
-            timeout: Seconds that it may take in all.
-
-        Raises:
-            InvalidImageError: It is no image, or every model found it broken.
-            ImageTooLargeError: It is over the limits.
-            ModelNotFoundError: One of the models isn't deployed.
-            ModelUnavailableError: None is deployed at all.
-        """
-        read_header(image)
+        """Each model's answer to the image, or its error, in the order of the models; none of them means all."""
         asked = list(dict.fromkeys(models)) or list(self.registry.specs())
         if not asked:
             raise ModelUnavailableError("no model is deployed yet: `framemesh up --model NAME` deploys one")

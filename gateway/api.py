@@ -4,50 +4,67 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
+import structlog
 
 from framemesh.bus import Bus
-from framemesh.errors import InvalidRequestError
+from framemesh.errors import FramemeshError, InternalError, InvalidRequestError
 from framemesh.names import MAX_MODEL_LENGTH, check_label
+from framemesh.rpc.status import to_answer_error
 from framemesh.v1 import analysis_service_pb2 as analysis_pb2
 from framemesh.v1 import analysis_service_pb2_grpc as analysis_grpc
 from framemesh.v1 import model_service_pb2 as model_pb2
 from framemesh.v1 import model_service_pb2_grpc as model_grpc
 from gateway.analysis import Analyzer
+from gateway.exchanging import exchange
 from gateway.metrics import GatewayMetrics
 from gateway.registry import Registry
+from gateway.room import Room
 from gateway.watching import watch_results
+
+log = structlog.get_logger()
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 _DEFAULT_SECONDS = 10.0
 
+STREAM_IMAGES = 16
+"""Of one stream in work at once."""
+
 
 class AnalysisApi(analysis_grpc.AnalysisServiceServicer):
     """`framemesh.v1.AnalysisService`."""
 
-    def __init__(self, analyzer: Analyzer, bus: Bus, metrics: GatewayMetrics) -> None:
+    def __init__(self, analyzer: Analyzer, room: Room, bus: Bus, metrics: GatewayMetrics) -> None:
         self._analyzer = analyzer
+        self._room = room
         self._bus = bus
         self._metrics = metrics
 
     async def Analyze(self, request: analysis_pb2.AnalyzeRequest, context: Context) -> analysis_pb2.AnalyzeResponse:
         """See `analysis_service.proto`."""
-        frame = None
-        match request.WhichOneof("source"):
-            case "image":
-                image = request.image
-            case "object_key":
-                frame, image = await self._analyzer.stored(request.object_key)
-            case _:
-                raise InvalidRequestError("the request has neither an image nor an object_key: set one", field="source")
         remaining = context.time_remaining()
-        answers = await self._analyzer.analyze(
-            image,
-            list(request.models),
-            request.options,
-            timeout=_DEFAULT_SECONDS if remaining is None else remaining,
-        )
-        return analysis_pb2.AnalyzeResponse(answers=answers, frame=frame)
+        return await self._analyzer.answer(request, timeout=_DEFAULT_SECONDS if remaining is None else remaining)
+
+    async def AnalyzeStream(  # type: ignore[override]  # grpc.aio also takes handlers that write by themselves
+        self, requests: AsyncIterator[analysis_pb2.AnalyzeStreamRequest], context: Context
+    ) -> None:
+        """See `analysis_service.proto`."""
+        await exchange(requests, self._answer_one_of_many, context.write, at_once=STREAM_IMAGES)
+
+    async def _answer_one_of_many(
+        self, request: analysis_pb2.AnalyzeStreamRequest
+    ) -> analysis_pb2.AnalyzeStreamResponse:
+        error: FramemeshError
+        try:
+            with self._room.image():
+                response = await self._analyzer.answer(request.request, timeout=_timeout(request))
+            return analysis_pb2.AnalyzeStreamResponse(request_id=request.request_id, response=response)
+        except FramemeshError as refusal:
+            error = refusal
+        except Exception:
+            log.exception("rpc.fault", method="AnalyzeStream")
+            error = InternalError("the service failed on this image; its log says why")
+        return analysis_pb2.AnalyzeStreamResponse(request_id=request.request_id, error=to_answer_error(error))
 
     async def WatchResults(
         self,
@@ -59,6 +76,15 @@ class AnalysisApi(analysis_grpc.AnalysisServiceServicer):
         cameras = {check_label("camera", name) for name in request.cameras}
         async for result, missed in watch_results(self._bus, self._metrics, models=models, cameras=cameras):
             yield analysis_pb2.WatchResultsResponse(result=result, missed_result_count=missed)
+
+
+def _timeout(request: analysis_pb2.AnalyzeStreamRequest) -> float:
+    if not request.HasField("timeout"):
+        return _DEFAULT_SECONDS
+    seconds = request.timeout.seconds + request.timeout.nanos / 1e9
+    if seconds <= 0:
+        raise InvalidRequestError("the request's timeout must be more than 0 s: leave it out for 10 s", field="timeout")
+    return seconds
 
 
 class ModelApi(model_grpc.ModelServiceServicer):
@@ -73,7 +99,9 @@ class ModelApi(model_grpc.ModelServiceServicer):
         context: Context,
     ) -> model_pb2.DeployModelResponse:
         """See `model_service.proto`."""
-        return model_pb2.DeployModelResponse(spec=await self._registry.deploy(request.spec))
+        spec = await self._registry.deploy(request.spec)
+        log.info("model.deployed", model=spec.name, source=spec.source)
+        return model_pb2.DeployModelResponse(spec=spec)
 
     async def ScaleModel(
         self,
@@ -81,7 +109,9 @@ class ModelApi(model_grpc.ModelServiceServicer):
         context: Context,
     ) -> model_pb2.ScaleModelResponse:
         """See `model_service.proto`."""
-        return model_pb2.ScaleModelResponse(spec=await self._registry.scale(request.name, request.replicas))
+        spec = await self._registry.scale(request.name, request.replicas)
+        log.info("model.scaled", model=spec.name, replicas=spec.replicas)
+        return model_pb2.ScaleModelResponse(spec=spec)
 
     async def DeleteModel(
         self,
@@ -90,6 +120,7 @@ class ModelApi(model_grpc.ModelServiceServicer):
     ) -> model_pb2.DeleteModelResponse:
         """See `model_service.proto`."""
         await self._registry.delete(request.name)
+        log.info("model.deleted", model=request.name)
         return model_pb2.DeleteModelResponse()
 
     async def ListModels(

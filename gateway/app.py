@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from framemesh.bus import connect, streams
 from framemesh.lake import Lake
+from framemesh.limits import ImageLimits
 from framemesh.rpc.server import serving
 from framemesh.service import running
 from framemesh.telemetry.page import new_registry, serving_page
@@ -13,6 +14,7 @@ from framemesh.v1.analysis_service_pb2 import DESCRIPTOR as ANALYSIS
 from framemesh.v1.analysis_service_pb2_grpc import add_AnalysisServiceServicer_to_server
 from framemesh.v1.model_service_pb2 import DESCRIPTOR as MODELS
 from framemesh.v1.model_service_pb2_grpc import add_ModelServiceServicer_to_server
+from gateway import door
 from gateway.analysis import Analyzer
 from gateway.api import AnalysisApi, ModelApi
 from gateway.asking import Asker
@@ -23,6 +25,7 @@ from gateway.lanes import LaneParts
 from gateway.metrics import GatewayMetrics
 from gateway.registry import Registry
 from gateway.results import Results
+from gateway.room import Room
 from gateway.settings import GatewaySettings
 from gateway.storing import Storer
 
@@ -40,6 +43,9 @@ async def gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
     """The whole gateway around the block: connections, then what uses them, then the door; closed in reverse."""
     registry_of_metrics = new_registry()
     metrics = GatewayMetrics(registry_of_metrics)
+    room = Room(settings.analyze_images, settings.analyze_bytes, metrics)
+    connections = door.connections(settings)
+    admission = door.admission(settings, room, metrics)
     async with AsyncExitStack() as stack:
         bus = await stack.enter_async_context(connect(settings.nats_url.get_secret_value(), name="gateway"))
         lake = await Lake.from_settings(settings, bucket=settings.s3_frames_bucket).when_there()
@@ -55,18 +61,24 @@ async def gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
         http_port = await stack.enter_async_context(
             serving_page(settings.http_address, registry_of_metrics, {"nats": bus.problem})
         )
+        limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
+        analyzer = Analyzer(registry, asker, lake, metrics, room, limits)
         services = {
             ANALYSIS.services_by_name["AnalysisService"].full_name: lambda server: (
-                add_AnalysisServiceServicer_to_server(
-                    AnalysisApi(Analyzer(registry, asker, lake, metrics), bus, metrics), server
-                )
+                add_AnalysisServiceServicer_to_server(AnalysisApi(analyzer, room, bus, metrics), server)
             ),
             MODELS.services_by_name["ModelService"].full_name: lambda server: add_ModelServiceServicer_to_server(
                 ModelApi(registry), server
             ),
         }
         server = await stack.enter_async_context(
-            serving(settings.grpc_address, services, drain_seconds=settings.drain_seconds)
+            serving(
+                settings.grpc_address,
+                services,
+                drain_seconds=settings.drain_seconds,
+                connections=connections,
+                admission=admission,
+            )
         )
         await server.set_serving(serving=True)
         yield Gateway(server.port, http_port)

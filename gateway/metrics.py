@@ -6,6 +6,8 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 
 
 FRAME_OUTCOMES = ("stored", "dead_lettered", "put_off")
 MODEL_OUTCOMES = ("succeeded", "failed", "skipped")
+SHED_LIMITS = ("images", "bytes")
+DENIED_REASONS = ("UNAUTHENTICATED", "PERMISSION_DENIED")
 
 
 class GatewayMetrics:
@@ -72,6 +74,28 @@ class GatewayMetrics:
             ["model", "outcome"],
             registry=registry,
         )
+        self.call_images = Gauge(
+            "framemesh_gateway_analyze_images", "Images that clients' calls hold now.", registry=registry
+        )
+        self.call_bytes = Gauge(
+            "framemesh_gateway_analyze_bytes", "Bytes of images that clients' calls hold now.", registry=registry
+        )
+        self.shed = Counter(
+            "framemesh_gateway_analyze_shed_total",
+            "Images refused unseen because clients' calls held as many images, or bytes of them, as they may.",
+            ["limit"],
+            registry=registry,
+        )
+        for limit in SHED_LIMITS:
+            self.shed.labels(limit)
+        self.denied = Counter(
+            "framemesh_gateway_denied_calls_total",
+            "Calls refused for want of a token, or because the token's role does not reach so far.",
+            ["reason"],
+            registry=registry,
+        )
+        for reason in DENIED_REASONS:
+            self.denied.labels(reason)
         self.missed_results = Counter(
             "framemesh_gateway_watch_missed_results_total",
             "Results that a watching client read too slowly to get.",

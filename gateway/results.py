@@ -7,8 +7,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from framemesh.bus import Bus
 from framemesh.errors import FramemeshError
 from framemesh.frames import MESSAGE_ID
-from framemesh.rpc.status import code_number
-from framemesh.v1.answer_pb2 import AnswerError, AnswerState, ModelAnswer
+from framemesh.rpc.status import to_answer_error
+from framemesh.v1.answer_pb2 import AnswerState, ModelAnswer
 from framemesh.v1.frame_pb2 import Frame
 from framemesh.v1.inference_service_pb2 import InferResponse
 from framemesh.v1.result_pb2 import Result
@@ -35,7 +35,7 @@ def failed(model: str, error: FramemeshError) -> ModelAnswer:
     return ModelAnswer(
         model=model,
         state=AnswerState.ANSWER_STATE_FAILED,
-        error=AnswerError(code=code_number(error), reason=error.reason, message=str(error)),
+        error=to_answer_error(error),
     )
 
 

@@ -1,8 +1,12 @@
 """What an operator may set on the gateway."""
 
+from pathlib import Path
+
 from pydantic import Field
 
 from framemesh.bus.streams import StreamSizes
+from framemesh.limits import MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS
+from framemesh.rpc.server import MAX_MESSAGE_BYTES
 from framemesh.settings import BusSettings, LakeSettings, ServiceSettings
 
 _GIB = 1024**3
@@ -13,6 +17,31 @@ class GatewaySettings(ServiceSettings, BusSettings, LakeSettings):
 
     grpc_address: str = "127.0.0.1:0"
     """Where the public API is served; port 0 lets the system choose."""
+    tls_cert_file: Path | None = None
+    """The public API's certificate with those of the authorities between, in PEM; unset, it is served in plain text.
+    Read again when it changes."""
+    tls_key_file: Path | None = None
+    """The certificate's private key, in PEM and without a password."""
+    tokens_file: Path | None = None
+    """The tokens that callers must have, in TOML (docs/api.md); unset, everybody may call. Read again when it
+    changes."""
+    tokens_in_plain_text: bool = False
+    """Take tokens without TLS from other machines too: only where a proxy before the gateway speaks TLS."""
+    grpc_keepalive_seconds: float = Field(default=60.0, ge=10, le=7200)
+    """How often a silent connection of a caller is tried, to notice that the caller is gone."""
+    grpc_max_connection_age_seconds: float = Field(default=900.0, ge=0)
+    """When a caller's connection is replaced, so that callers spread over new replicas; 0 means never. Calls under way
+    go on."""
+    grpc_max_connection_age_grace_seconds: float = Field(default=0.0, ge=0)
+    """How long calls under way may go on after that, streams above all; 0 means until they end."""
+    max_image_bytes: int = Field(default=MAX_IMAGE_BYTES, ge=1024, le=MAX_IMAGE_BYTES)
+    """The largest image that a caller may send."""
+    max_image_pixels: int = Field(default=MAX_IMAGE_PIXELS, ge=1024, le=MAX_IMAGE_PIXELS)
+    """The most pixels that it may have."""
+    analyze_images: int = Field(default=256, ge=1, le=65536)
+    """Images that callers may have in work at once; beyond them calls are refused at once."""
+    analyze_bytes: int = Field(default=256 * 1024**2, ge=MAX_MESSAGE_BYTES)
+    """Bytes of such images, likewise."""
     store_workers: int = Field(default=16, ge=1, le=256)
     """Frames being stored at once. More hides latency and holds more images in memory."""
     hold_bytes: int = Field(default=128 * 1024**2, ge=0)

@@ -6,15 +6,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from framemesh.cli.target import DEFAULT_DATA_DIR, Address, AsJson, DataDir, gateway_address
-from framemesh.client import Client
+from framemesh.cli.target import DEFAULT_DATA_DIR, Address, AsJson, DataDir, open_client
 from framemesh.specs import policy_text, precision_text, runtime_text
 from framemesh.words import state
 
 
 def models(address: Address = None, as_json: AsJson = False, data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
     """List the deployed models and the state of their servers."""
-    with Client(gateway_address(address, data_dir)) as client:
+    with open_client(address, data_dir) as client:
         found = client.models()
     if as_json:
         for model in found:

@@ -45,7 +45,9 @@ def up(
     """Run everything on this machine: NATS, S3, gateway, model servers and cameras.
 
     FRAMEMESH_NATS_URL, and FRAMEMESH_S3_ENDPOINT with its FRAMEMESH_S3_ACCESS_KEY and FRAMEMESH_S3_SECRET_KEY, name
-    servers that run elsewhere. Other FRAMEMESH_ variables go on to the services.
+    servers that run elsewhere. FRAMEMESH_TLS_CERT_FILE and FRAMEMESH_TLS_KEY_FILE encrypt the gateway's port with a
+    certificate that names 127.0.0.1; FRAMEMESH_TOKENS_FILE says who may call. Other FRAMEMESH_ variables go on to the
+    services too.
     """
     try:
         from rich.console import Console  # noqa: PLC0415 - what only this command needs
@@ -53,6 +55,7 @@ def up(
         from framemesh.mesh.app import ExternalServers, MeshOptions, Ports, run_mesh  # noqa: PLC0415
         from framemesh.mesh.cameras import parse_cameras  # noqa: PLC0415
         from framemesh.mesh.demo import check_source  # noqa: PLC0415
+        from framemesh.mesh.door import Door  # noqa: PLC0415
         from framemesh.specs import parse, parse_policy  # noqa: PLC0415
         from framemesh.telemetry import logs  # noqa: PLC0415
     except ModuleNotFoundError as error:
@@ -70,6 +73,7 @@ def up(
         drain_seconds=drain_seconds,
         ports=Ports(nats_port, s3_port, grpc_port, http_port),
         external=ExternalServers.from_environment(os.environ),
+        door=Door.from_environment(os.environ),
     )
     log_file = data_dir / "logs" / "mesh.log"
     try:

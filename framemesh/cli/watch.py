@@ -5,8 +5,7 @@ from typing import Annotated
 import typer
 from google.protobuf.json_format import MessageToJson
 
-from framemesh.cli.target import DEFAULT_DATA_DIR, Address, AsJson, DataDir, gateway_address
-from framemesh.client import Client
+from framemesh.cli.target import DEFAULT_DATA_DIR, Address, AsJson, DataDir, open_client
 from framemesh.words import words
 
 
@@ -19,7 +18,7 @@ def watch(
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
     """Show results as they come."""
-    with Client(gateway_address(address, data_dir)) as client:
+    with open_client(address, data_dir) as client:
         try:
             for number, result in enumerate(client.watch_results(models=model or (), cameras=camera or ()), start=1):
                 if as_json:

@@ -21,6 +21,7 @@ from framemesh.lake import Lake
 from framemesh.mesh import processes, report, servers
 from framemesh.mesh.cameras import CameraSpec
 from framemesh.mesh.demo import MODELS, PREFIX, localised
+from framemesh.mesh.door import Door
 from framemesh.mesh.joining import MESH_FILE, MeshState, write_state
 from framemesh.mesh.models import LocalModels
 from framemesh.mesh.progress import Progress
@@ -90,6 +91,7 @@ class MeshOptions:
         drain_seconds: How long frames already accepted may take to be stored and answered at the end.
         ports: Where to listen.
         external: Servers to use instead of our own.
+        door: How our own clients get in at the gateway.
     """
 
     data_dir: Path
@@ -101,6 +103,7 @@ class MeshOptions:
     drain_seconds: float
     ports: Ports
     external: ExternalServers
+    door: Door
 
 
 async def run_mesh(options: MeshOptions, console: Console) -> None:
@@ -222,11 +225,19 @@ async def _mesh(options: MeshOptions, supervisor: Supervisor, console: Console) 
         grpc_port = _port(options.ports.grpc, "--grpc-port")
         http_port = _port(options.ports.http, "--http-port")
         await supervisor.start(
-            processes.gateway(env, grpc_port=grpc_port, http_port=http_port, drain_seconds=options.drain_seconds)
+            processes.gateway(
+                env,
+                grpc_port=grpc_port,
+                http_port=http_port,
+                drain_seconds=options.drain_seconds,
+                tls=options.door.ca_file,
+            )
         )
         archiver_port = servers.free_port()
         await supervisor.start(processes.archiver(env, http_port=archiver_port))
-        client = await stack.enter_async_context(AsyncClient(f"{HOST}:{grpc_port}"))
+        client = await stack.enter_async_context(
+            AsyncClient(f"{HOST}:{grpc_port}", token=options.door.token, tls=options.door.ca_file)
+        )
         local = LocalModels(
             client,
             supervisor,
@@ -243,7 +254,7 @@ async def _mesh(options: MeshOptions, supervisor: Supervisor, console: Console) 
             await supervisor.start(processes.ingest(env, options.cameras, http_port=ingest_port))
             http["ingest"] = f"{HOST}:{ingest_port}"
         began = time.monotonic()
-        _keep_state(folder, supervisor, env, f"{HOST}:{grpc_port}", lambda: {**http, **local.http})
+        _keep_state(folder, supervisor, env, f"{HOST}:{grpc_port}", lambda: {**http, **local.http}, door=options.door)
         console.print(f"framemesh is up: gRPC on {HOST}:{grpc_port}, everything else in {folder / MESH_FILE}")
         if not options.cameras:
             console.print(
@@ -296,7 +307,13 @@ async def _deploy(client: AsyncClient, options: MeshOptions, demo_folder: Path, 
 
 
 def _keep_state(
-    folder: Path, supervisor: Supervisor, env: Mapping[str, str], address: str, http: Callable[[], dict[str, str]]
+    folder: Path,
+    supervisor: Supervisor,
+    env: Mapping[str, str],
+    address: str,
+    http: Callable[[], dict[str, str]],
+    *,
+    door: Door,
 ) -> None:
     """Write `mesh.json` now, and again whenever a process starts or ends."""
 
@@ -312,6 +329,8 @@ def _keep_state(
                 s3_secret_key=env["FRAMEMESH_S3_SECRET_KEY"],
                 http=http(),
                 processes={"mesh": os.getpid(), **supervisor.pids()},
+                token=door.token or "",
+                tls_ca_file=str(door.ca_file or ""),
             ),
         )
 

@@ -14,6 +14,7 @@ from framemesh.errors import ConfigurationError
 from framemesh.mesh.cameras import CameraSpec
 from framemesh.mesh.servers import HOST
 from framemesh.mesh.supervision import ProcessSpec
+from framemesh.rpc.channels import open_channel
 from framemesh.specs import LAKE, precision_text, runtime_text
 from framemesh.v1.model_pb2 import ModelSpec
 
@@ -35,14 +36,16 @@ def check_services() -> None:
         )
 
 
-def gateway(env: Mapping[str, str], *, grpc_port: int, http_port: int, drain_seconds: float) -> ProcessSpec:
-    """The gateway; `env` says where NATS and S3 are."""
+def gateway(
+    env: Mapping[str, str], *, grpc_port: int, http_port: int, drain_seconds: float, tls: Path | None = None
+) -> ProcessSpec:
+    """The gateway; `env` says where NATS and S3 are, `tls` what to trust of it where it speaks TLS."""
     own = {
         "FRAMEMESH_GRPC_ADDRESS": f"{HOST}:{grpc_port}",
         "FRAMEMESH_HTTP_ADDRESS": f"{HOST}:{http_port}",
         "FRAMEMESH_DRAIN_SECONDS": str(drain_seconds),
     }
-    return _service("gateway", "gateway", {**env, **own}, _serves_grpc(grpc_port))
+    return _service("gateway", "gateway", {**env, **own}, _serves_grpc(grpc_port, tls=tls))
 
 
 def archiver(env: Mapping[str, str], *, http_port: int) -> ProcessSpec:
@@ -103,9 +106,9 @@ def _service(
     return ProcessSpec(name, (sys.executable, "-m", package), env, ready, start_seconds=start_seconds)
 
 
-def _serves_grpc(port: int) -> Callable[[], Awaitable[bool]]:
+def _serves_grpc(port: int, *, tls: Path | None = None) -> Callable[[], Awaitable[bool]]:
     async def ready() -> bool:
-        async with grpc.aio.insecure_channel(f"{HOST}:{port}", options=[("grpc.enable_http_proxy", 0)]) as channel:
+        async with open_channel(f"{HOST}:{port}", tls=tls) as channel:
             try:
                 check = health_pb2_grpc.HealthStub(channel).Check  # type: ignore[attr-defined]  # its stub forgets it
                 answer = await check(health_pb2.HealthCheckRequest(), timeout=_ASK_SECONDS)

@@ -11,6 +11,7 @@ from grpc_status import rpc_status
 
 from framemesh import errors
 from framemesh.errors import FramemeshError
+from framemesh.v1.answer_pb2 import AnswerError
 
 DOMAIN = "framemesh"
 
@@ -24,10 +25,13 @@ CODES: dict[type[FramemeshError], StatusCode] = {
     errors.InvalidSpecError: StatusCode.INVALID_ARGUMENT,
     errors.InvalidImageError: StatusCode.INVALID_ARGUMENT,
     errors.ImageTooLargeError: StatusCode.INVALID_ARGUMENT,
+    errors.UnauthenticatedError: StatusCode.UNAUTHENTICATED,
+    errors.PermissionDeniedError: StatusCode.PERMISSION_DENIED,
     errors.ModelNotFoundError: StatusCode.NOT_FOUND,
     errors.FrameNotFoundError: StatusCode.NOT_FOUND,
     errors.ModelUnavailableError: StatusCode.UNAVAILABLE,
     errors.QueueFullError: StatusCode.RESOURCE_EXHAUSTED,
+    errors.OverloadedError: StatusCode.RESOURCE_EXHAUSTED,
     errors.DeadlineError: StatusCode.DEADLINE_EXCEEDED,
     errors.LakeUnavailableError: StatusCode.UNAVAILABLE,
     errors.BusUnavailableError: StatusCode.UNAVAILABLE,
@@ -41,6 +45,16 @@ _BY_CODE = {
     StatusCode.DEADLINE_EXCEEDED: errors.DeadlineError,
     StatusCode.RESOURCE_EXHAUSTED: errors.QueueFullError,
     StatusCode.INVALID_ARGUMENT: errors.InvalidRequestError,
+    StatusCode.UNAUTHENTICATED: errors.UnauthenticatedError,
+    StatusCode.PERMISSION_DENIED: errors.PermissionDeniedError,
+}
+
+# What gRPC says where the two ends don't agree on TLS, and what a caller can do about it.
+_HINTS = {
+    "CERTIFICATE_VERIFY_FAILED": "the server's certificate is expired, or of an authority not known here: name its CA",
+    "Hostname Verification Check failed": "the server's certificate is for other names: use one of them",
+    "WRONG_VERSION_NUMBER": "the server speaks plain text: call it without TLS",
+    "Socket closed": "a server is there and hangs up at once: it may want TLS",
 }
 
 
@@ -54,12 +68,16 @@ def to_status(error: FramemeshError) -> grpc.Status:
     values = {key: value[:_MAX_VALUE_LENGTH] for key, value in error.values.items()}
     details = [_packed(error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=values))]
     if error.retry_after_seconds is not None:
-        delay = Duration()
-        delay.FromNanoseconds(int(error.retry_after_seconds * 1e9))
-        details.append(_packed(error_details_pb2.RetryInfo(retry_delay=delay)))
+        details.append(_packed(error_details_pb2.RetryInfo(retry_delay=_retry_delay(error.retry_after_seconds))))
     return rpc_status.to_status(
         status_pb2.Status(code=code_number(error), message=str(error)[:_MAX_MESSAGE_LENGTH], details=details)
     )
+
+
+def to_answer_error(error: FramemeshError) -> AnswerError:
+    """The error in an answer's place, where other answers stand beside it."""
+    delay = None if error.retry_after_seconds is None else _retry_delay(error.retry_after_seconds)
+    return AnswerError(code=code_number(error), reason=error.reason, message=str(error), retry_delay=delay)
 
 
 def from_rpc_error(error: grpc.RpcError) -> FramemeshError:
@@ -74,7 +92,16 @@ def from_rpc_error(error: grpc.RpcError) -> FramemeshError:
         info = error_details_pb2.ErrorInfo()
         if detail.Unpack(info) and info.domain == DOMAIN and info.reason in _BY_REASON:
             return _BY_REASON[info.reason](message, **dict(info.metadata))
+    if call.code() == StatusCode.UNAVAILABLE and "failed to connect" in message:
+        hints = [hint for sign, hint in _HINTS.items() if sign in message]
+        message = " ".join([*hints[:1], f"({message})" if hints else message])
     return _BY_CODE.get(call.code(), errors.InternalError)(message)
+
+
+def _retry_delay(seconds: float) -> Duration:
+    delay = Duration()
+    delay.FromNanoseconds(int(seconds * 1e9))
+    return delay
 
 
 def _packed(message: error_details_pb2.ErrorInfo | error_details_pb2.RetryInfo) -> Any:

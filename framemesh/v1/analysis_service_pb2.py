@@ -25,9 +25,10 @@ _sym_db = _symbol_database.Default()
 from framemesh.v1 import answer_pb2 as framemesh_dot_v1_dot_answer__pb2
 from framemesh.v1 import frame_pb2 as framemesh_dot_v1_dot_frame__pb2
 from framemesh.v1 import result_pb2 as framemesh_dot_v1_dot_result__pb2
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#framemesh/v1/analysis_service.proto\x12\x0c\x66ramemesh.v1\x1a\x19\x66ramemesh/v1/answer.proto\x1a\x18\x66ramemesh/v1/frame.proto\x1a\x19\x66ramemesh/v1/result.proto\"\x7f\n\x0e\x41nalyzeRequest\x12\x0f\n\x05image\x18\x01 \x01(\x0cH\x00\x12\x14\n\nobject_key\x18\x02 \x01(\tH\x00\x12\x0e\n\x06models\x18\x03 \x03(\t\x12,\n\x07options\x18\x04 \x01(\x0b\x32\x1b.framemesh.v1.AnswerOptionsB\x08\n\x06source\"a\n\x0f\x41nalyzeResponse\x12*\n\x07\x61nswers\x18\x01 \x03(\x0b\x32\x19.framemesh.v1.ModelAnswer\x12\"\n\x05\x66rame\x18\x02 \x01(\x0b\x32\x13.framemesh.v1.Frame\"6\n\x13WatchResultsRequest\x12\x0e\n\x06models\x18\x01 \x03(\t\x12\x0f\n\x07\x63\x61meras\x18\x02 \x03(\t\"Y\n\x14WatchResultsResponse\x12$\n\x06result\x18\x01 \x01(\x0b\x32\x14.framemesh.v1.Result\x12\x1b\n\x13missed_result_count\x18\x02 \x01(\x03\x32\xbc\x01\n\x0f\x41nalysisService\x12K\n\x07\x41nalyze\x12\x1c.framemesh.v1.AnalyzeRequest\x1a\x1d.framemesh.v1.AnalyzeResponse\"\x03\x90\x02\x01\x12\\\n\x0cWatchResults\x12!.framemesh.v1.WatchResultsRequest\x1a\".framemesh.v1.WatchResultsResponse\"\x03\x90\x02\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#framemesh/v1/analysis_service.proto\x12\x0c\x66ramemesh.v1\x1a\x19\x66ramemesh/v1/answer.proto\x1a\x18\x66ramemesh/v1/frame.proto\x1a\x19\x66ramemesh/v1/result.proto\x1a\x1egoogle/protobuf/duration.proto\"\x7f\n\x0e\x41nalyzeRequest\x12\x0f\n\x05image\x18\x01 \x01(\x0cH\x00\x12\x14\n\nobject_key\x18\x02 \x01(\tH\x00\x12\x0e\n\x06models\x18\x03 \x03(\t\x12,\n\x07options\x18\x04 \x01(\x0b\x32\x1b.framemesh.v1.AnswerOptionsB\x08\n\x06source\"a\n\x0f\x41nalyzeResponse\x12*\n\x07\x61nswers\x18\x01 \x03(\x0b\x32\x19.framemesh.v1.ModelAnswer\x12\"\n\x05\x66rame\x18\x02 \x01(\x0b\x32\x13.framemesh.v1.Frame\"\x85\x01\n\x14\x41nalyzeStreamRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12-\n\x07request\x18\x02 \x01(\x0b\x32\x1c.framemesh.v1.AnalyzeRequest\x12*\n\x07timeout\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x95\x01\n\x15\x41nalyzeStreamResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x31\n\x08response\x18\x02 \x01(\x0b\x32\x1d.framemesh.v1.AnalyzeResponseH\x00\x12*\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x19.framemesh.v1.AnswerErrorH\x00\x42\t\n\x07outcome\"6\n\x13WatchResultsRequest\x12\x0e\n\x06models\x18\x01 \x03(\t\x12\x0f\n\x07\x63\x61meras\x18\x02 \x03(\t\"Y\n\x14WatchResultsResponse\x12$\n\x06result\x18\x01 \x01(\x0b\x32\x14.framemesh.v1.Result\x12\x1b\n\x13missed_result_count\x18\x02 \x01(\x03\x32\x9f\x02\n\x0f\x41nalysisService\x12K\n\x07\x41nalyze\x12\x1c.framemesh.v1.AnalyzeRequest\x1a\x1d.framemesh.v1.AnalyzeResponse\"\x03\x90\x02\x01\x12\x61\n\rAnalyzeStream\x12\".framemesh.v1.AnalyzeStreamRequest\x1a#.framemesh.v1.AnalyzeStreamResponse\"\x03\x90\x02\x01(\x01\x30\x01\x12\\\n\x0cWatchResults\x12!.framemesh.v1.WatchResultsRequest\x1a\".framemesh.v1.WatchResultsResponse\"\x03\x90\x02\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,16 +37,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ANALYSISSERVICE'].methods_by_name['Analyze']._loaded_options = None
   _globals['_ANALYSISSERVICE'].methods_by_name['Analyze']._serialized_options = b'\220\002\001'
+  _globals['_ANALYSISSERVICE'].methods_by_name['AnalyzeStream']._loaded_options = None
+  _globals['_ANALYSISSERVICE'].methods_by_name['AnalyzeStream']._serialized_options = b'\220\002\001'
   _globals['_ANALYSISSERVICE'].methods_by_name['WatchResults']._loaded_options = None
   _globals['_ANALYSISSERVICE'].methods_by_name['WatchResults']._serialized_options = b'\220\002\001'
-  _globals['_ANALYZEREQUEST']._serialized_start=133
-  _globals['_ANALYZEREQUEST']._serialized_end=260
-  _globals['_ANALYZERESPONSE']._serialized_start=262
-  _globals['_ANALYZERESPONSE']._serialized_end=359
-  _globals['_WATCHRESULTSREQUEST']._serialized_start=361
-  _globals['_WATCHRESULTSREQUEST']._serialized_end=415
-  _globals['_WATCHRESULTSRESPONSE']._serialized_start=417
-  _globals['_WATCHRESULTSRESPONSE']._serialized_end=506
-  _globals['_ANALYSISSERVICE']._serialized_start=509
-  _globals['_ANALYSISSERVICE']._serialized_end=697
+  _globals['_ANALYZEREQUEST']._serialized_start=165
+  _globals['_ANALYZEREQUEST']._serialized_end=292
+  _globals['_ANALYZERESPONSE']._serialized_start=294
+  _globals['_ANALYZERESPONSE']._serialized_end=391
+  _globals['_ANALYZESTREAMREQUEST']._serialized_start=394
+  _globals['_ANALYZESTREAMREQUEST']._serialized_end=527
+  _globals['_ANALYZESTREAMRESPONSE']._serialized_start=530
+  _globals['_ANALYZESTREAMRESPONSE']._serialized_end=679
+  _globals['_WATCHRESULTSREQUEST']._serialized_start=681
+  _globals['_WATCHRESULTSREQUEST']._serialized_end=735
+  _globals['_WATCHRESULTSRESPONSE']._serialized_start=737
+  _globals['_WATCHRESULTSRESPONSE']._serialized_end=826
+  _globals['_ANALYSISSERVICE']._serialized_start=829
+  _globals['_ANALYSISSERVICE']._serialized_end=1116
 # @@protoc_insertion_point(module_scope)

@@ -19,6 +19,7 @@ from collections.abc import (
     Iterable,
 )
 from framemesh.v1.answer_pb2 import (
+    AnswerError,
     AnswerOptions,
     ModelAnswer,
 )
@@ -31,6 +32,9 @@ from framemesh.v1.result_pb2 import (
 from google.protobuf.descriptor import (
     Descriptor,
     FileDescriptor,
+)
+from google.protobuf.duration_pb2 import (
+    Duration,
 )
 from google.protobuf.internal.containers import (
     RepeatedCompositeFieldContainer,
@@ -57,7 +61,7 @@ class AnalyzeRequest(Message):
     MODELS_FIELD_NUMBER: int
     OPTIONS_FIELD_NUMBER: int
     image: bytes
-    """A whole JPEG, PNG or WebP file, at most 8,388,608 bytes and 50,000,000 pixels."""
+    """A whole JPEG, PNG or WebP file, at most 8,388,608 bytes and 50,000,000 pixels; a gateway may be set to take less."""
     object_key: str
     """Key of a stored frame in the lake's bucket of frames, as results carry it."""
     @property
@@ -110,6 +114,73 @@ class AnalyzeResponse(Message):
     def HasField(self, field_name: _HasFieldArgType) -> bool: ...
     _ClearFieldArgType: typing_extensions.TypeAlias = Literal["answers", b"answers", "frame", b"frame"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+
+@final
+class AnalyzeStreamRequest(Message):
+    """One image of many."""
+
+    DESCRIPTOR: Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: int
+    REQUEST_FIELD_NUMBER: int
+    TIMEOUT_FIELD_NUMBER: int
+    request_id: str
+    """The caller's own name for the request; its response carries it. The caller sees to it that those under way differ."""
+    @property
+    def request(self) -> AnalyzeRequest:
+        """The image and who is asked about it. Required."""
+
+    @property
+    def timeout(self) -> Duration:
+        """How long this image may take, from when the gateway has read it; unset means 10 s. The stream's own deadline,
+        where it has one, ends all.
+        """
+
+    def __init__(
+        self,
+        *,
+        request_id: str = ...,
+        request: AnalyzeRequest | None = ...,
+        timeout: Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: typing_extensions.TypeAlias = Literal["request", b"request", "timeout", b"timeout"]
+    def HasField(self, field_name: _HasFieldArgType) -> bool: ...
+    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["request", b"request", "request_id", b"request_id", "timeout", b"timeout"]
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+
+@final
+class AnalyzeStreamResponse(Message):
+    """What became of one image."""
+
+    DESCRIPTOR: Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: int
+    RESPONSE_FIELD_NUMBER: int
+    ERROR_FIELD_NUMBER: int
+    request_id: str
+    """The request's id. Always set where the request had one."""
+    @property
+    def response(self) -> AnalyzeResponse:
+        """What the models say, as `Analyze` answers."""
+
+    @property
+    def error(self) -> AnswerError:
+        """Why nobody was asked, or why none could answer: what `Analyze` would have ended with."""
+
+    def __init__(
+        self,
+        *,
+        request_id: str = ...,
+        response: AnalyzeResponse | None = ...,
+        error: AnswerError | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: typing_extensions.TypeAlias = Literal["error", b"error", "outcome", b"outcome", "response", b"response"]
+    def HasField(self, field_name: _HasFieldArgType) -> bool: ...
+    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["error", b"error", "outcome", b"outcome", "request_id", b"request_id", "response", b"response"]
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_outcome: typing_extensions.TypeAlias = Literal["response", "error"]
+    _WhichOneofArgType_outcome: typing_extensions.TypeAlias = Literal["outcome", b"outcome"]
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_outcome) -> _WhichOneofReturnType_outcome | None: ...
 
 @final
 class WatchResultsRequest(Message):

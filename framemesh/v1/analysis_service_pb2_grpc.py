@@ -40,6 +40,11 @@ class AnalysisServiceStub(object):
                 request_serializer=framemesh_dot_v1_dot_analysis__service__pb2.AnalyzeRequest.SerializeToString,
                 response_deserializer=framemesh_dot_v1_dot_analysis__service__pb2.AnalyzeResponse.FromString,
                 _registered_method=True)
+        self.AnalyzeStream = channel.stream_stream(
+                '/framemesh.v1.AnalysisService/AnalyzeStream',
+                request_serializer=framemesh_dot_v1_dot_analysis__service__pb2.AnalyzeStreamRequest.SerializeToString,
+                response_deserializer=framemesh_dot_v1_dot_analysis__service__pb2.AnalyzeStreamResponse.FromString,
+                _registered_method=True)
         self.WatchResults = channel.unary_stream(
                 '/framemesh.v1.AnalysisService/WatchResults',
                 request_serializer=framemesh_dot_v1_dot_analysis__service__pb2.WatchResultsRequest.SerializeToString,
@@ -58,6 +63,20 @@ class AnalysisServiceServicer(object):
         `NOT_FOUND`: no such model (the message names those that are served), or no such stored frame.
         `INVALID_ARGUMENT`: not an image, a broken one, or one over the limits of size.
         `UNAVAILABLE`: no model is deployed, or the lake can't be reached.
+        `RESOURCE_EXHAUSTED`: the gateway holds as many images as it may; ask again after the delay in `RetryInfo`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AnalyzeStream(self, request_iterator, context):
+        """Analyses many images on one stream, as `Analyze` does each. Responses come in the order in which the answers are
+        complete, each with its request's id; an image that can't be analysed has its error in its own response, and the
+        stream goes on. The gateway reads on only while fewer than 16 requests of the stream await their response, so
+        that sending blocks where answers are slow, or where the caller does not read them.
+
+        Once the caller closes its side, what it has sent is answered and the stream ends. So it does where the gateway
+        drains, then with `UNAVAILABLE`: ask anew for what has no response.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -78,6 +97,11 @@ def add_AnalysisServiceServicer_to_server(servicer, server):
                     servicer.Analyze,
                     request_deserializer=framemesh_dot_v1_dot_analysis__service__pb2.AnalyzeRequest.FromString,
                     response_serializer=framemesh_dot_v1_dot_analysis__service__pb2.AnalyzeResponse.SerializeToString,
+            ),
+            'AnalyzeStream': grpc.stream_stream_rpc_method_handler(
+                    servicer.AnalyzeStream,
+                    request_deserializer=framemesh_dot_v1_dot_analysis__service__pb2.AnalyzeStreamRequest.FromString,
+                    response_serializer=framemesh_dot_v1_dot_analysis__service__pb2.AnalyzeStreamResponse.SerializeToString,
             ),
             'WatchResults': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchResults,
@@ -113,6 +137,33 @@ class AnalysisService(object):
             '/framemesh.v1.AnalysisService/Analyze',
             framemesh_dot_v1_dot_analysis__service__pb2.AnalyzeRequest.SerializeToString,
             framemesh_dot_v1_dot_analysis__service__pb2.AnalyzeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AnalyzeStream(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/framemesh.v1.AnalysisService/AnalyzeStream',
+            framemesh_dot_v1_dot_analysis__service__pb2.AnalyzeStreamRequest.SerializeToString,
+            framemesh_dot_v1_dot_analysis__service__pb2.AnalyzeStreamResponse.FromString,
             options,
             channel_credentials,
             insecure,

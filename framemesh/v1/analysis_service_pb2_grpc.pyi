@@ -34,6 +34,16 @@ class AnalysisServiceStub:
     `NOT_FOUND`: no such model (the message names those that are served), or no such stored frame.
     `INVALID_ARGUMENT`: not an image, a broken one, or one over the limits of size.
     `UNAVAILABLE`: no model is deployed, or the lake can't be reached.
+    `RESOURCE_EXHAUSTED`: the gateway holds as many images as it may; ask again after the delay in `RetryInfo`.
+    """
+    AnalyzeStream: grpc.StreamStreamMultiCallable[framemesh.v1.analysis_service_pb2.AnalyzeStreamRequest, framemesh.v1.analysis_service_pb2.AnalyzeStreamResponse]
+    """Analyses many images on one stream, as `Analyze` does each. Responses come in the order in which the answers are
+    complete, each with its request's id; an image that can't be analysed has its error in its own response, and the
+    stream goes on. The gateway reads on only while fewer than 16 requests of the stream await their response, so
+    that sending blocks where answers are slow, or where the caller does not read them.
+
+    Once the caller closes its side, what it has sent is answered and the stream ends. So it does where the gateway
+    drains, then with `UNAVAILABLE`: ask anew for what has no response.
     """
     WatchResults: grpc.UnaryStreamMultiCallable[framemesh.v1.analysis_service_pb2.WatchResultsRequest, framemesh.v1.analysis_service_pb2.WatchResultsResponse]
     """Sends each result as it comes, from now on. A watcher that reads too slowly misses results; the number of
@@ -52,6 +62,16 @@ class AnalysisServiceAsyncStub(AnalysisServiceStub):
     `NOT_FOUND`: no such model (the message names those that are served), or no such stored frame.
     `INVALID_ARGUMENT`: not an image, a broken one, or one over the limits of size.
     `UNAVAILABLE`: no model is deployed, or the lake can't be reached.
+    `RESOURCE_EXHAUSTED`: the gateway holds as many images as it may; ask again after the delay in `RetryInfo`.
+    """
+    AnalyzeStream: grpc.aio.StreamStreamMultiCallable[framemesh.v1.analysis_service_pb2.AnalyzeStreamRequest, framemesh.v1.analysis_service_pb2.AnalyzeStreamResponse]  # type: ignore[assignment]
+    """Analyses many images on one stream, as `Analyze` does each. Responses come in the order in which the answers are
+    complete, each with its request's id; an image that can't be analysed has its error in its own response, and the
+    stream goes on. The gateway reads on only while fewer than 16 requests of the stream await their response, so
+    that sending blocks where answers are slow, or where the caller does not read them.
+
+    Once the caller closes its side, what it has sent is answered and the stream ends. So it does where the gateway
+    drains, then with `UNAVAILABLE`: ask anew for what has no response.
     """
     WatchResults: grpc.aio.UnaryStreamMultiCallable[framemesh.v1.analysis_service_pb2.WatchResultsRequest, framemesh.v1.analysis_service_pb2.WatchResultsResponse]  # type: ignore[assignment]
     """Sends each result as it comes, from now on. A watcher that reads too slowly misses results; the number of
@@ -73,6 +93,22 @@ class AnalysisServiceServicer(metaclass=abc.ABCMeta):
         `NOT_FOUND`: no such model (the message names those that are served), or no such stored frame.
         `INVALID_ARGUMENT`: not an image, a broken one, or one over the limits of size.
         `UNAVAILABLE`: no model is deployed, or the lake can't be reached.
+        `RESOURCE_EXHAUSTED`: the gateway holds as many images as it may; ask again after the delay in `RetryInfo`.
+        """
+
+    @abc.abstractmethod
+    def AnalyzeStream(
+        self,
+        request_iterator: _MaybeAsyncIterator[framemesh.v1.analysis_service_pb2.AnalyzeStreamRequest],
+        context: _ServicerContext,
+    ) -> typing.Union[collections.abc.Iterator[framemesh.v1.analysis_service_pb2.AnalyzeStreamResponse], collections.abc.AsyncIterator[framemesh.v1.analysis_service_pb2.AnalyzeStreamResponse]]:
+        """Analyses many images on one stream, as `Analyze` does each. Responses come in the order in which the answers are
+        complete, each with its request's id; an image that can't be analysed has its error in its own response, and the
+        stream goes on. The gateway reads on only while fewer than 16 requests of the stream await their response, so
+        that sending blocks where answers are slow, or where the caller does not read them.
+
+        Once the caller closes its side, what it has sent is answered and the stream ends. So it does where the gateway
+        drains, then with `UNAVAILABLE`: ask anew for what has no response.
         """
 
     @abc.abstractmethod

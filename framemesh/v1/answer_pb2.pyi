@@ -537,20 +537,28 @@ class AnswerError(Message):
     CODE_FIELD_NUMBER: int
     REASON_FIELD_NUMBER: int
     MESSAGE_FIELD_NUMBER: int
+    RETRY_DELAY_FIELD_NUMBER: int
     code: int
     """The gRPC status code the call would have ended with (google.rpc.Code), never 0."""
     reason: str
     """The reason as a constant for programs, such as `INVALID_IMAGE`."""
     message: str
     """The reason for people, and what to do next."""
+    @property
+    def retry_delay(self) -> Duration:
+        """How long to wait before asking again. Set where asking again may help."""
+
     def __init__(
         self,
         *,
         code: int = ...,
         reason: str = ...,
         message: str = ...,
+        retry_delay: Duration | None = ...,
     ) -> None: ...
-    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["code", b"code", "message", b"message", "reason", b"reason"]
+    _HasFieldArgType: typing_extensions.TypeAlias = Literal["retry_delay", b"retry_delay"]
+    def HasField(self, field_name: _HasFieldArgType) -> bool: ...
+    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["code", b"code", "message", b"message", "reason", b"reason", "retry_delay", b"retry_delay"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
 
 @final

@@ -1,8 +1,8 @@
 """Errors over a real gRPC connection, and health."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, asynccontextmanager
 from typing import Any
 
 import grpc
@@ -10,12 +10,24 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from framemesh import errors
-from framemesh.errors import ConfigurationError, FramemeshError, ModelNotFoundError, QueueFullError
+from framemesh.errors import (
+    ConfigurationError,
+    FramemeshError,
+    InvalidRequestError,
+    ModelNotFoundError,
+    OverloadedError,
+    PermissionDeniedError,
+    QueueFullError,
+)
+from framemesh.rpc.calls import EVERYBODY, Admission, Metadata
 from framemesh.rpc.channels import open_channel
-from framemesh.rpc.server import MAX_MESSAGE_BYTES, RpcServer, serving
-from framemesh.rpc.status import CODES, from_rpc_error
+from framemesh.rpc.server import MAX_MESSAGE_BYTES, Connections, RpcServer, serving
+from framemesh.rpc.status import CODES, from_rpc_error, to_answer_error
 from framemesh.v1 import model_service_pb2 as pb2
 from framemesh.v1 import model_service_pb2_grpc as pb2_grpc
+from tests.faults.proxy import proxy
+
+_PLAIN = Connections()
 
 
 class Failing(pb2_grpc.ModelServiceServicer):
@@ -28,6 +40,37 @@ class Failing(pb2_grpc.ModelServiceServicer):
     async def WatchModels(self, request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802
         yield pb2.WatchModelsResponse()
         raise self._error
+
+
+class Listing(pb2_grpc.ModelServiceServicer):
+    """Answers, and notes over which connections."""
+
+    def __init__(self) -> None:
+        self.peers: set[str] = set()
+        self.turn = asyncio.Semaphore(0)
+        self.watch_ended = asyncio.Event()
+
+    async def ListModels(self, request: Any, context: Any) -> Any:  # noqa: N802
+        self.peers.add(context.peer())
+        return pb2.ListModelsResponse()
+
+    async def WatchModels(self, request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802
+        try:
+            while True:
+                yield pb2.WatchModelsResponse()
+                await self.turn.acquire()
+        finally:
+            self.watch_ended.set()
+
+
+@asynccontextmanager
+async def listing(
+    connections: Connections = _PLAIN, admission: Admission = EVERYBODY
+) -> AsyncIterator[tuple[Listing, int]]:
+    service = Listing()  # type: ignore[abstract]
+    add = {"framemesh.v1.ModelService": lambda server: pb2_grpc.add_ModelServiceServicer_to_server(service, server)}
+    async with serving("127.0.0.1:0", add, drain_seconds=0, connections=connections, admission=admission) as server:
+        yield service, server.port
 
 
 @asynccontextmanager
@@ -131,3 +174,128 @@ async def test_a_watcher_does_not_hold_up_a_server_that_drains() -> None:
             await stream.read()
         assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
         await channel.close()
+
+
+LIST = "/framemesh.v1.ModelService/ListModels"
+
+
+def refuse(error: FramemeshError) -> Callable[[str, Metadata], None]:
+    def authorize(method: str, metadata: Metadata) -> None:
+        raise error
+
+    return authorize
+
+
+def full() -> AbstractContextManager[None]:
+    raise OverloadedError("full")
+
+
+@pytest.mark.parametrize(
+    ("admission", "refusal"),
+    [
+        (Admission(authorize=refuse(PermissionDeniedError("no"))), PermissionDeniedError),
+        (Admission(room={LIST: full}), OverloadedError),
+    ],
+)
+async def test_who_is_not_let_in_is_refused_before_the_request_is_read(
+    admission: Admission, refusal: type[FramemeshError]
+) -> None:
+    async with listing(admission=admission) as (service, port), open_channel(f"127.0.0.1:{port}") as channel:
+        call = channel.stream_unary(LIST, pb2.ListModelsRequest.SerializeToString, pb2.ListModelsResponse.FromString)
+        with pytest.raises(grpc.RpcError) as caught:
+            await call(never_a_request(), timeout=10)
+    assert type(from_rpc_error(caught.value)) is refusal
+    assert not service.peers
+
+
+async def never_a_request() -> AsyncIterator[pb2.ListModelsRequest]:
+    await asyncio.Event().wait()
+    yield pb2.ListModelsRequest()
+
+
+async def test_a_call_without_its_request_is_the_callers_fault() -> None:
+    async with listing() as (_, port), open_channel(f"127.0.0.1:{port}") as channel:
+        call = channel.stream_unary(LIST, pb2.ListModelsRequest.SerializeToString, pb2.ListModelsResponse.FromString)
+        with pytest.raises(grpc.RpcError) as caught:
+            await call(iter(()), timeout=10)
+    assert type(from_rpc_error(caught.value)) is InvalidRequestError
+
+
+async def test_a_request_that_does_not_come_is_not_waited_for_without_end() -> None:
+    async with (
+        listing(admission=Admission(request_seconds=0.2)) as (_, port),
+        open_channel(f"127.0.0.1:{port}") as channel,
+    ):
+        call = channel.stream_unary(LIST, pb2.ListModelsRequest.SerializeToString, pb2.ListModelsResponse.FromString)
+        with pytest.raises(grpc.RpcError) as caught:
+            await call(never_a_request(), timeout=30)
+    assert "0.2 s" in str(caught.value.details())
+
+
+@pytest.mark.parametrize("method", ["ListModels", "WatchModels"])
+async def test_what_is_no_message_is_the_callers_fault(method: str) -> None:
+    async with listing() as (_, port), open_channel(f"127.0.0.1:{port}") as channel:
+        ask: Any = channel.unary_stream(f"/framemesh.v1.ModelService/{method}")
+        stream = ask(b"\xff\xff\xff", timeout=10)
+        with pytest.raises(grpc.RpcError) as caught:
+            await stream.read()
+    assert type(from_rpc_error(caught.value)) is InvalidRequestError
+
+
+async def test_a_right_taken_back_ends_the_stream_before_its_next_message() -> None:
+    allowed = True
+
+    def authorize(method: str, metadata: Metadata) -> None:
+        if not allowed:
+            raise PermissionDeniedError("no longer")
+
+    async with (
+        listing(admission=Admission(authorize=authorize)) as (service, port),
+        open_channel(f"127.0.0.1:{port}") as channel,
+    ):
+        stream = pb2_grpc.ModelServiceStub(channel).WatchModels(pb2.WatchModelsRequest(), timeout=10)
+        assert await stream.read() == pb2.WatchModelsResponse()
+        service.turn.release()
+        assert await stream.read() == pb2.WatchModelsResponse()
+        allowed = False
+        service.turn.release()
+        with pytest.raises(grpc.RpcError) as caught:
+            await stream.read()
+    assert type(from_rpc_error(caught.value)) is PermissionDeniedError
+    assert service.watch_ended.is_set()
+
+
+async def test_connections_are_replaced_without_a_failed_call_or_a_cut_stream() -> None:
+    async with (
+        listing(Connections(max_age_seconds=0.2)) as (service, port),
+        open_channel(f"127.0.0.1:{port}") as channel,
+    ):
+        stub = pb2_grpc.ModelServiceStub(channel)
+        stream = stub.WatchModels(pb2.WatchModelsRequest())
+        assert await stream.read() == pb2.WatchModelsResponse()
+        while len(service.peers) < 3:
+            await stub.ListModels(pb2.ListModelsRequest(), timeout=10)
+        service.turn.release()
+        assert await stream.read() == pb2.WatchModelsResponse()
+        assert not service.watch_ended.is_set()
+        stream.cancel()
+
+
+async def test_a_caller_that_is_gone_without_a_word_is_noticed() -> None:
+    async with (
+        listing(Connections(keepalive_seconds=0.2, keepalive_timeout_seconds=0.5)) as (service, port),
+        proxy(port) as between,
+        open_channel(f"127.0.0.1:{between.port}") as channel,
+    ):
+        stream = pb2_grpc.ModelServiceStub(channel).WatchModels(pb2.WatchModelsRequest())
+        assert await stream.read() == pb2.WatchModelsResponse()
+        between.stall()
+        async with asyncio.timeout(60):
+            await service.watch_ended.wait()
+
+
+def test_an_error_beside_answers_says_when_to_ask_again_where_that_helps() -> None:
+    error = to_answer_error(OverloadedError("full"))
+    assert (error.code, error.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED.value[0], "OVERLOADED")
+    assert error.retry_delay.ToNanoseconds() == OverloadedError.retry_after_seconds * 1e9
+    assert not to_answer_error(ModelNotFoundError("gone")).HasField("retry_delay")

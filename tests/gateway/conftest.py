@@ -44,12 +44,19 @@ class EchoModel(pb2_grpc.InferenceServiceServicer):
     name: str
     seen: list[bytes] = field(default_factory=list)
     requests: list[pb2.InferRequest] = field(default_factory=list)
+    arrived: int = 0
+    cancelled: int = 0
     delay: float = 0.0
     fails: Callable[[bytes], Exception | None] = lambda _: None
     open_gate: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def Infer(self, request: pb2.InferRequest, context: Any) -> pb2.InferResponse:  # noqa: N802
-        await self.open_gate.wait()
+        self.arrived += 1
+        try:
+            await self.open_gate.wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
         await asyncio.sleep(self.delay)
         self.seen.append(request.image)
         self.requests.append(request)

@@ -2,6 +2,7 @@ import os
 import stat
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -20,6 +21,13 @@ def test_the_state_reads_back_and_only_its_owner_may(tmp_path: Path) -> None:
     write_state(tmp_path, state(mesh=1))
     assert read_state(tmp_path) == state(mesh=1)
     assert stat.S_IMODE((tmp_path / MESH_FILE).stat().st_mode) == 0o600
+
+
+def test_what_opens_the_gateway_is_told_only_where_it_is_needed() -> None:
+    assert "TOKEN" not in state().shell_exports()
+    closed = replace(state(), token="t" * 32, tls_ca_file="/etc/ca.crt").shell_exports()
+    assert f"export FRAMEMESH_TOKEN='{'t' * 32}'" in closed
+    assert "export FRAMEMESH_TLS_CA_FILE='/etc/ca.crt'" in closed
 
 
 @pytest.mark.parametrize("content", [None, "", "{}", "[1]", "not json"])

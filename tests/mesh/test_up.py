@@ -22,6 +22,7 @@ from framemesh.lake import Lake
 from framemesh.mesh.joining import MeshState, read_state
 from framemesh.specs import parse
 from framemesh.v1.model_pb2 import ReplicaState
+from tests.certificates import issue
 from tests.model_server import tiny as tiny_models
 from tests.pictures import jpeg, png_bomb
 
@@ -321,6 +322,89 @@ def test_what_cannot_start_says_why(tmp_path: Path, options: tuple[str, ...], co
     assert process.returncode == code, out
     assert names in out
     assert "Traceback" not in out
+
+
+def test_photos_and_folders_of_them_are_told_one_by_one(quiet: tuple[MeshState, Path], tmp_path: Path) -> None:
+    here = ("--data-dir", str(quiet[1]))
+    folder = tmp_path / "album"
+    folder.mkdir()
+    for number in range(3):
+        (folder / f"{number}.JPG").write_bytes(jpeg(number))
+    (folder / "notes.txt").write_text("no photo")
+    bad = tmp_path / "bad.jpg"
+    bad.write_text("no photo either")
+    good = [str(folder / f"{number}.JPG") for number in range(3)]
+    asked = run("analyze", str(folder), *here)
+    assert asked.returncode == 0, asked.stderr
+    assert all(asked.stdout.count(name) == 1 for name in good)
+    assert asked.stdout.count("tiny") == 3
+    mixed = run("analyze", str(bad), good[0], str(tmp_path / "missing.jpg"), "--json", *here)
+    assert mixed.returncode == 1
+    told = {line["requestId"]: line for line in map(json.loads, mixed.stdout.splitlines())}
+    assert told[good[0]]["response"]["answers"][0]["model"] == "tiny"
+    assert (
+        told[str(bad)]["error"]["reason"] == told[str(tmp_path / "missing.jpg")]["error"]["reason"] == "INVALID_IMAGE"
+    )
+    (tmp_path / "empty").mkdir()
+    nothing = run("analyze", str(tmp_path / "empty"), *here)
+    assert nothing.returncode == 1
+    assert "no photo in" in nothing.stderr
+
+
+def test_a_gateway_with_tls_and_tokens_lets_its_mesh_and_its_users_in(
+    tiny: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = issue(tmp_path)
+    reader, admin = "r" * 32, "a" * 32
+    tokens = tmp_path / "tokens.toml"
+    tokens.write_text(f'[board]\nrole = "read"\ntoken = "{reader}"\n[ops]\nrole = "admin"\ntoken = "{admin}"\n')
+    photo = tmp_path / "photo.jpg"
+    photo.write_bytes(jpeg())
+    door = {"TLS_CERT_FILE": pair.cert, "TLS_KEY_FILE": pair.key, "TOKENS_FILE": tokens}
+    for name, path in door.items():
+        monkeypatch.setenv(f"FRAMEMESH_{name}", str(path))
+    with mesh(tmp_path / "data", "--cameras", "none", "--model", str(tiny), models=prepared) as process:
+        state = up_and_running(tmp_path / "data")
+        own = run("analyze", str(photo), "--data-dir", str(tmp_path / "data"))
+        assert own.returncode == 0, own.stderr
+        exports = run("env", "--data-dir", str(tmp_path / "data")).stdout
+        assert f"export FRAMEMESH_TOKEN='{admin}'" in exports
+        # From elsewhere: an address, the authority, and a token.
+        plain = run("models", "--address", state.address)
+        assert plain.returncode == 1
+        assert "may want TLS" in plain.stderr
+        monkeypatch.setenv("FRAMEMESH_TLS_CA_FILE", str(pair.ca))
+        stranger = run("models", "--address", f"https://{state.address}")
+        assert stranger.returncode == 1
+        assert "FRAMEMESH_TOKEN" in stranger.stderr
+        monkeypatch.setenv("FRAMEMESH_TOKEN", reader)
+        assert "tiny" in run("models", "--address", f"https://{state.address}").stdout
+        denied = run("analyze", str(photo), "--address", state.address)
+        assert denied.returncode == 1
+        assert "role analyse" in denied.stderr
+        process.send_signal(signal.SIGINT)
+        out = finished(process)
+        assert reader not in out
+        assert admin not in out
+    for log in (tmp_path / "data" / "logs").iterdir():
+        assert reader not in log.read_text()
+        assert admin not in log.read_text()
+
+
+def test_a_token_is_not_sent_to_another_machine_in_plain_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FRAMEMESH_TOKEN", "t" * 32)
+    asked = run("models", "--address", "gateway.example.com:50051")
+    assert asked.returncode == 78
+    assert "https://gateway.example.com:50051" in asked.stderr
+
+
+def test_a_mesh_without_a_token_for_itself_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokens = tmp_path / "tokens.toml"
+    tokens.write_text(f'[board]\nrole = "read"\ntoken = "{"r" * 32}"\n')
+    monkeypatch.setenv("FRAMEMESH_TOKENS_FILE", str(tokens))
+    asked = run("up", "--data-dir", str(tmp_path / "data"))
+    assert asked.returncode == 78
+    assert "role admin" in asked.stderr
 
 
 def test_a_port_in_use_says_so(tmp_path: Path, quiet: tuple[MeshState, Path]) -> None:

@@ -1,0 +1,54 @@
+"""The public port as the operator wants it: encrypted or not, for everybody or for tokens."""
+
+import structlog
+
+from framemesh.errors import ConfigurationError
+from framemesh.rpc.calls import Admission
+from framemesh.rpc.channels import is_loopback
+from framemesh.rpc.server import Connections
+from framemesh.rpc.tls import server_credentials
+from gateway.access import Access
+from gateway.metrics import GatewayMetrics
+from gateway.room import Room
+from gateway.settings import GatewaySettings
+
+log = structlog.get_logger()
+
+
+def connections(settings: GatewaySettings) -> Connections:
+    """How callers' connections are encrypted and kept.
+
+    Raises:
+        ConfigurationError: The certificate can't be used, or tokens would go over the network in plain text.
+    """
+    certificate, key = settings.tls_cert_file, settings.tls_key_file
+    if (certificate is None) != (key is None):
+        raise ConfigurationError("set both FRAMEMESH_TLS_CERT_FILE and FRAMEMESH_TLS_KEY_FILE, or neither")
+    if certificate is None and not is_loopback(settings.grpc_address):
+        if settings.tokens_file is None:
+            log.warning("door.open", address=settings.grpc_address, problem="anybody who reaches it may do anything")
+        elif not settings.tokens_in_plain_text:
+            raise ConfigurationError(
+                f"FRAMEMESH_TOKENS_FILE is set and {settings.grpc_address} can be reached from other machines, which "
+                "would send their tokens in plain text: set FRAMEMESH_TLS_CERT_FILE and FRAMEMESH_TLS_KEY_FILE, or, "
+                "where a proxy before the gateway speaks TLS, FRAMEMESH_TOKENS_IN_PLAIN_TEXT=true",
+                address=settings.grpc_address,
+            )
+    return Connections(
+        credentials=None if certificate is None or key is None else server_credentials(certificate, key),
+        keepalive_seconds=settings.grpc_keepalive_seconds,
+        max_age_seconds=settings.grpc_max_connection_age_seconds,
+        max_age_grace_seconds=settings.grpc_max_connection_age_grace_seconds,
+    )
+
+
+def admission(settings: GatewaySettings, room: Room, metrics: GatewayMetrics) -> Admission:
+    """Which calls are let in: those with a token, where tokens are set; of images, as many as there is room for.
+
+    Raises:
+        ConfigurationError: The tokens can't be used.
+    """
+    at_the_door = {"/framemesh.v1.AnalysisService/Analyze": room.image}
+    if settings.tokens_file is None:
+        return Admission(room=at_the_door)
+    return Admission(authorize=Access(settings.tokens_file, metrics).authorize, room=at_the_door)
