@@ -33,6 +33,11 @@ def words(answer: ModelAnswer) -> list[tuple[str, str]]:
     return lines or [_NOTHING]
 
 
+def printable(text: str) -> str:
+    """A text that somebody else wrote, safe on a terminal: what isn't printable as its escape."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
 def _labels(labels: Iterable[Label]) -> list[tuple[str, str]]:
     return [(label.name, f"{label.score:.3f}") for label in labels]
 

@@ -12,12 +12,15 @@ from framemesh.service import running
 from framemesh.telemetry.page import new_registry, serving_page
 from framemesh.v1.analysis_service_pb2 import DESCRIPTOR as ANALYSIS
 from framemesh.v1.analysis_service_pb2_grpc import add_AnalysisServiceServicer_to_server
+from framemesh.v1.dead_letter_service_pb2 import DESCRIPTOR as DEAD_LETTERS
+from framemesh.v1.dead_letter_service_pb2_grpc import add_DeadLetterServiceServicer_to_server
 from framemesh.v1.model_service_pb2 import DESCRIPTOR as MODELS
 from framemesh.v1.model_service_pb2_grpc import add_ModelServiceServicer_to_server
 from gateway import door
 from gateway.analysis import Analyzer
 from gateway.api import AnalysisApi, ModelApi
 from gateway.asking import Asker
+from gateway.dead_letter_api import DeadLetterApi
 from gateway.deadletters import DeadLetters
 from gateway.fanout import Fanout
 from gateway.holding import FrameHold
@@ -25,6 +28,7 @@ from gateway.lanes import LaneParts
 from gateway.metrics import GatewayMetrics
 from gateway.registry import Registry
 from gateway.results import Results
+from gateway.retrying import Retrier
 from gateway.room import Room
 from gateway.settings import GatewaySettings
 from gateway.storing import Storer
@@ -55,7 +59,8 @@ async def gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
         hold = FrameHold(settings.hold_bytes)
         deadletters = DeadLetters(bus)
         storer = Storer(bus, lake, hold, deadletters, metrics, workers=settings.store_workers)
-        parts = LaneParts(bus, lake, hold, asker, Results(bus, metrics), deadletters, metrics)
+        results = Results(bus, metrics)
+        parts = LaneParts(bus, lake, hold, asker, results, deadletters, metrics)
         fanout = Fanout(registry, parts)
         await stack.enter_async_context(running(registry, fanout, storer, bus, drain_seconds=settings.drain_seconds))
         http_port = await stack.enter_async_context(
@@ -69,6 +74,11 @@ async def gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
             ),
             MODELS.services_by_name["ModelService"].full_name: lambda server: add_ModelServiceServicer_to_server(
                 ModelApi(registry), server
+            ),
+            DEAD_LETTERS.services_by_name["DeadLetterService"].full_name: lambda server: (
+                add_DeadLetterServiceServicer_to_server(
+                    DeadLetterApi(Retrier(bus, lake, registry, asker, results)), server
+                )
             ),
         }
         server = await stack.enter_async_context(

@@ -1,4 +1,4 @@
-"""Every metric that the gateway exports. docs/metrics.md has the table."""
+"""Every metric that the gateway exports. docs/reference.md has the table."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 

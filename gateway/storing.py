@@ -120,7 +120,8 @@ class Storer:
             frame = announced(message)
             look(frame, message.data)
         except _REFUSALS as error:
-            await self._deadletters.write(frame, error, subject=message.subject, body=message.data)
+            sequence = message.metadata.sequence.stream
+            await self._deadletters.write(frame, error, subject=message.subject, body=message.data, sequence=sequence)
             await self._acknowledge(message)
             return "dead_lettered"
         metadata = {

@@ -12,13 +12,11 @@ import time
 from statistics import median
 
 from benchmarks.frames import noise_jpeg
-from benchmarks.pipeline.echo import echo_server
 from benchmarks.pipeline.rig import Rig, rig
 from benchmarks.pipeline.traffic import Ages, p50_p99_ms, paced
 from framemesh.bus import streams
 from framemesh.client import AsyncClient
-from framemesh.mesh.servers import HOST, free_port
-from framemesh.specs import parse
+from framemesh.mesh.servers import HOST
 
 _FPS = 90
 _ROUND_FRAMES = 1800
@@ -33,22 +31,19 @@ async def main(frames: int) -> None:
     body = noise_jpeg(_FRAME_BYTES)
     async with rig() as bench:
         port = await bench.start_gateway()
-        nats_url = bench.env["FRAMEMESH_NATS_URL"]
-        for model in ("steady", "troubled"):
-            await bench.supervisor.start(echo_server(model, free_port(), nats_url))
         async with AsyncClient(f"{HOST}:{port}") as client:
             for model in ("steady", "troubled"):
-                await client.deploy(parse(f"{model}=none,policy=every"))
+                await bench.start_models(client, model)
             print(f"{_FPS} frames/s of {len(body):,} bytes, {_ROUND_FRAMES} a round; ages in ms since capture")
             await _round(bench, "warm", body, 300)
             usual = [await _round(bench, f"alive-{number}", body, _ROUND_FRAMES) for number in range(3)]
 
-            await bench.supervisor.stop("echo-troubled")
+            await bench.supervisor.stop("troubled")
             before = await _stored_bytes(bench)
             without = await _round(bench, "killed", body, frames)
             backlog = await _stored_bytes(bench) - before
             started = time.perf_counter()
-            await bench.supervisor.start(echo_server("troubled", free_port(), nats_url))
+            await bench.start_models(client, "troubled")
             await _caught_up(bench)
             seconds = time.perf_counter() - started
             print(
@@ -56,7 +51,7 @@ async def main(frames: int) -> None:
                 f"caught up in {seconds:.0f} s, {frames / seconds:.0f} frames/s"
             )
 
-            pid = bench.supervisor.pids()["echo-troubled"]
+            pid = bench.supervisor.pids()["troubled"]
             os.kill(pid, signal.SIGSTOP)
             frozen = await _round(bench, "frozen", body, _ROUND_FRAMES)
             os.kill(pid, signal.SIGCONT)

@@ -7,12 +7,10 @@ over gRPC. Cameras are paced evenly, 30 frames a second each.
 import asyncio
 
 from benchmarks.frames import noise_jpeg
-from benchmarks.pipeline.echo import echo_server
 from benchmarks.pipeline.rig import rig
 from benchmarks.pipeline.traffic import p50_p99_ms, paced
 from framemesh.client import AsyncClient
-from framemesh.mesh.servers import HOST, free_port
-from framemesh.specs import parse
+from framemesh.mesh.servers import HOST
 
 _SECONDS = 20
 _RATES = (30, 90, 30, 90)
@@ -25,9 +23,8 @@ async def main() -> None:
     medians = []
     async with rig() as bench:
         port = await bench.start_gateway()
-        await bench.supervisor.start(echo_server("echo", free_port(), bench.env["FRAMEMESH_NATS_URL"]))
         async with AsyncClient(f"{HOST}:{port}") as client:
-            await client.deploy(parse("echo=none,policy=every"))
+            await bench.start_models(client, "echo")
             await paced(bench.bus, "warm", body, fps=30, frames=60, models=["echo"])
             print(f"frames of {len(body):,} bytes for {_SECONDS} s at each rate, all processes on this machine")
             for number, fps in enumerate(_RATES):

@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from nats.js import JetStreamContext
 from nats.js.api import (
@@ -98,17 +99,25 @@ async def ensure(bus: Bus, sizes: StreamSizes) -> None:
         ) from error
 
 
-async def ensure_model_consumer(bus: Bus, model: str, cameras: list[str], *, max_ack_pending: int) -> str:
+async def ensure_model_consumer(
+    bus: Bus, model: str, cameras: list[str], *, max_ack_pending: int, start: datetime | None = None
+) -> str:
     """Make, or change, the durable consumer through which a model reads references, and return its name.
 
-    A model that is new starts at now.
+    A model that is new starts with the frames stored since `start`, or at now; one that has begun goes on.
     """
     name = model_consumer(model)
+    try:
+        begun = (await bus.js.consumer_info(STORED, name)).config
+    except NotFoundError:
+        policy = DeliverPolicy.NEW if start is None else DeliverPolicy.BY_START_TIME
+        begun = ConsumerConfig(deliver_policy=policy, opt_start_time=start)
     await bus.js.add_consumer(
         STORED,
         ConsumerConfig(
             durable_name=name,
-            deliver_policy=DeliverPolicy.NEW,
+            deliver_policy=begun.deliver_policy,  # NATS refuses to change where a consumer began
+            opt_start_time=begun.opt_start_time,
             filter_subjects=[f"stored.{camera}" for camera in cameras] or ["stored.*"],
             ack_policy=AckPolicy.EXPLICIT,
             ack_wait=ACK_WAIT_SECONDS,

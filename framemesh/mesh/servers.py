@@ -72,7 +72,7 @@ authorization {{ user: {json.dumps(credentials.user)}, password: {json.dumps(cre
     )
 
     async def ready() -> bool:
-        return listens(port)
+        return _listens(port)
 
     return ProcessSpec("nats", (program("nats-server"), "-c", str(config)), {}, ready)
 
@@ -118,7 +118,7 @@ def s3_server(folder: Path, port: int, credentials: Credentials) -> ProcessSpec:
     return ProcessSpec("s3", argv, env, ready)
 
 
-def listens(port: int) -> bool:
+def _listens(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(0.2)
         return probe.connect_ex((HOST, port)) == 0

@@ -3,6 +3,7 @@ from contextlib import aclosing
 from pathlib import Path
 
 import pytest
+from nats.js.api import ConsumerConfig, DeliverPolicy
 
 from framemesh.bus import Bus, ConsumerGoneError, connect, consume, streams
 from framemesh.bus.leases import Leases
@@ -66,6 +67,39 @@ async def test_a_deleted_consumer_ends_the_iteration(bus: Bus) -> None:
     await streams.delete_model_consumer(bus, "gone")
     with pytest.raises(ConsumerGoneError):
         await waiting
+
+
+async def test_what_nobody_took_goes_back_when_the_iteration_ends(bus: Bus) -> None:
+    never = ConsumerConfig(durable_name="brief", deliver_policy=DeliverPolicy.NEW, ack_wait=3600)
+    await bus.js.add_consumer(streams.STORED, never)
+    for number in range(9):
+        await bus.publish("stored.gate", str(number).encode(), {}, timeout=5)
+
+    async def read(count: int) -> set[bytes]:
+        found: set[bytes] = set()
+        async with aclosing(
+            consume(bus, streams.STORED, "brief", batch=9, max_bytes=1 << 20, room=at_once)
+        ) as messages:
+            async for message in messages:
+                await message.ack()
+                found.add(message.data)
+                if len(found) == count:
+                    break
+        return found
+
+    first = await read(1)
+    async with asyncio.timeout(20):
+        assert first | await read(8) == {str(number).encode() for number in range(9)}
+    await bus.js.delete_consumer(streams.STORED, "brief")
+
+
+async def test_a_flush_that_was_cancelled_does_not_end_the_reading(bus: Bus) -> None:
+    flushing = asyncio.create_task(bus.client.flush())
+    while not bus.client._pongs:
+        await asyncio.sleep(0)
+    flushing.cancel()
+    await bus.client.flush()
+    assert (await bus.js.stream_info(streams.STORED)).config.name == streams.STORED
 
 
 async def test_consuming_goes_on_after_the_server_was_killed(tmp_path: Path) -> None:
