@@ -16,6 +16,7 @@ from framemesh.v1.model_service_pb2_grpc import add_ModelServiceServicer_to_serv
 from gateway.analysis import Analyzer
 from gateway.api import AnalysisApi, ModelApi
 from gateway.asking import Asker
+from gateway.backlog import Backlog
 from gateway.deadletters import DeadLetters
 from gateway.fanout import Fanout
 from gateway.holding import FrameHold
@@ -48,10 +49,20 @@ async def gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
         asker = await stack.enter_async_context(Asker(registry))
         hold = FrameHold(settings.hold_bytes)
         deadletters = DeadLetters(bus)
-        storer = Storer(bus, lake, hold, deadletters, metrics, workers=settings.store_workers)
+        storer = Storer(
+            bus,
+            lake,
+            hold,
+            deadletters,
+            metrics,
+            workers=settings.store_workers,
+            max_bytes=settings.store_bytes,
+        )
         parts = LaneParts(bus, lake, hold, asker, Results(bus, metrics), deadletters, metrics)
         fanout = Fanout(registry, parts)
-        await stack.enter_async_context(running(registry, fanout, storer, bus, drain_seconds=settings.drain_seconds))
+        await stack.enter_async_context(
+            running(registry, fanout, storer, Backlog(bus, metrics), bus, drain_seconds=settings.drain_seconds)
+        )
         http_port = await stack.enter_async_context(
             serving_page(settings.http_address, registry_of_metrics, {"nats": bus.problem})
         )

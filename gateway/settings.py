@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from framemesh.bus.streams import StreamSizes
+from framemesh.bus.streams import MAX_PAYLOAD_BYTES, StreamSizes
 from framemesh.settings import BusSettings, LakeSettings, ServiceSettings
 
 _GIB = 1024**3
@@ -15,6 +15,8 @@ class GatewaySettings(ServiceSettings, BusSettings, LakeSettings):
     """Where the public API is served; port 0 lets the system choose."""
     store_workers: int = Field(default=16, ge=1, le=256)
     """Frames being stored at once. More hides latency and holds more images in memory."""
+    store_bytes: int = Field(default=64 * 1024**2, ge=2 * MAX_PAYLOAD_BYTES)
+    """Memory for frames being stored and on their way to it, however many or large they are."""
     hold_bytes: int = Field(default=128 * 1024**2, ge=0)
     """Memory for frames just stored, so that models that keep up never read the lake."""
     frames_stream_bytes: int = Field(default=4 * _GIB, ge=16 * 1024**2)

@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 import nats.errors
 import structlog
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 
 from framemesh.bus.connection import Bus
 from framemesh.errors import FramemeshError
@@ -56,9 +57,7 @@ async def consume(
             "idle_heartbeat": int(_HEARTBEAT_SECONDS * _NANOSECONDS),
         }
     ).encode()
-    inbox = bus.client.new_inbox()
-    # No limit of its own: the request bounds what comes, and a message dropped here would wait for ack_wait.
-    subscription = await bus.client.subscribe(inbox, pending_msgs_limit=-1, pending_bytes_limit=-1)
+    subscription = await _inbox(bus)
     try:
         while not bus.closed.is_set():
             await room()
@@ -67,7 +66,7 @@ async def consume(
                 continue
             received = 0
             try:
-                await bus.client.publish(subject, request, reply=inbox)
+                await bus.client.publish(subject, request, reply=subscription.subject)
                 while received < batch:
                     message = await subscription.next_msg(timeout=2 * _HEARTBEAT_SECONDS)
                     if message.reply:  # a stream's message has somewhere to acknowledge to, a status has not
@@ -81,9 +80,18 @@ async def consume(
                     if status != "100":  # the request has ended: expired, satisfied by bytes, or nobody leads yet
                         break
             except (nats.errors.Error, TimeoutError) as error:
-                # Silence beyond the heartbeat, or no connection: ask again. What an older request still sends
-                # arrives here too.
                 log.debug("nats.pull_again", stream=stream, consumer=consumer, error=str(error))
+                # Silence beyond the heartbeat: ask again, elsewhere. A server that only hung answers every request
+                # later, and all of them together are more than there is room for; what goes to a closed inbox comes
+                # again after ack_wait.
+                if bus.client.is_connected:
+                    await subscription.unsubscribe()
+                    subscription = await _inbox(bus)
     finally:
         if not bus.client.is_closed:
             await subscription.unsubscribe()
+
+
+async def _inbox(bus: Bus) -> Subscription:
+    """Where requests are answered. It has no limit of its own: what it dropped would come again after ack_wait."""
+    return await bus.client.subscribe(bus.client.new_inbox(), pending_msgs_limit=-1, pending_bytes_limit=-1)

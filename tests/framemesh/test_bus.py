@@ -144,13 +144,17 @@ async def test_leases_wait_for_room() -> None:
 
     class Message:
         reply = "a"
+        data = b"0123456789"
 
     leases.hold(Message())  # type: ignore[arg-type]
-    waiting = asyncio.create_task(leases.below(1))
+    waits = [asyncio.create_task(wait) for wait in (leases.below(1), leases.below(2, 10))]
+    await leases.below(2, 11)
     await asyncio.sleep(0)
-    assert not waiting.done()
+    assert not any(wait.done() for wait in waits)
     leases.release(Message())  # type: ignore[arg-type]
-    await waiting
+    await asyncio.gather(*waits)
+    leases.release(Message())  # type: ignore[arg-type]
+    assert leases.size_bytes == 0
 
 
 async def test_a_snapshot_follows_puts_and_deletes(bus: Bus) -> None:
