@@ -16,7 +16,7 @@ import structlog
 
 from archiver import files
 from archiver.metrics import ArchiverMetrics
-from archiver.progress import Notebook, Progress
+from framemesh.bus.notes import Notebook, Progress
 from framemesh.errors import FrameNotFoundError
 from framemesh.lake import Lake, StoredObject
 from framemesh.tables import Table

@@ -118,6 +118,16 @@ class Lake:
     async def __aexit__(self, *_: object) -> None:
         """Nothing is held open that would need closing."""
 
+    async def check(self) -> None:
+        """Pass where the server answers for the bucket.
+
+        Raises:
+            LakeUnavailableError: It doesn't, or not well.
+        """
+        status, code = await self._ask("HEAD")
+        if status != 200:
+            raise self._answers(code or f"with status {status}")
+
     async def when_there(self) -> Self:
         """Enter, once the store is there: one that starts late, or is away for a while, is waited for.
 

@@ -13,6 +13,8 @@ from framemesh.v1.analysis_service_pb2 import DESCRIPTOR as ANALYSIS
 from framemesh.v1.analysis_service_pb2_grpc import add_AnalysisServiceServicer_to_server
 from framemesh.v1.model_service_pb2 import DESCRIPTOR as MODELS
 from framemesh.v1.model_service_pb2_grpc import add_ModelServiceServicer_to_server
+from framemesh.v1.status_service_pb2 import DESCRIPTOR as STATUS
+from framemesh.v1.status_service_pb2_grpc import add_StatusServiceServicer_to_server
 from gateway.analysis import Analyzer
 from gateway.api import AnalysisApi, ModelApi
 from gateway.asking import Asker
@@ -25,6 +27,7 @@ from gateway.metrics import GatewayMetrics
 from gateway.registry import Registry
 from gateway.results import Results
 from gateway.settings import GatewaySettings
+from gateway.status import Status, StatusApi
 from gateway.storing import Storer
 
 
@@ -71,6 +74,9 @@ async def gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
                 add_AnalysisServiceServicer_to_server(
                     AnalysisApi(Analyzer(registry, asker, lake, metrics), bus, metrics), server
                 )
+            ),
+            STATUS.services_by_name["StatusService"].full_name: lambda server: add_StatusServiceServicer_to_server(
+                StatusApi(Status(bus, lake, registry)), server
             ),
             MODELS.services_by_name["ModelService"].full_name: lambda server: add_ModelServiceServicer_to_server(
                 ModelApi(registry), server

@@ -23,7 +23,7 @@ class StreamState:
         first: Sequence of the oldest message.
         last: Sequence of the newest that was ever taken.
         oldest_time: When the oldest was taken; none where there is none.
-        created: When the stream was made, in NATS's own words.
+        created: When the stream was made.
         subjects: How many messages each subject has.
     """
 
@@ -34,7 +34,7 @@ class StreamState:
     first: int
     last: int
     oldest_time: datetime | None
-    created: str
+    created: datetime
     subjects: dict[str, int] = field(default_factory=dict)
 
     def oldest_seconds(self, now: datetime) -> float:
@@ -65,6 +65,6 @@ async def stream_state(bus: Bus, stream: str, *, subjects: bool = False) -> Stre
         first=state["first_seq"],
         last=state["last_seq"],
         oldest_time=datetime.fromisoformat(state["first_ts"]).astimezone(UTC) if state["messages"] else None,
-        created=found["created"],
+        created=datetime.fromisoformat(found["created"]),
         subjects=state.get("subjects") or {},
     )

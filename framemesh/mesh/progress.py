@@ -19,7 +19,7 @@ from framemesh.errors import FramemeshError
 from framemesh.v1.frame_pb2 import StoredFrame
 from framemesh.v1.model_pb2 import Model
 from framemesh.v1.result_pb2 import Result
-from framemesh.words import state, words
+from framemesh.words import span, state, words
 
 _WINDOW_SECONDS = 5.0
 _TABLE_SECONDS = 0.5
@@ -165,8 +165,8 @@ class Progress:
                 Text(model.spec.name),
                 state(model),
                 f"{now.answered.value():.1f}",
-                _span(now.latency),
-                _span(now.staleness),
+                span(now.latency),
+                span(now.staleness),
                 Text(now.newest),
             )
         advice = Text("Ctrl-C drains and stops", style="dim")
@@ -180,14 +180,9 @@ class Progress:
             for name, camera in sorted(self._cameras.items())
         )
         models = ", ".join(
-            f"{model.spec.name} {state(model)} {now.answered.value():.1f}/s, latency {_span(now.latency)}, "
-            f"staleness {_span(now.staleness)}, newest {now.newest or 'none'}"
+            f"{model.spec.name} {state(model)} {now.answered.value():.1f}/s, latency {span(now.latency)}, "
+            f"staleness {span(now.staleness)}, newest {now.newest or 'none'}"
             for model in self._models
             if (now := self._answers[model.spec.name])
         )
         return Text(f"cameras: {cameras or 'none yet'} | models: {models or 'none'}")
-
-
-def _span(seconds: float) -> str:
-    """A span of time in the unit that people would use."""
-    return f"{seconds * 1000:.0f} ms" if seconds < 10 else f"{seconds:,.0f} s"
