@@ -32,6 +32,7 @@ _RETRY: Any = {
 _PART_BYTES = 8 * 1024 * 1024
 _PAGE = 1000
 _CODE = re.compile(r"<Code>(\w+)</Code>")
+_NO_SPACE = re.compile(r"no space left on device|<Code>\w*StorageFull</Code>", re.IGNORECASE)
 _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.5, 10.0
 _OWN_BUCKETS = {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}
 
@@ -261,16 +262,22 @@ class Lake:
             except ValueError as error:  # a key that no object can have
                 raise FrameNotFoundError("no frame has such a key; results carry the keys of theirs") from error
             except BaseError as error:
-                code = _code(str(error))
+                words = str(error)
+                if _NO_SPACE.search(words):
+                    raise LakeUnavailableError(
+                        f"the S3 server at {self._endpoint} has no space left: free some, or keep frames for less long",
+                        endpoint=self._endpoint,
+                    ) from error
+                code = _code(words)
                 raise (self._answers(code) if code else self._unreachable(error)) from error
 
     def _answers(self, code: str) -> LakeUnavailableError:
         return LakeUnavailableError(f"the S3 server at {self._endpoint} answers {code}", code=code)
 
     def _unreachable(self, error: Exception) -> LakeUnavailableError:
-        return LakeUnavailableError(
-            f"the S3 server at {self._endpoint} can't be reached: {type(error).__name__}", endpoint=self._endpoint
-        )
+        silent = isinstance(error, TimeoutError) or "TimedOut" in str(error)
+        words = "does not answer in time" if silent else f"can't be reached: {type(error).__name__}"
+        return LakeUnavailableError(f"the S3 server at {self._endpoint} {words}", endpoint=self._endpoint)
 
 
 def _code(answer: str) -> str:

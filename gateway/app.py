@@ -76,7 +76,7 @@ async def gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
                 )
             ),
             STATUS.services_by_name["StatusService"].full_name: lambda server: add_StatusServiceServicer_to_server(
-                StatusApi(Status(bus, lake, registry)), server
+                StatusApi(Status(bus, lake, registry, storer.problem)), server
             ),
             MODELS.services_by_name["ModelService"].full_name: lambda server: add_ModelServiceServicer_to_server(
                 ModelApi(registry), server

@@ -1,6 +1,7 @@
 """How the mesh is, asked of NATS, of the lake and of the registry at the moment somebody wants to know."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -53,12 +54,14 @@ class Status:
         bus: Where frames, references and results are.
         lake: The bucket of frames.
         registry: What is deployed and who serves it.
+        storing_problem: Says why frames can't be stored now; none where they can.
     """
 
-    def __init__(self, bus: Bus, lake: Lake, registry: Registry) -> None:
+    def __init__(self, bus: Bus, lake: Lake, registry: Registry, storing_problem: Callable[[], str | None]) -> None:
         self._bus = bus
         self._lake = lake
         self._registry = registry
+        self._storing_problem = storing_problem
 
     async def look(self) -> pb2.GetStatusResponse:
         """The mesh now. Never fails: what doesn't answer is a problem in the answer."""
@@ -75,7 +78,8 @@ class Status:
         except LakeUnavailableError as error:
             return f"{error}; until it does, frames wait in NATS"
         found.lake_answers = True
-        return ""
+        problem = self._storing_problem()
+        return f"frames can't be stored and wait in NATS: {problem}" if problem else ""
 
     async def _ask_bus(self, found: pb2.GetStatusResponse) -> str:
         """Fill in all that NATS and the registry know; what could not be asked is told in words."""

@@ -94,6 +94,10 @@ class Storer:
         """Take no more frames."""
         self._stopping.set()
 
+    def problem(self) -> str | None:
+        """Why frames can't be stored now; none where they can, as far as we know."""
+        return self._trouble.words
+
     async def _pull(self, group: asyncio.TaskGroup) -> None:
         messages = consume(
             self._bus,
@@ -123,7 +127,7 @@ class Storer:
             outcome = await self._settle(message)
             self._trouble.ended()
         except (LakeUnavailableError, BusUnavailableError) as error:
-            self._trouble.met()
+            self._trouble.met(str(error))
             delay = _put_off_seconds(message.metadata.num_delivered)
             log.warning("frame.put_off", subject=message.subject, seconds=round(delay, 2), error=str(error))
             await self._give_back(message, delay)
@@ -206,9 +210,12 @@ class Trouble:
         self._longest = longest
         self._seconds = 0.0
         self._until = 0.0
+        self.words: str | None = None
+        """Why it failed last; none once it works."""
 
-    def met(self) -> None:
+    def met(self, words: str) -> None:
         """It failed. What else fails during the wait was under way before it, and lengthens nothing."""
+        self.words = words
         if time.monotonic() >= self._until:
             self._seconds = min(max(2 * self._seconds, self._first), self._longest)
             self._until = time.monotonic() + random.uniform(0.5, 1.0) * self._seconds  # noqa: S311 - jitter
@@ -216,6 +223,7 @@ class Trouble:
     def ended(self) -> None:
         """It worked."""
         self._seconds = self._until = 0.0
+        self.words = None
 
     async def over(self) -> None:
         """Wait for the time to try again."""
