@@ -113,7 +113,7 @@ class Merger:
 
     async def _retire(self, progress: Progress) -> None:
         """Delete the files that a merged one, which is there, stands for."""
-        await asyncio.gather(*(self._lake.delete(key) for key in progress.sources))
+        await self._lake.delete(*progress.sources)
         await self._notebook.change(progress, merged="", sources=())
 
 

@@ -53,7 +53,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "disk"
     folder.mkdir()
     mount, umount = shutil.which("mount"), shutil.which("umount")
-    if not (mount and umount) or subprocess.run((mount, "-t", "tmpfs", "-o", "size=96M", "tmpfs", folder)).returncode:
+    command = (str(mount), "-t", "tmpfs", "-o", "size=96M", "tmpfs", folder)
+    if not (mount and umount) or subprocess.run(command, check=False).returncode != 0:
         pytest.skip("this machine lets us mount nothing")
     yield folder
     subprocess.run((umount, "--lazy", folder), check=True)
