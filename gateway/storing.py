@@ -14,7 +14,6 @@ from contextlib import aclosing
 
 import nats.errors
 import structlog
-from google.protobuf.timestamp_pb2 import Timestamp
 from nats.aio.msg import Msg
 
 from framemesh import frames
@@ -164,8 +163,7 @@ class Storer:
         await self._lake.put(frame.object_key, message.data, content_type=frame.content_type, metadata=metadata)
         self._hold.put(frame.object_key, message.data)
         self._metrics.held_bytes.set(self._hold.size_bytes)
-        stored = StoredFrame(frame=frame, store_time=Timestamp())
-        stored.store_time.GetCurrentTime()
+        stored = StoredFrame(frame=frame, store_time=frames.timestamp(time.time_ns()))
         await self._bus.publish(
             f"stored.{frame.camera}",
             stored.SerializeToString(),

@@ -57,7 +57,8 @@ async def consume(
             "idle_heartbeat": int(_HEARTBEAT_SECONDS * _NANOSECONDS),
         }
     ).encode()
-    subscription = await _inbox(bus)
+    arrived: asyncio.Queue[Msg] = asyncio.Queue()
+    subscription = await _inbox(bus, arrived)
     try:
         while not bus.closed.is_set():
             await room()
@@ -68,7 +69,7 @@ async def consume(
             try:
                 await bus.client.publish(subject, request, reply=subscription.subject)
                 while received < batch:
-                    message = await subscription.next_msg(timeout=2 * _HEARTBEAT_SECONDS)
+                    message = await _next(arrived)
                     if message.reply:  # a stream's message has somewhere to acknowledge to, a status has not
                         received += 1
                         yield message
@@ -86,12 +87,26 @@ async def consume(
                 # again after ack_wait.
                 if bus.client.is_connected:
                     await subscription.unsubscribe()
-                    subscription = await _inbox(bus)
+                    subscription = await _inbox(bus, arrived)
     finally:
         if not bus.client.is_closed:
             await subscription.unsubscribe()
 
 
-async def _inbox(bus: Bus) -> Subscription:
+async def _inbox(bus: Bus, arrived: asyncio.Queue[Msg]) -> Subscription:
     """Where requests are answered. It has no limit of its own: what it dropped would come again after ack_wait."""
-    return await bus.client.subscribe(bus.client.new_inbox(), pending_msgs_limit=-1, pending_bytes_limit=-1)
+    return await bus.client.subscribe(
+        bus.client.new_inbox(), cb=arrived.put, pending_msgs_limit=-1, pending_bytes_limit=-1
+    )
+
+
+async def _next(arrived: asyncio.Queue[Msg]) -> Msg:
+    """The next message. nats-py's own `next_msg` makes two tasks and a UUID for each.
+
+    Raises:
+        TimeoutError: None came for longer than heartbeats take.
+    """
+    if not arrived.empty():
+        return arrived.get_nowait()
+    async with asyncio.timeout(2 * _HEARTBEAT_SECONDS):
+        return await arrived.get()
