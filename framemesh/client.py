@@ -43,10 +43,13 @@ from framemesh.v1.model_service_pb2 import (
 )
 from framemesh.v1.model_service_pb2_grpc import ModelServiceStub
 from framemesh.v1.result_pb2 import Result
+from framemesh.v1.status_service_pb2 import GetStatusRequest, GetStatusResponse
+from framemesh.v1.status_service_pb2_grpc import StatusServiceStub
 
 ANALYZE_SECONDS = 10.0
 REGISTRY_SECONDS = 5.0
 DEAD_LETTER_SECONDS = 30.0
+STATUS_SECONDS = 15.0
 
 Image = bytes | Path
 """An encoded image, or the path of a file that holds one."""
@@ -175,6 +178,7 @@ class AsyncClient:
         self._analysis = AnalysisServiceStub(self._channel)
         self._models = ModelServiceStub(self._channel)
         self._dead_letters = DeadLetterServiceStub(self._channel)
+        self._status = StatusServiceStub(self._channel)
 
     async def __aenter__(self) -> Self:
         return self
@@ -260,6 +264,11 @@ class AsyncClient:
         with _reporting_errors():
             return list((await self._models.ListModels(ListModelsRequest(), timeout=timeout)).models)
 
+    async def status(self, *, timeout: float = STATUS_SECONDS) -> GetStatusResponse:
+        """What waits where in the mesh, and what is wrong with it."""
+        with _reporting_errors():
+            return await self._status.GetStatus(GetStatusRequest(), timeout=timeout)
+
     async def watch_models(self) -> AsyncIterator[list[Model]]:
         """Yield what is deployed, at once and after each change."""
         with _reporting_errors():
@@ -322,6 +331,7 @@ class Client:
         self._analysis = AnalysisServiceStub(self._channel)
         self._models = ModelServiceStub(self._channel)
         self._dead_letters = DeadLetterServiceStub(self._channel)
+        self._status = StatusServiceStub(self._channel)
 
     def __enter__(self) -> Self:
         return self
@@ -381,6 +391,11 @@ class Client:
         """See `AsyncClient.models`."""
         with _reporting_errors():
             return list(self._models.ListModels(ListModelsRequest(), timeout=timeout).models)
+
+    def status(self, *, timeout: float = STATUS_SECONDS) -> GetStatusResponse:
+        """See `AsyncClient.status`."""
+        with _reporting_errors():
+            return self._status.GetStatus(GetStatusRequest(), timeout=timeout)
 
     def deploy(self, spec: ModelSpec, *, timeout: float = REGISTRY_SECONDS) -> ModelSpec:
         """See `AsyncClient.deploy`."""

@@ -32,6 +32,7 @@ class Rig:
     settings: GatewaySettings
     env: Mapping[str, str]
     bus: Bus
+    s3: ProcessSpec
 
     async def start_gateway(self) -> int:
         """Start the gateway as a process, and return its gRPC port."""
@@ -87,10 +88,11 @@ async def rig() -> AsyncIterator[Rig]:
         )
         async with Supervisor(folder / "logs", on_event=print) as supervisor:
             await supervisor.start(nats_server(folder / "nats", nats_port, _CREDENTIALS))
-            await supervisor.start(s3_server(folder / "s3", s3_port, _CREDENTIALS))
+            s3 = s3_server(folder / "s3", s3_port, _CREDENTIALS)
+            await supervisor.start(s3)
             async with connect(env["FRAMEMESH_NATS_URL"], name="bench") as bus:
                 await streams.ensure(bus, settings.stream_sizes())
-                yield Rig(supervisor, settings, env, bus)
+                yield Rig(supervisor, settings, env, bus, s3)
 
 
 async def publish(bus: Bus, camera: str, captured_ns: int, body: bytes, sequence: int) -> None:

@@ -8,6 +8,7 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import suppress
 
 import nats.errors
 import structlog
@@ -83,9 +84,12 @@ async def consume(
                     if status != "100":  # the request has ended: expired, satisfied by bytes, or nobody leads yet
                         break
             except (nats.errors.Error, TimeoutError) as error:
-                # Silence beyond the heartbeat, or no connection: ask again. What an older request still sends
-                # arrives here too.
                 log.debug("nats.pull_again", stream=stream, consumer=consumer, error=str(error))
+                # Silence beyond the heartbeat: ask again, elsewhere. A server that only hung answers every request
+                # later, and all of them together are more than there is room for; what goes to a closed inbox comes
+                # again after ack_wait.
+                with suppress(nats.errors.Error):  # not connected now: after the next silence
+                    await inbox.move()
     finally:
         await inbox.close()
 
@@ -98,15 +102,20 @@ class _Inbox:
 
     def __init__(self, bus: Bus) -> None:
         self._client = bus.client
-        self.subject = bus.client.new_inbox()
         self._messages: deque[Msg] = deque()
         self._arrived = asyncio.Event()
 
     async def open(self) -> None:
+        self.subject = self._client.new_inbox()
         # No limit of its own: the request bounds what comes, and a message dropped here would wait for ack_wait.
         self._subscription = await self._client.subscribe(
             self.subject, cb=self._take, pending_msgs_limit=-1, pending_bytes_limit=-1
         )
+
+    async def move(self) -> None:
+        """Listen elsewhere from now on."""
+        await self._subscription.unsubscribe()
+        await self.open()
 
     async def next(self) -> Msg:
         """The next message or status.

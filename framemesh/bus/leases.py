@@ -1,6 +1,7 @@
 """Keeping messages that are being worked on from being delivered again."""
 
 import asyncio
+import math
 import time
 from collections.abc import Sequence
 
@@ -25,16 +26,20 @@ class Leases:
     def __init__(self) -> None:
         self._held: dict[str, Msg] = {}
         self._renewed = time.monotonic()
+        self.size_bytes = 0
+        """What the held messages' bodies take."""
         self._released = asyncio.Event()
         self._stopping = asyncio.Event()
 
     def hold(self, message: Msg) -> None:
         """Renew the message from now on."""
         self._held[message.reply] = message
+        self.size_bytes += len(message.data)
 
     def release(self, message: Msg) -> None:
         """Renew it no more: it is acknowledged, or goes back."""
-        self._held.pop(message.reply, None)
+        if self._held.pop(message.reply, None) is not None:
+            self.size_bytes -= len(message.data)
         self._released.set()
 
     def holds(self, message: Msg) -> bool:
@@ -46,9 +51,9 @@ class Leases:
         """All that is held."""
         return list(self._held.values())
 
-    async def below(self, count: int) -> None:
-        """Wait until fewer messages than `count` are held."""
-        while len(self._held) >= count:
+    async def below(self, count: int, size_bytes: float = math.inf) -> None:
+        """Wait until fewer messages than `count` are held, and less than `size_bytes` of them."""
+        while len(self._held) >= count or self.size_bytes >= size_bytes:
             self._released.clear()
             await self._released.wait()
 
@@ -68,6 +73,7 @@ class Leases:
     def _notice_lapse(self) -> None:
         if time.monotonic() > self._renewed + _LAPSED_SECONDS:
             self._held.clear()
+            self.size_bytes = 0
             self._released.set()
 
     async def _renew(self) -> None:

@@ -1,5 +1,7 @@
 import asyncio
+import re
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,6 +9,7 @@ from nats.js.api import ConsumerConfig, DeliverPolicy
 
 from framemesh.bus import Bus, ConsumerGoneError, connect, consume, streams
 from framemesh.bus.leases import Leases
+from framemesh.bus.states import stream_state
 from framemesh.bus.watching import snapshots
 from framemesh.errors import (
     BusUnavailableError,
@@ -173,18 +176,52 @@ async def test_streams_that_do_not_fit_say_so(bus: Bus) -> None:
         await streams.ensure(bus, huge)
 
 
+async def test_sizes_that_nobody_chose_become_those_that_nats_has_room_for(tmp_path: Path) -> None:
+    port = free_port()
+    async with Supervisor(tmp_path / "logs", on_event=print) as supervisor:
+        spec = nats_server(tmp_path / "nats", port, CREDENTIALS)
+        config = tmp_path / "nats" / "nats.conf"
+        config.write_text(re.sub(r"max_file_store: \d+", "max_file_store: 1GB", config.read_text()))
+        await supervisor.start(spec)
+        async with connect(nats_url(port, CREDENTIALS), name="test") as bus:
+            sizes = streams.StreamSizes(4 << 30, 1 << 30, 1 << 30, 64 << 20, keep_days=1, replicas=1)
+            with pytest.raises(ConfigurationError, match="storage"):
+                await streams.ensure(bus, sizes)
+            flexible = frozenset({"frames_bytes", "stored_bytes", "results_bytes"})
+            await streams.ensure(bus, replace(sizes, flexible=flexible))
+            limits = {name: (await stream_state(bus, name)).limit_bytes for name in ("FRAMES", "STORED", "DEADLETTERS")}
+            assert limits == {"FRAMES": 512 << 20, "STORED": 128 << 20, "DEADLETTERS": 64 << 20}
+
+
+async def test_a_stream_that_becomes_smaller_than_what_it_holds_drops_none_of_it(bus: Bus) -> None:
+    before = (await stream_state(bus, streams.FRAMES)).messages
+    for _ in range(20):
+        await bus.publish("frames.shrinks", bytes(1 << 20), {}, timeout=5)
+    await streams.ensure(bus, replace(SIZES, frames_bytes=8 << 20))
+    assert (await stream_state(bus, streams.FRAMES)).messages == before + 20
+    with pytest.raises(StreamFullError):
+        await bus.publish("frames.shrinks", b"x", {}, timeout=5)
+    await streams.ensure(bus, SIZES)
+    await bus.publish("frames.shrinks", b"x", {}, timeout=5)
+    await bus.js.purge_stream(streams.FRAMES, subject="frames.shrinks")
+
+
 async def test_leases_wait_for_room() -> None:
     leases = Leases()
 
     class Message:
         reply = "a"
+        data = b"0123456789"
 
     leases.hold(Message())  # type: ignore[arg-type]
-    waiting = asyncio.create_task(leases.below(1))
+    waits = [asyncio.create_task(wait) for wait in (leases.below(1), leases.below(2, 10))]
+    await leases.below(2, 11)
     await asyncio.sleep(0)
-    assert not waiting.done()
+    assert not any(wait.done() for wait in waits)
     leases.release(Message())  # type: ignore[arg-type]
-    await waiting
+    await asyncio.gather(*waits)
+    leases.release(Message())  # type: ignore[arg-type]
+    assert leases.size_bytes == 0
 
 
 async def test_a_snapshot_follows_puts_and_deletes(bus: Bus) -> None:
