@@ -1,23 +1,17 @@
 """Clients of the gateway, for threads and for asyncio. Answers are the protos' own messages."""
 
-from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import grpc
-from google.protobuf.duration_pb2 import Duration
 
-from framemesh.errors import FramemeshError, InvalidImageError
-from framemesh.limits import check_size
 from framemesh.rpc.channels import Tls, open_channel, open_sync_channel
-from framemesh.rpc.status import from_rpc_error, to_answer_error
+from framemesh.rpc.status import from_rpc_error
+from framemesh.sending import Image, Named, Sending, analyze_request
 from framemesh.v1.analysis_service_pb2 import (
-    AnalyzeRequest,
     AnalyzeResponse,
-    AnalyzeStreamRequest,
     AnalyzeStreamResponse,
     WatchResultsRequest,
 )
@@ -32,7 +26,6 @@ from framemesh.v1.dead_letter_service_pb2 import (
     RetryDeadLettersResponse,
 )
 from framemesh.v1.dead_letter_service_pb2_grpc import DeadLetterServiceStub
-from framemesh.v1.frame_pb2 import Frame
 from framemesh.v1.model_pb2 import Model, ModelSpec
 from framemesh.v1.model_service_pb2 import (
     DeleteModelRequest,
@@ -50,97 +43,6 @@ ANALYZE_SECONDS = 10.0
 REGISTRY_SECONDS = 5.0
 DEAD_LETTER_SECONDS = 30.0
 STATUS_SECONDS = 15.0
-
-Image = bytes | Path
-"""An encoded image, or the path of a file that holds one."""
-
-
-def analyze_request(
-    image: Image | None, object_key: str | None, models: Iterable[str], options: AnswerOptions
-) -> AnalyzeRequest:
-    """The request for an image, or for a stored frame.
-
-    Raises:
-        ImageTooLargeError: The image is over the limit; nothing is sent, nor read from its file.
-        ValueError: Both or neither were given.
-        OSError: The file can't be read.
-    """
-    if (image is None) == (object_key is None):
-        raise ValueError("give either an image or the object_key of a stored frame")
-    request = AnalyzeRequest(models=models, options=options)
-    if object_key is not None:
-        request.object_key = object_key
-    if image is not None:
-        check_size(image.stat().st_size if isinstance(image, Path) else len(image))
-        request.image = image.read_bytes() if isinstance(image, Path) else image
-    return request
-
-
-class _Sending:
-    """The requests of one stream as they go out, and those that don't: what is wrong with an image ends no stream."""
-
-    def __init__(self, models: Iterable[str], options: AnswerOptions, timeout: float) -> None:
-        self._models = list(models)
-        self._options = options
-        self._timeout = Duration()
-        self._timeout.FromNanoseconds(int(timeout * 1e9))
-        self._unsent: deque[AnalyzeStreamResponse] = deque()
-        self._failure: Exception | None = None
-
-    def requests(self, images: Iterable[tuple[str, Image | Frame]]) -> Iterator[AnalyzeStreamRequest]:
-        try:
-            for request_id, image in images:
-                if request := self._request(request_id, image):
-                    yield request
-        except Exception as error:  # noqa: BLE001 - the caller's own; gRPC would only log it and cancel
-            self._failure = error
-
-    async def requests_async(
-        self, images: AsyncIterable[tuple[str, Image | Frame]] | Iterable[tuple[str, Image | Frame]]
-    ) -> AsyncIterator[AnalyzeStreamRequest]:
-        try:
-            async for request_id, image in images if isinstance(images, AsyncIterable) else _in_turn(images):
-                if request := self._request(request_id, image):
-                    yield request
-        except Exception as error:  # noqa: BLE001 - as above
-            self._failure = error
-
-    def unsent(self) -> Iterator[AnalyzeStreamResponse]:
-        """The errors of what was not sent since the last time."""
-        while self._unsent:
-            yield self._unsent.popleft()
-
-    def finish(self) -> Iterator[AnalyzeStreamResponse]:
-        """The last of them.
-
-        Raises:
-            Exception: What the caller's own iterator raised.
-        """
-        yield from self.unsent()
-        if self._failure is not None:
-            raise self._failure
-
-    def _request(self, request_id: str, image: Image | Frame) -> AnalyzeStreamRequest | None:
-        try:
-            if isinstance(image, Frame):
-                request = analyze_request(None, image.object_key, self._models, self._options)
-            else:
-                request = analyze_request(image, None, self._models, self._options)
-        except (OSError, FramemeshError) as error:
-            known = error if isinstance(error, FramemeshError) else unreadable(str(image), error)
-            self._unsent.append(AnalyzeStreamResponse(request_id=request_id, error=to_answer_error(known)))
-            return None
-        return AnalyzeStreamRequest(request_id=request_id, request=request, timeout=self._timeout)
-
-
-async def _in_turn(images: Iterable[tuple[str, Image | Frame]]) -> AsyncIterator[tuple[str, Image | Frame]]:
-    for image in images:
-        yield image
-
-
-def unreadable(image: str, error: OSError) -> InvalidImageError:
-    """What a file that can't be read amounts to."""
-    return InvalidImageError(f"can't read {image!r}: {error.strerror}", image=image)
 
 
 def _retry_request(which: int | DeadLetterFilter) -> RetryDeadLettersRequest:
@@ -217,7 +119,7 @@ class AsyncClient:
 
     async def analyze_stream(
         self,
-        images: AsyncIterable[tuple[str, Image | Frame]] | Iterable[tuple[str, Image | Frame]],
+        images: AsyncIterable[Named] | Iterable[Named],
         *,
         models: Iterable[str] = (),
         max_label_count: int = 0,
@@ -240,7 +142,7 @@ class AsyncClient:
             timeout: Seconds that each image may take.
         """
         options = AnswerOptions(max_label_count=max_label_count, candidate_labels=candidate_labels, min_score=min_score)
-        sending = _Sending(models, options, timeout)
+        sending = Sending(models, options, timeout)
         call = self._analysis.AnalyzeStream(sending.requests_async(images))
         try:
             with _reporting_errors():
@@ -360,7 +262,7 @@ class Client:
 
     def analyze_stream(
         self,
-        images: Iterable[tuple[str, Image | Frame]],
+        images: Iterable[Named],
         *,
         models: Iterable[str] = (),
         max_label_count: int = 0,
@@ -370,7 +272,7 @@ class Client:
     ) -> Iterator[AnalyzeStreamResponse]:
         """See `AsyncClient.analyze_stream`; `images` is asked for more in a thread of its own."""
         options = AnswerOptions(max_label_count=max_label_count, candidate_labels=candidate_labels, min_score=min_score)
-        sending = _Sending(models, options, timeout)
+        sending = Sending(models, options, timeout)
         call = self._analysis.AnalyzeStream(sending.requests(images))
         try:
             with _reporting_errors():

@@ -66,9 +66,10 @@ class Analyzer:
         models = list(request.models)
         match request.WhichOneof("source"):
             case "image":
-                with self.room.bytes(len(request.image)):
-                    read_header(request.image, self.limits)
-                    answers = await self._ask(request.image, models, request.options, timeout=timeout)
+                image = request.image  # a copy each time it is asked for
+                with self.room.bytes(len(image)):
+                    read_header(image, self.limits)
+                    answers = await self._ask(image, models, request.options, timeout=timeout)
                 return AnalyzeResponse(answers=answers)
             case "object_key":
                 began = time.monotonic()

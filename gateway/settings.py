@@ -46,8 +46,8 @@ class GatewaySettings(ServiceSettings, BusSettings, LakeSettings):
     """The most pixels that it may have."""
     analyze_images: int = Field(default=256, ge=1, le=65536)
     """Images that callers may have in work at once; beyond them calls are refused at once."""
-    analyze_bytes: int = Field(default=256 * 1024**2, ge=MAX_MESSAGE_BYTES)
-    """Bytes of such images, likewise."""
+    analyze_bytes: int = Field(default=128 * 1024**2, ge=MAX_MESSAGE_BYTES)
+    """Bytes of such images, likewise. An image's copies in messages take some four times as much again."""
     store_workers: int = Field(default=16, ge=1, le=256)
     """Frames being stored at once. More hides latency and holds more images in memory."""
     store_bytes: int = Field(default=64 * 1024**2, ge=2 * MAX_PAYLOAD_BYTES)

@@ -12,8 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from framemesh.cli.target import DEFAULT_DATA_DIR, Address, AsJson, DataDir, open_client
-from framemesh.client import ANALYZE_SECONDS, unreadable
+from framemesh.client import ANALYZE_SECONDS
 from framemesh.errors import InvalidImageError
+from framemesh.sending import unreadable
 from framemesh.v1.analysis_service_pb2 import AnalyzeResponse, AnalyzeStreamResponse
 from framemesh.v1.frame_pb2 import Frame
 from framemesh.words import words
