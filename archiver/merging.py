@@ -16,7 +16,8 @@ import structlog
 
 from archiver import files
 from archiver.metrics import ArchiverMetrics
-from archiver.progress import Notebook, Progress
+from archiver.progress import Notebook
+from framemesh.bus.archive import Progress
 from framemesh.errors import FrameNotFoundError
 from framemesh.lake import Lake, StoredObject
 from framemesh.tables import Table

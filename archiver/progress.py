@@ -1,31 +1,12 @@
 """How far an archive has come, noted in NATS's key-value store before and after each step that a crash may cut."""
 
-from dataclasses import asdict, dataclass, replace
-from json import dumps, loads
+from dataclasses import replace
 
 from nats.js.errors import KeyNotFoundError
 
 from framemesh.bus import Bus
+from framemesh.bus.archive import Progress, dump, load
 from framemesh.bus.streams import ARCHIVE_BUCKET
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """What is done of a stream, and what was begun.
-
-    Attributes:
-        stream: Which stream it is about: the time it was made at, as a stream made anew counts from 1 again.
-        next: The first sequence that isn't in the table yet.
-        last: The last sequence of the files being written from `next` on; 0 where none are.
-        merged: The file being written in place of `sources`; empty where none is.
-        sources: Files that go once `merged` is there.
-    """
-
-    stream: str
-    next: int
-    last: int = 0
-    merged: str = ""
-    sources: tuple[str, ...] = ()
 
 
 class Notebook:
@@ -51,11 +32,7 @@ class Notebook:
             self._revision, self.noted = 0, None
             return
         self._revision = entry.revision or 0
-        try:
-            words = loads(entry.value or b"")
-            self.noted = Progress(**words | {"sources": tuple(words["sources"])})
-        except (ValueError, TypeError, KeyError):
-            self.noted = None
+        self.noted = load(entry.value)
 
     async def note(self, progress: Progress) -> Progress:
         """Note it, durably, and return it.
@@ -64,7 +41,7 @@ class Notebook:
             KeyWrongLastSequenceError: Somebody else noted something since: read again.
         """
         bucket = await self._bus.js.key_value(ARCHIVE_BUCKET)
-        self._revision = await bucket.update(self._name, dumps(asdict(progress)).encode(), last=self._revision)
+        self._revision = await bucket.update(self._name, dump(progress), last=self._revision)
         self.noted = progress
         return progress
 

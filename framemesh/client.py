@@ -1,7 +1,8 @@
 """Clients of the gateway, for threads and for asyncio. Answers are the protos' own messages."""
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -23,10 +24,20 @@ from framemesh.v1.model_service_pb2 import (
     WatchModelsRequest,
 )
 from framemesh.v1.model_service_pb2_grpc import ModelServiceStub
+from framemesh.v1.replay_service_pb2 import (
+    ArchivedTable,
+    GetArchiveProgressRequest,
+    ReplayRequest,
+    ReplayResponse,
+)
+from framemesh.v1.replay_service_pb2_grpc import ReplayServiceStub
 from framemesh.v1.result_pb2 import Result
 
 ANALYZE_SECONDS = 10.0
 REGISTRY_SECONDS = 5.0
+REPLAY_SHARE = 0.5
+
+_KEYS_AT_ONCE = 32  # of a replay: a gateway that stops still answers those that it has
 
 Image = bytes | Path
 """An encoded image, or the path of a file that holds one."""
@@ -53,6 +64,14 @@ def analyze_request(
     return request
 
 
+def replay_requests(model: str, keys: Iterable[str], *, share: float, again: bool) -> Iterator[ReplayRequest]:
+    """The messages of a replay."""
+    yield ReplayRequest(model=model, share=share, again=again)
+    left = iter(keys)
+    while several := list(islice(left, _KEYS_AT_ONCE)):
+        yield ReplayRequest(object_keys=several)
+
+
 @contextmanager
 def _reporting_errors() -> Iterator[None]:
     try:
@@ -75,6 +94,7 @@ class AsyncClient:
         self._channel = open_channel(address)
         self._analysis = AnalysisServiceStub(self._channel)
         self._models = ModelServiceStub(self._channel)
+        self._replay = ReplayServiceStub(self._channel)
 
     async def __aenter__(self) -> Self:
         return self
@@ -144,6 +164,30 @@ class AsyncClient:
         with _reporting_errors():
             await self._models.DeleteModel(DeleteModelRequest(name=model), timeout=timeout)
 
+    async def replay(
+        self, model: str, object_keys: Iterable[str], *, share: float = REPLAY_SHARE, again: bool = False
+    ) -> AsyncGenerator[ReplayResponse, None]:
+        """Run a model over stored frames; yields how far it has come, a few times a second and at the end.
+
+        Args:
+            model: Name of a deployed model.
+            object_keys: Keys of the frames, taken at the pace of the answers: they may be millions.
+            share: The most of the model's capacity that it takes while live frames come, over 0 and up to 1.
+            again: Whether frames that were answered minutes ago are answered anew.
+        """
+        with _reporting_errors():
+            call = self._replay.Replay(replay_requests(model, object_keys, share=share, again=again))
+            try:
+                async for response in call:
+                    yield response
+            finally:
+                call.cancel()
+
+    async def archive_progress(self, *, timeout: float = REGISTRY_SECONDS) -> list[ArchivedTable]:
+        """How far the lake's tables are behind their streams; what is missing is written at once."""
+        with _reporting_errors():
+            return list((await self._replay.GetArchiveProgress(GetArchiveProgressRequest(), timeout=timeout)).tables)
+
 
 class Client:
     """A mesh's gateway, for programs without asyncio. Safe to share between threads.
@@ -158,6 +202,7 @@ class Client:
         self._channel = open_sync_channel(address)
         self._analysis = AnalysisServiceStub(self._channel)
         self._models = ModelServiceStub(self._channel)
+        self._replay = ReplayServiceStub(self._channel)
 
     def __enter__(self) -> Self:
         return self
@@ -209,3 +254,19 @@ class Client:
         """See `AsyncClient.delete`."""
         with _reporting_errors():
             self._models.DeleteModel(DeleteModelRequest(name=model), timeout=timeout)
+
+    def replay(
+        self, model: str, object_keys: Iterable[str], *, share: float = REPLAY_SHARE, again: bool = False
+    ) -> Generator[ReplayResponse, None, None]:
+        """See `AsyncClient.replay`. The keys are taken in another thread; closing the iterator ends the replay."""
+        with _reporting_errors():
+            call = self._replay.Replay(replay_requests(model, object_keys, share=share, again=again))
+            try:
+                yield from call
+            finally:
+                call.cancel()
+
+    def archive_progress(self, *, timeout: float = REGISTRY_SECONDS) -> list[ArchivedTable]:
+        """See `AsyncClient.archive_progress`."""
+        with _reporting_errors():
+            return list(self._replay.GetArchiveProgress(GetArchiveProgressRequest(), timeout=timeout).tables)

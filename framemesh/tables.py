@@ -80,6 +80,7 @@ RESULTS = Table(
             pa.field("latency_seconds", pa.float64()),
             pa.field("inference_seconds", pa.float64()),
             pa.field("skipped", pa.int64()),
+            pa.field("replayed", pa.bool_()),
             pa.field("object_key", pa.string()),
         ]
     ),

@@ -63,6 +63,8 @@ class Analyzer:
             captured = Timestamp()
             captured.FromJsonString(metadata["captured-at"])
             frame.capture_time.CopyFrom(captured)
+        if "camera-sequence" in metadata:
+            frame.camera_sequence = int(metadata["camera-sequence"])
         return frame, body
 
     async def analyze(

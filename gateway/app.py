@@ -13,6 +13,8 @@ from framemesh.v1.analysis_service_pb2 import DESCRIPTOR as ANALYSIS
 from framemesh.v1.analysis_service_pb2_grpc import add_AnalysisServiceServicer_to_server
 from framemesh.v1.model_service_pb2 import DESCRIPTOR as MODELS
 from framemesh.v1.model_service_pb2_grpc import add_ModelServiceServicer_to_server
+from framemesh.v1.replay_service_pb2 import DESCRIPTOR as REPLAY
+from framemesh.v1.replay_service_pb2_grpc import add_ReplayServiceServicer_to_server
 from gateway.analysis import Analyzer
 from gateway.api import AnalysisApi, ModelApi
 from gateway.asking import Asker
@@ -22,6 +24,8 @@ from gateway.holding import FrameHold
 from gateway.lanes import LaneParts
 from gateway.metrics import GatewayMetrics
 from gateway.registry import Registry
+from gateway.replay_api import ReplayApi
+from gateway.replaying import Replayer, ReplayParts
 from gateway.results import Results
 from gateway.settings import GatewaySettings
 from gateway.storing import Storer
@@ -49,20 +53,24 @@ async def gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
         hold = FrameHold(settings.hold_bytes)
         deadletters = DeadLetters(bus)
         storer = Storer(bus, lake, hold, deadletters, metrics, workers=settings.store_workers)
-        parts = LaneParts(bus, lake, hold, asker, Results(bus, metrics), deadletters, metrics)
+        results = Results(bus, metrics)
+        parts = LaneParts(bus, lake, hold, asker, results, deadletters, metrics)
         fanout = Fanout(registry, parts)
         await stack.enter_async_context(running(registry, fanout, storer, bus, drain_seconds=settings.drain_seconds))
         http_port = await stack.enter_async_context(
             serving_page(settings.http_address, registry_of_metrics, {"nats": bus.problem})
         )
+        analyzer = Analyzer(registry, asker, lake, metrics)
+        replayer = Replayer(ReplayParts(registry, asker, analyzer.stored, results, deadletters, metrics))
         services = {
             ANALYSIS.services_by_name["AnalysisService"].full_name: lambda server: (
-                add_AnalysisServiceServicer_to_server(
-                    AnalysisApi(Analyzer(registry, asker, lake, metrics), bus, metrics), server
-                )
+                add_AnalysisServiceServicer_to_server(AnalysisApi(analyzer, bus, metrics), server)
             ),
             MODELS.services_by_name["ModelService"].full_name: lambda server: add_ModelServiceServicer_to_server(
                 ModelApi(registry), server
+            ),
+            REPLAY.services_by_name["ReplayService"].full_name: lambda server: add_ReplayServiceServicer_to_server(
+                ReplayApi(replayer, bus), server
             ),
         }
         server = await stack.enter_async_context(

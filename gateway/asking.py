@@ -1,6 +1,8 @@
 """Asking a model: one gRPC call to the least busy of its servers, and to another where that one is gone."""
 
 import asyncio
+import math
+import time
 from collections import Counter
 from types import TracebackType
 from typing import Self
@@ -16,6 +18,8 @@ from framemesh.v1.inference_service_pb2_grpc import InferenceServiceStub
 from framemesh.v1.model_pb2 import ModelReplica
 from gateway.registry import Registry
 
+_LIVE_SECONDS = 5.0
+
 
 class Asker:
     """Calls model servers. Channels open on first use and close when their server is gone."""
@@ -24,6 +28,7 @@ class Asker:
         self._registry = registry
         self._channels: dict[str, grpc.aio.Channel] = {}
         self._in_flight: Counter[str] = Counter()
+        self._live: dict[str, float] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -37,6 +42,10 @@ class Asker:
     def images_at_once(self, model: str) -> int:
         """How many images the model's servers that answer now run at once; 0 where none does."""
         return sum(max(1, replica.worker_count) for replica in self._registry.serving(model))
+
+    def is_live(self, model: str) -> bool:
+        """Whether anybody asked the model about the present within the last few seconds."""
+        return time.monotonic() < self._live.get(model, -math.inf) + _LIVE_SECONDS
 
     async def ask(
         self, model: str, image: bytes, options: AnswerOptions, *, priority: Priority.ValueType, timeout: float
@@ -56,6 +65,7 @@ class Asker:
             FramemeshError: What the server itself says of the image or of its load.
         """
         request = InferRequest(model=model, image=image, options=options, priority=priority)
+        self._note(model, priority)
         tried: set[str] = set()
         last: FramemeshError | None = None
         try:
@@ -68,6 +78,8 @@ class Asker:
                         last = error
         except TimeoutError:
             last = last or DeadlineError(f"model {model!r} did not answer within {timeout:.3g} s", model=model)
+        finally:
+            self._note(model, priority)  # again, as it may have taken long
         raise last or ModelUnavailableError(
             f"no server of model {model!r} answers yet: it may be loading; `framemesh models` shows its state",
             model=model,
@@ -78,6 +90,10 @@ class Asker:
         known = {replica.grpc_address for name in self._registry.specs() for replica in self._registry.serving(name)}
         for address in [address for address in self._channels if address not in known and not self._in_flight[address]]:
             await self._channels.pop(address).close()
+
+    def _note(self, model: str, priority: Priority.ValueType) -> None:
+        if priority != Priority.PRIORITY_REPLAY:
+            self._live[model] = time.monotonic()
 
     def _least_busy(self, model: str, tried: set[str]) -> ModelReplica | None:
         left = [replica for replica in self._registry.serving(model) if replica.grpc_address not in tried]

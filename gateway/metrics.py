@@ -6,6 +6,7 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 
 
 FRAME_OUTCOMES = ("stored", "dead_lettered", "put_off")
 MODEL_OUTCOMES = ("succeeded", "failed", "skipped")
+REPLAY_OUTCOMES = ("succeeded", "failed", "gone")
 
 
 class GatewayMetrics:
@@ -72,6 +73,12 @@ class GatewayMetrics:
             ["model", "outcome"],
             registry=registry,
         )
+        self.replayed = Counter(
+            "framemesh_gateway_replayed_frames_total",
+            "Frames of the past that replays ran a model over, by how that ended; gone frames are in no lake any more.",
+            ["model", "outcome"],
+            registry=registry,
+        )
         self.missed_results = Counter(
             "framemesh_gateway_watch_missed_results_total",
             "Results that a watching client read too slowly to get.",
@@ -87,6 +94,8 @@ class GatewayMetrics:
         """Show a model's counters from zero."""
         for outcome in MODEL_OUTCOMES:
             self.answers.labels(model, outcome)
+        for outcome in REPLAY_OUTCOMES:
+            self.replayed.labels(model, outcome)
         self.retries.labels(model)
         self.lake_reads.labels(model)
 

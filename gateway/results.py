@@ -52,16 +52,9 @@ class Results:
         Raises:
             BusUnavailableError: It may not have been kept: don't acknowledge the frame yet.
         """
-        result = Result(frame=frame, answer=answer, answer_time=Timestamp(), latency=Duration())
-        result.answer_time.GetCurrentTime()
-        result.latency.FromNanoseconds(int(latency_seconds * 1e9))
+        result = _result(frame, answer, latency_seconds)
         result.skipped_frame_count = skipped
-        await self._bus.publish(
-            f"results.{answer.model}.{frame.camera}",
-            result.SerializeToString(),
-            {MESSAGE_ID: f"{answer.model}/{frame.frame_id}"},
-            timeout=_ACK_SECONDS,
-        )
+        await self._publish(result)
         staleness = (result.answer_time.ToNanoseconds() - frame.capture_time.ToNanoseconds()) / 1e9
         outcome = "succeeded" if answer.state == AnswerState.ANSWER_STATE_SUCCEEDED else "failed"
         self._metrics.answers.labels(answer.model, outcome).inc()
@@ -80,3 +73,36 @@ class Results:
             staleness_seconds=round(staleness, 4),
             skipped=skipped,
         )
+
+    async def write_replayed(self, frame: Frame, answer: ModelAnswer, *, latency_seconds: float, again: str) -> None:
+        """As `write`, for a frame of the past, whose age would spoil what is said of live ones.
+
+        Args:
+            frame: The frame.
+            answer: The model's answer.
+            latency_seconds: From sending the frame until its answer came.
+            again: Tells this answer from those that NATS may have of the same frame; empty where it is the same one.
+
+        Raises:
+            BusUnavailableError: It may not have been kept: write it again.
+        """
+        result = _result(frame, answer, latency_seconds)
+        result.replayed = True
+        await self._publish(result, f"/{again}" if again else "")
+
+    async def _publish(self, result: Result, suffix: str = "") -> None:
+        model, frame = result.answer.model, result.frame
+        await self._bus.publish(
+            f"results.{model}.{frame.camera}",
+            result.SerializeToString(),
+            {MESSAGE_ID: f"{model}/{frame.frame_id}{suffix}"},
+            timeout=_ACK_SECONDS,
+        )
+
+
+def _result(frame: Frame, answer: ModelAnswer, latency_seconds: float) -> Result:
+    """A result of now."""
+    result = Result(frame=frame, answer=answer, answer_time=Timestamp(), latency=Duration())
+    result.answer_time.GetCurrentTime()
+    result.latency.FromNanoseconds(int(latency_seconds * 1e9))
+    return result

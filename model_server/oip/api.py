@@ -186,8 +186,7 @@ async def _inferred(batcher: Batcher, call: InferCall, deadline: float) -> Seque
     raw = all(output.name != ANSWER for output in call.outputs)
     rank = Rank.BACKGROUND if call.background else Rank.INTERACTIVE
     tasks = [
-        asyncio.create_task(batcher.submit(Job(image, raw=raw), deadline=deadline, rank=rank))
-        for image in call.images
+        asyncio.create_task(batcher.submit(Job(image, raw=raw), deadline=deadline, rank=rank)) for image in call.images
     ]
     try:
         return await asyncio.gather(*tasks)

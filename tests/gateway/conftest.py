@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -47,10 +48,20 @@ class EchoModel(pb2_grpc.InferenceServiceServicer):
     delay: float = 0.0
     fails: Callable[[bytes], Exception | None] = lambda _: None
     open_gate: asyncio.Event = field(default_factory=asyncio.Event)
+    at_once: Counter[int] = field(default_factory=Counter)
+    """Calls under way, by priority."""
+    most_at_once: dict[int, int] = field(default_factory=dict)
 
     async def Infer(self, request: pb2.InferRequest, context: Any) -> pb2.InferResponse:  # noqa: N802
-        await self.open_gate.wait()
-        await asyncio.sleep(self.delay)
+        self.at_once[request.priority] += 1
+        self.most_at_once[request.priority] = max(
+            self.at_once[request.priority], self.most_at_once.get(request.priority, 0)
+        )
+        try:
+            await self.open_gate.wait()
+            await asyncio.sleep(self.delay)
+        finally:
+            self.at_once[request.priority] -= 1
         self.seen.append(request.image)
         self.requests.append(request)
         if error := self.fails(request.image):
@@ -91,7 +102,7 @@ async def client(settings: GatewaySettings) -> AsyncIterator[AsyncClient]:
 
 
 @asynccontextmanager
-async def serving_model(bus: Bus, name: str, *, replica: str = "0") -> AsyncIterator[EchoModel]:
+async def serving_model(bus: Bus, name: str, *, replica: str = "0", workers: int = 1) -> AsyncIterator[EchoModel]:
     """A model server that answers and says so in the routes."""
     model = EchoModel(name)
     model.open_gate.set()
@@ -104,6 +115,7 @@ async def serving_model(bus: Bus, name: str, *, replica: str = "0") -> AsyncIter
             replica=replica,
             grpc_address=f"127.0.0.1:{server.port}",
             state=ReplicaState.REPLICA_STATE_SERVING,
+            worker_count=workers,
         )
         beating = asyncio.create_task(_beat(bus, entry))
         try:
