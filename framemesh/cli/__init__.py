@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from framemesh.cli import analyze, bench, env, export, frames, models, query, up, watch
+from framemesh.cli import analyze, bench, env, export, frames, models, query, replay, up, watch
 from framemesh.errors import EXIT_CONFIGURATION, ConfigurationError, FramemeshError
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app.command()(models.models)
 app.command()(watch.watch)
 app.command()(frames.frames)
 app.command()(query.query)
+app.command()(replay.replay)
 app.command()(env.env)
 app.command()(export.export)
 app.command("bench")(bench.bench_model)

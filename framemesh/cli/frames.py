@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from framemesh.cli.lake import lake_tables, show
+from framemesh.cli.lake import FIRST, LAST, Since, Until, lake_tables, show
 from framemesh.cli.target import DEFAULT_DATA_DIR, AsJson, DataDir
 from framemesh.cli.times import parse_time
 
@@ -26,16 +26,14 @@ WHERE contains(lower(seen.name), lower($label)) AND seen.score >= $min_score
 ORDER BY capture_time DESC, score DESC LIMIT $limit
 """
 
-_FIRST, _LAST = "2000-01-01", "2262-04-11"
-
 
 def frames(
     camera: Annotated[list[str] | None, typer.Option(help="Only this camera; repeatable.")] = None,
-    since: Annotated[
-        str, typer.Option(help="Taken since: 90s, 15m, 2h or 7d ago, or 2026-01-31T07:30 (UTC).")
-    ] = _FIRST,
-    until: Annotated[str, typer.Option(help="Taken until, written alike.")] = _LAST,
-    label: Annotated[str, typer.Option(help="Only where a model saw this: a part of the label, in any case.")] = "",
+    since: Since = FIRST,
+    until: Until = LAST,
+    label: Annotated[
+        str, typer.Option(help="Only where a model saw this: a part of the label, in any case.", show_default=False)
+    ] = "",
     min_score: Annotated[float, typer.Option(min=0, max=1, help="With --label: the least score.")] = 0.0,
     model: Annotated[list[str] | None, typer.Option(help="With --label: only what this model saw; repeatable.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many at most, the newest first.")] = 100,

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -19,6 +19,14 @@ from framemesh.errors import ConfigurationError
 
 if TYPE_CHECKING:  # a client may be installed without them
     from framemesh.query import LakeTables, Rows
+
+FIRST, LAST = "2000-01-01", "2262-04-11"
+"""All times that a frame's id can tell."""
+
+Since = Annotated[
+    str, typer.Option(help="Taken since: 90s, 15m, 2h or 7d ago, or 2026-01-31T07:30 (UTC).", show_default=False)
+]
+Until = Annotated[str, typer.Option(help="Taken until, written alike.", show_default=False)]
 
 
 @contextmanager

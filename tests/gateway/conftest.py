@@ -43,6 +43,7 @@ class EchoModel(pb2_grpc.InferenceServiceServicer):
     """Answers with the image's size, unless the test wants something else."""
 
     name: str
+    version: str = "1"
     seen: list[bytes] = field(default_factory=list)
     requests: list[pb2.InferRequest] = field(default_factory=list)
     delay: float = 0.0
@@ -68,7 +69,7 @@ class EchoModel(pb2_grpc.InferenceServiceServicer):
             raise error
         label = Label(index=0, name=f"{len(request.image)} bytes", score=1.0)
         return pb2.InferResponse(
-            model_version="1",
+            model_version=self.version,
             answer=Answer(classification=Classification(labels=[label])),
             timing=InferenceTiming(batch_size=1),
         )
@@ -76,7 +77,7 @@ class EchoModel(pb2_grpc.InferenceServiceServicer):
     async def GetModelMetadata(  # noqa: N802
         self, request: pb2.GetModelMetadataRequest, context: Any
     ) -> pb2.GetModelMetadataResponse:
-        return pb2.GetModelMetadataResponse(model=self.name, model_version="1")
+        return pb2.GetModelMetadataResponse(model=self.name, model_version=self.version)
 
 
 @pytest.fixture(scope="module")
@@ -102,9 +103,11 @@ async def client(settings: GatewaySettings) -> AsyncIterator[AsyncClient]:
 
 
 @asynccontextmanager
-async def serving_model(bus: Bus, name: str, *, replica: str = "0", workers: int = 1) -> AsyncIterator[EchoModel]:
+async def serving_model(
+    bus: Bus, name: str, *, replica: str = "0", workers: int = 1, version: str = "1"
+) -> AsyncIterator[EchoModel]:
     """A model server that answers and says so in the routes."""
-    model = EchoModel(name)
+    model = EchoModel(name, version)
     model.open_gate.set()
     service = "framemesh.v1.InferenceService"
     add = {service: lambda server: pb2_grpc.add_InferenceServiceServicer_to_server(model, server)}
@@ -116,6 +119,7 @@ async def serving_model(bus: Bus, name: str, *, replica: str = "0", workers: int
             grpc_address=f"127.0.0.1:{server.port}",
             state=ReplicaState.REPLICA_STATE_SERVING,
             worker_count=workers,
+            model_version=version,
         )
         beating = asyncio.create_task(_beat(bus, entry))
         try:

@@ -56,10 +56,7 @@ async def told(bus: Bus, model: str) -> list[Result]:
 
 async def replay(client: AsyncClient, model: str, keys: list[str], **options: bool | float) -> ReplayResponse:
     """Run to the end, and return what was said last."""
-    last = ReplayResponse()
-    async for last in client.replay(model, keys, **options):  # type: ignore[arg-type]
-        pass
-    return last
+    return [response async for response in client.replay(model, keys, **options)][-1]  # type: ignore[arg-type]
 
 
 async def test_each_frame_gets_the_answer_that_a_live_one_gets(client: AsyncClient, bus: Bus, lake: Lake) -> None:
@@ -128,7 +125,7 @@ async def test_it_waits_for_servers_that_come_and_says_so(client: AsyncClient, b
 
     async def run() -> None:
         async for response in client.replay("later", keys):
-            said.append(response)
+            said.append(response)  # noqa: PERF401 - as it comes
 
     running = asyncio.create_task(run())
     await until(lambda: any("no server of model 'later'" in response.waiting_reason for response in said))
@@ -185,7 +182,7 @@ async def test_a_gateway_that_stops_answers_what_it_has_and_says_that_it_stops(
 
         async def run(client: AsyncClient) -> None:
             async for response in client.replay("stop", keys):
-                said.append(response)
+                said.append(response)  # noqa: PERF401 - as it comes
 
         async with gateway(settings) as running:
             own = await clients.enter_async_context(AsyncClient(f"127.0.0.1:{running.grpc_port}"))
@@ -199,7 +196,7 @@ async def test_a_gateway_that_stops_answers_what_it_has_and_says_that_it_stops(
 
 
 async def test_live_frames_keep_a_worker_while_a_replay_runs(client: AsyncClient, bus: Bus, lake: Lake) -> None:
-    """As many replayed images as the share says are at the server at once, and as many as it takes without live ones."""
+    """No more replayed images are at the server at once than the share says; without live ones, as many as it takes."""
     keys = await stored(lake, "beside", 400)
     await client.deploy(parse("busy=x,policy=every,camera=live"))
     async with serving_model(bus, "busy", workers=4) as model:
