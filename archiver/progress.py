@@ -28,8 +28,8 @@ class Notebook:
         bucket = await self._bus.js.key_value(ARCHIVE_BUCKET)
         try:
             entry = await bucket.get(self._name)
-        except KeyNotFoundError:
-            self._revision, self.noted = 0, None
+        except KeyNotFoundError as missing:  # where it was deleted, that has a revision too
+            self._revision, self.noted = (missing.entry.revision if missing.entry else 0), None
             return
         self._revision = entry.revision or 0
         self.noted = load(entry.value)

@@ -17,6 +17,7 @@ from framemesh.tables import FRAMES, RESULTS, Table
 _CONNECT_SECONDS = 2.0
 _REQUEST_SECONDS = 30.0
 _ATTEMPTS = 3
+_REFUSALS = ("ACCESSDENIED", "SIGNATUREDOESNOTMATCH", "INVALIDACCESSKEYID")
 _READING = "reading the stream registered as"
 _SAFE: dict[str, str | bool | int | float | list[str]] = {
     # Whoever may ask for rows may not therefore read this machine's files, or load code.
@@ -156,23 +157,16 @@ def _dataset(table: Table, store: fs.S3FileSystem, endpoint: str) -> ds.Dataset:
     columns = pa.schema([*table.columns, *table.partitions])
     selector = fs.FileSelector(table.bucket, recursive=True, allow_not_found=True)
     try:
-        paths = [info.path for info in store.get_file_info(selector) if _is_of(table, info)]
+        paths = [info.path for info in store.get_file_info(selector) if table.holds(info.path.partition("/")[2])]
     except OSError as error:
         words = _first_line(error)
-        if "ACCESS_DENIED" in words or "SignatureDoesNotMatch" in words or "InvalidAccessKeyId" in words:
+        if any(code in words.upper().replace("_", "") for code in _REFUSALS):
             raise ConfigurationError(f"the S3 server at {endpoint} refuses us; check the S3 keys") from error
         raise LakeUnavailableError(f"the S3 server at {endpoint} can't be read: {words}") from error
     if not paths:
         return ds.dataset(columns.empty_table())
     partitioning = ds.partitioning(table.partitions, flavor="hive")
     return ds.dataset(paths, schema=columns, filesystem=store, format="parquet", partitioning=partitioning)
-
-
-def _is_of(table: Table, info: fs.FileInfo) -> bool:
-    """Whether a file lies where the table's do."""
-    _, *folders, name = info.path.split("/")
-    owners = [folder.partition("=")[0] for folder in folders]
-    return info.is_file and name.endswith(".parquet") and owners == table.partitions.names
 
 
 def _first_line(error: Exception) -> str:

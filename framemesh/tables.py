@@ -35,6 +35,11 @@ class Table:
     key: tuple[str, ...]
     newest: str
 
+    def holds(self, key: str) -> bool:
+        """Whether a key of the bucket is that of one of the table's files."""
+        *folders, name = key.split("/")
+        return name.endswith(".parquet") and [each.partition("=")[0] for each in folders] == self.partitions.names
+
 
 FRAMES = Table(
     name="frames",

@@ -16,6 +16,7 @@ from framemesh.bus import Bus
 from framemesh.cli import app
 from framemesh.cli.times import parse_time
 from framemesh.errors import ConfigurationError, InvalidRequestError, LakeUnavailableError
+from framemesh.lake import Lake
 from framemesh.mesh.servers import free_port
 from framemesh.query import LakePlace, tables
 from tests.archiver.conftest import answer, settings, store
@@ -130,6 +131,39 @@ def test_an_empty_lake_has_empty_tables(place: LakePlace, monkeypatch: pytest.Mo
     with tables(place) as lake:
         assert lake.ask("SELECT count(*) FROM frames").rows == [(0,)]
         assert lake.ask("SELECT model, date, label FROM results").columns == ("model", "date", "label")
+
+
+async def test_files_merged_since_they_were_listed_are_found_again(place: LakePlace) -> None:
+    async with lake_of(place, "references") as bucket:
+        prefix = "camera=roof/date=2026-09-21/hour=14/"
+        with tables(place) as lake:
+            (old,) = await bucket.keys(prefix)
+            body, _ = await bucket.get(old)
+            await bucket.put(f"{prefix}merged-1.parquet", body, content_type="x/y", metadata={})
+            await bucket.delete(old)
+            assert lake.ask("SELECT count(*), count(DISTINCT frame_id) FROM frames").rows == [(3 * COUNT, 3 * COUNT)]
+
+
+async def test_strangers_files_are_passed_over_and_a_damaged_one_is_named(place: LakePlace) -> None:
+    async with lake_of(place, "references") as bucket:
+        await bucket.put("README.md", b"hello", content_type="x/y", metadata={})
+        await bucket.put("camera=gate/notes.parquet", b"hello", content_type="x/y", metadata={})
+        with tables(place) as lake:
+            assert lake.ask("SELECT count(*) FROM frames").rows == [(3 * COUNT,)]
+        damaged = "camera=gate/date=2026-09-21/hour=14/damaged.parquet"
+        await bucket.put(damaged, b"PAR1", content_type="x/y", metadata={})
+        try:
+            with tables(place) as lake, pytest.raises(LakeUnavailableError, match=damaged):
+                lake.ask("SELECT count(*) FROM frames")
+        finally:
+            await bucket.delete(damaged)
+
+
+def lake_of(place: LakePlace, bucket: str) -> Lake:
+    return Lake(
+        place.endpoint, access_key=place.access_key, secret_key=place.secret_key, region=place.region, bucket=bucket,
+        requests=2,
+    )  # fmt: skip
 
 
 def test_a_lake_that_is_not_there_says_so(place: LakePlace) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import AsyncExitStack, aclosing
 
 import pytest
@@ -166,7 +167,7 @@ async def test_a_caller_that_leaves_ends_it(client: AsyncClient, bus: Bus, lake:
         assert len(model.requests) < 100
 
 
-async def quiet(growing: list[object]) -> bool:
+async def quiet(growing: Sequence[object]) -> bool:
     before = len(growing)
     await asyncio.sleep(1)
     return len(growing) == before
