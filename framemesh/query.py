@@ -106,7 +106,7 @@ class LakeTables:
         except duckdb.InterruptException:
             raise KeyboardInterrupt from None
         except duckdb.Error as error:
-            words = _first_line(error)
+            words = _words(error)
             if _READING in words:  # what pyarrow says of a file, whatever the class
                 raise LakeUnavailableError(f"the lake can't be read: {words.split('failed: ', 1)[-1]}") from error
             raise InvalidRequestError(words) from error
@@ -171,3 +171,8 @@ def _dataset(table: Table, store: fs.S3FileSystem, endpoint: str) -> ds.Dataset:
 
 def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _words(error: duckdb.Error) -> str:
+    """What DuckDB says before it quotes the statement, in one line: its guess at what was meant is part of it."""
+    return " ".join(str(error).partition("\n\nLINE ")[0].split()) or type(error).__name__

@@ -5,19 +5,20 @@ from typing import Annotated
 
 import typer
 
-from framemesh.cli.lake import FIRST, LAST, Since, Until, lake_tables, show
+from framemesh.cli.lake import FIRST, LAST, Since, Until, lake_tables
+from framemesh.cli.rows import show
 from framemesh.cli.target import DEFAULT_DATA_DIR, AsJson, DataDir
 from framemesh.cli.times import parse_time
 
 # Partitions go by the frame's id, which may lie beside the capture time that a foreign camera tells.
 _FRAMES = """
-SELECT capture_time, camera, width_px, height_px, size_bytes, object_key FROM frames
+SELECT capture_time, object_key, camera, width_px, height_px, size_bytes FROM frames
 WHERE (len($cameras) = 0 OR list_contains($cameras, camera))
   AND date BETWEEN $since::DATE - 1 AND $until::DATE + 1 AND capture_time BETWEEN $since AND $until
 ORDER BY capture_time DESC LIMIT $limit
 """
 _SEEN = """
-SELECT capture_time, camera, model, seen.name AS label, seen.score AS score, object_key
+SELECT seen.name AS label, seen.score AS score, object_key, capture_time, camera, model
 FROM (SELECT *, unnest(labels) AS seen FROM results
       WHERE (len($cameras) = 0 OR list_contains($cameras, camera))
         AND (len($models) = 0 OR list_contains($models, model))
@@ -55,4 +56,4 @@ def frames(
             found = tables.ask(_SEEN, **asked, label=label, min_score=min_score, models=model or [])
         else:
             found = tables.ask(_FRAMES, **asked)
-        show(found, as_json=as_json)
+        show(found, as_json=as_json, least=found.columns.index("object_key") + 1)
