@@ -118,7 +118,7 @@ async def test_a_second_replay_changes_nothing_and_all_stores_agree(
         asked = len(model.requests)
         before = {stream: (await bus.js.stream_info(stream)).state.last_seq for stream in ("RESULTS", "DEADLETTERS")}
         status, out = await mesh.replay("--model", "first")
-        assert (status, out) == (0, f"first has answered {COUNT} of {COUNT} frames, 0 just now\n")
+        assert (status, out) == (0, f"first has answered {COUNT:,} of {COUNT:,} frames, 0 just now\n")
         assert len(model.requests) == asked
     after = {stream: (await bus.js.stream_info(stream)).state.last_seq for stream in ("RESULTS", "DEADLETTERS")}
     assert before == after
@@ -190,7 +190,7 @@ async def test_killed_itself_and_over_a_killed_gateway_every_frame_is_answered_o
         await mesh.kill("gateway")
         out, _ = await asyncio.wait_for(process.communicate(), 120)
     assert process.returncode == 0, out
-    assert f"has answered {COUNT} of {COUNT} frames".encode() in out
+    assert f"has answered {COUNT:,} of {COUNT:,} frames".encode() in out
     assert await told(bus, "hard") == Counter(await told(bus, "first"))
 
 
