@@ -18,6 +18,7 @@ from framemesh.cli.times import parse_time
 from framemesh.client import REPLAY_SHARE, Client
 from framemesh.errors import (
     BusUnavailableError,
+    ConfigurationError,
     LakeUnavailableError,
     ModelNotFoundError,
     ModelUnavailableError,
@@ -73,7 +74,8 @@ def replay(
             try:
                 work.finish()
             except KeyboardInterrupt:
-                typer.echo(f"stopped after {work.done:,} frames; the same command goes on with what is left", err=True)
+                left = f"; {work.left:,} are left, with which the same command goes on" if work.left else ""
+                typer.echo(f"stopped after {work.done:,} frames{left}", err=True)
                 raise typer.Exit(_INTERRUPTED) from None
             work.report(as_json=as_json)
 
@@ -105,12 +107,14 @@ class _Work:
         self._gone = 0
         self._away_since: float | None = None
         self.done = 0
+        self.left = 0
 
     def finish(self) -> None:
         """Get all answers into the lake.
 
         Raises:
             FrameNotFoundError: There are no frames of one of the cameras.
+            ConfigurationError: Nobody writes the tables.
             FramemeshError: Something is away and doesn't come back.
         """
         while True:
@@ -162,12 +166,13 @@ class _Work:
                 self._away_since = None
                 self._gone = response.gone_count
                 self.done = before + response.succeeded_count + response.failed_count
+                self.left = len(keys) - (self.done - before) - self._gone
 
     def _await_archive(self) -> None:
         """Wait until the tables have all that the streams have now.
 
         Raises:
-            LakeUnavailableError: They don't get it.
+            ConfigurationError: They don't get it: nobody writes them.
         """
         wanted: dict[str, int] = {}
         missing, moved = None, time.monotonic()
@@ -180,7 +185,7 @@ class _Work:
             if waiting != missing:
                 missing, moved = waiting, time.monotonic()
             elif time.monotonic() > moved + _PATIENCE_SECONDS:
-                raise LakeUnavailableError(
+                raise ConfigurationError(
                     f"{waiting:,} rows don't get into the lake's tables: is an archiver running? `framemesh up` has one"
                 )
             time.sleep(_POLL_SECONDS)

@@ -168,7 +168,7 @@ async def test_interrupted_it_says_so_and_the_same_command_goes_on(mesh: Mesh, b
         process.send_signal(signal.SIGINT)
         out, _ = await asyncio.wait_for(process.communicate(), 20)
         assert process.returncode == 130, out
-        assert b"the same command goes on" in out
+        assert b"are left, with which the same command goes on" in out
         assert b"Traceback" not in out
         assert 20 < len(await told(bus, "halved")) < COUNT
         status, out_again = await mesh.replay("--model", "halved")
