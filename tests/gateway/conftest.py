@@ -17,6 +17,7 @@ from framemesh.bus.streams import ROUTES_BUCKET
 from framemesh.client import AsyncClient
 from framemesh.frames import FrameId, headers, subject
 from framemesh.rpc.server import serving
+from framemesh.specs import parse
 from framemesh.v1 import inference_service_pb2 as pb2
 from framemesh.v1 import inference_service_pb2_grpc as pb2_grpc
 from framemesh.v1.answer_pb2 import Answer, Classification, InferenceTiming, Label
@@ -100,6 +101,16 @@ async def client(settings: GatewaySettings) -> AsyncIterator[AsyncClient]:
     """A client of a running gateway."""
     async with gateway(settings) as running, AsyncClient(f"127.0.0.1:{running.grpc_port}") as client:
         yield client
+
+
+async def deploy(client: AsyncClient, text: str) -> None:
+    """Deploy a model, and wait until the gateway has heard of it from NATS."""
+    spec = await client.deploy(parse(text))
+
+    async def is_there() -> bool:
+        return spec.name in [model.spec.name for model in await client.models()]
+
+    await until(is_there)
 
 
 @asynccontextmanager

@@ -21,7 +21,6 @@ from framemesh.errors import (
 )
 from framemesh.frames import FrameId, object_key
 from framemesh.lake import Lake
-from framemesh.specs import parse
 from framemesh.v1.answer_pb2 import AnswerState, InferenceTiming
 from framemesh.v1.inference_service_pb2 import Priority
 from framemesh.v1.replay_service_pb2 import ReplayResponse
@@ -29,7 +28,7 @@ from framemesh.v1.result_pb2 import DeadLetter, Result
 from gateway.app import gateway
 from gateway.replaying import at_once, busy_seconds, rest_share
 from gateway.settings import GatewaySettings
-from tests.gateway.conftest import publish, serving_model, until
+from tests.gateway.conftest import deploy, publish, serving_model, until
 from tests.pictures import jpeg
 
 FIRST_NS = 1_780_000_000_000_000_000
@@ -62,7 +61,7 @@ async def replay(client: AsyncClient, model: str, keys: list[str], **options: bo
 
 async def test_each_frame_gets_the_answer_that_a_live_one_gets(client: AsyncClient, bus: Bus, lake: Lake) -> None:
     keys = await stored(lake, "past", 200)
-    await client.deploy(parse("plain=x,camera=none"))
+    await deploy(client, "plain=x,camera=none")
     async with serving_model(bus, "plain") as model:
         last = await replay(client, "plain", keys)
     assert (last.succeeded_count, last.failed_count, last.gone_count, last.waiting_reason) == (200, 0, 0, "")
@@ -78,7 +77,7 @@ async def test_each_frame_gets_the_answer_that_a_live_one_gets(client: AsyncClie
 
 async def test_the_same_frames_again_change_nothing_unless_asked(client: AsyncClient, bus: Bus, lake: Lake) -> None:
     keys = await stored(lake, "twice", 20)
-    await client.deploy(parse("twice=x,camera=none"))
+    await deploy(client, "twice=x,camera=none")
     async with serving_model(bus, "twice"):
         for _ in range(2):
             assert (await replay(client, "twice", keys)).succeeded_count == 20
@@ -103,7 +102,7 @@ async def test_frames_that_can_not_be_answered_are_counted_and_dead_lettered(
             return InternalError("always")
         return QueueFullError("full") if tries[image] < 3 else None
 
-    await client.deploy(parse("picky=x,camera=none"))
+    await deploy(client, "picky=x,camera=none")
     async with serving_model(bus, "picky") as model:
         model.fails = fails
         last = await replay(client, "picky", [*keys, "nonsense", "../x"])
@@ -121,7 +120,7 @@ async def test_frames_that_can_not_be_answered_are_counted_and_dead_lettered(
 
 async def test_it_waits_for_servers_that_come_and_says_so(client: AsyncClient, bus: Bus, lake: Lake) -> None:
     keys = await stored(lake, "later", 10)
-    await client.deploy(parse("later=x,camera=none"))
+    await deploy(client, "later=x,camera=none")
     said: list[ReplayResponse] = []
 
     async def run() -> None:
@@ -139,7 +138,7 @@ async def test_a_model_that_is_not_deployed_or_no_longer_ends_it(client: AsyncCl
     keys = await stored(lake, "nobody", 3)
     with pytest.raises(ModelNotFoundError, match="no model 'nobody'"):
         await replay(client, "nobody", keys)
-    await client.deploy(parse("brief=x,camera=none"))
+    await deploy(client, "brief=x,camera=none")
     running = asyncio.create_task(replay(client, "brief", keys))
     await asyncio.sleep(0.3)
     await client.delete("brief")
@@ -149,14 +148,14 @@ async def test_a_model_that_is_not_deployed_or_no_longer_ends_it(client: AsyncCl
 
 @pytest.mark.parametrize("share", [-0.5, 1.5, float("nan")])
 async def test_what_is_no_share_is_refused(client: AsyncClient, share: float) -> None:
-    await client.deploy(parse("shared=x,camera=none"))
+    await deploy(client, "shared=x,camera=none")
     with pytest.raises(InvalidRequestError, match="share"):
         await replay(client, "shared", [], share=share)
 
 
 async def test_a_caller_that_leaves_ends_it(client: AsyncClient, bus: Bus, lake: Lake) -> None:
     keys = await stored(lake, "left", 100)
-    await client.deploy(parse("left=x,camera=none"))
+    await deploy(client, "left=x,camera=none")
     async with serving_model(bus, "left") as model:
         model.delay = 0.05
         async with aclosing(client.replay("left", keys)) as responses:
@@ -187,7 +186,7 @@ async def test_a_gateway_that_stops_answers_what_it_has_and_says_that_it_stops(
 
         async with gateway(settings) as running:
             own = await clients.enter_async_context(AsyncClient(f"127.0.0.1:{running.grpc_port}"))
-            await own.deploy(parse("stop=x,camera=none"))
+            await deploy(own, "stop=x,camera=none")
             replaying = asyncio.create_task(run(own))
             await until(lambda: said and said[-1].succeeded_count)
         with pytest.raises(ModelUnavailableError, match="draining"):
@@ -199,7 +198,7 @@ async def test_a_gateway_that_stops_answers_what_it_has_and_says_that_it_stops(
 async def test_live_frames_keep_a_worker_while_a_replay_runs(client: AsyncClient, bus: Bus, lake: Lake) -> None:
     """No more replayed images are at the server at once than the share says; without live ones, as many as it takes."""
     keys = await stored(lake, "beside", 400)
-    await client.deploy(parse("busy=x,policy=every,camera=live"))
+    await deploy(client, "busy=x,policy=every,camera=live")
     async with serving_model(bus, "busy", workers=4) as model:
         model.delay = 0.02
         replaying = asyncio.create_task(replay(client, "busy", keys, share=0.5))
