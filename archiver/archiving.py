@@ -15,16 +15,18 @@ import nats.errors
 import nats.js.errors
 import structlog
 from google.protobuf.message import DecodeError
+from nats.aio.msg import Msg
 
 from archiver import files
 from archiver.merging import Merger
 from archiver.metrics import ArchiverMetrics
+from archiver.progress import Notebook
 from archiver.rows import Partition, Row
 from framemesh.bus import Bus
-from framemesh.bus.notes import Notebook, Progress
+from framemesh.bus.archive import WRITE_NOW, Progress, going_on
 from framemesh.bus.reading import between
 from framemesh.bus.states import stream_state
-from framemesh.errors import BusUnavailableError, LakeUnavailableError
+from framemesh.errors import BusUnavailableError, FrameNotFoundError, LakeUnavailableError
 from framemesh.lake import Lake
 from framemesh.tables import Table
 
@@ -53,7 +55,6 @@ class Feed:
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    first: int
     last: int
     rows: dict[Partition, list[Row]]
 
@@ -79,45 +80,55 @@ class Archive:
         self._notebook = Notebook(bus, feed.table.name)
         self._merger = Merger(lake, feed.table, self._notebook, metrics)
         self._stopping = asyncio.Event()
+        self._asked = asyncio.Event()
         self._delay = _RETRY_SECONDS[0]
         metrics.start_table(feed.table.name)
 
     async def run(self) -> None:
         """Write what is new until stopped, then what came until then."""
+        await self._bus.client.subscribe(WRITE_NOW, cb=self._on_asked)
         while True:
             last_round = self._stopping.is_set()
+            self._asked.clear()
             try:
                 more = await self._write_new()
                 if not last_round:
                     await self._merger.work()
             except _PASSING as error:
                 log.warning("archive.put_off", table=self._feed.table.name, error=str(error) or type(error).__name__)
-                await self._pause(random.uniform(0.5, 1.0) * self._delay)  # noqa: S311 - jitter
+                await _within(random.uniform(0.5, 1.0) * self._delay, self._stopping)  # noqa: S311 - jitter
                 self._delay = min(2 * self._delay, _RETRY_SECONDS[1])
                 more = not last_round
             else:
                 self._delay = _RETRY_SECONDS[0]
                 if not more and not last_round:
-                    await self._pause(self._seconds)
+                    await _within(self._seconds, self._asked)
             if last_round and not more:
                 return
 
     def stop(self) -> None:
         """Write once more what is new."""
         self._stopping.set()
+        self._asked.set()
+
+    async def _on_asked(self, _: Msg) -> None:
+        self._asked.set()
 
     async def _write_new(self) -> bool:
         """Write one batch of new rows, and say whether there is more."""
         await self._notebook.read()
         stream = await stream_state(self._bus, self._feed.stream)
-        progress = Progress.of(stream.created, self._notebook.noted)
+        progress = going_on(self._notebook.noted, stream.created)
         newest = stream.last
         self._metrics.waiting.labels(self._feed.table.name).set(newest + 1 - progress.next)
         if not progress.last and newest < progress.next:
             return False
-        batch = await self._read(progress.next, progress.last or newest, whole=bool(progress.last))
+        begun = bool(progress.last)
+        batch = await self._read(progress.next, progress.last or newest, whole=begun)
         progress = await self._notebook.change(progress, last=batch.last)
-        written = await asyncio.gather(*(self._write(progress, batch, partition) for partition in batch.rows))
+        written = await asyncio.gather(
+            *(self._write(progress, partition, rows, begun=begun) for partition, rows in batch.rows.items())
+        )
         await self._notebook.change(progress, next=batch.last + 1, last=0)
         self._merger.wrote(written)
         self._metrics.waiting.labels(self._feed.table.name).set(newest - batch.last)
@@ -127,11 +138,10 @@ class Archive:
         """Rows of the stream's messages from `first` on: to `last`, or unless `whole`, as many as a batch may hold."""
         name = self._feed.table.name
         rows: dict[Partition, list[Row]] = defaultdict(list)
-        count = size = began = 0
+        count = size = 0
         async with aclosing(between(self._bus, self._feed.stream, first, last)) as messages:
             async for message in messages:
                 sequence = message.metadata.sequence.stream
-                began = began or sequence
                 found = None
                 with suppress(DecodeError, ValueError, OverflowError):
                     found = self._feed.row(message.data)
@@ -145,22 +155,29 @@ class Archive:
                 if not whole and (count >= _ROWS or size >= _BYTES):
                     last = sequence
                     break
-        return _Batch(began or first, last, dict(rows))
+        return _Batch(last, dict(rows))
 
-    async def _write(self, progress: Progress, batch: _Batch, partition: Partition) -> str:
-        """Write one partition's file, and return the partition's prefix."""
+    async def _write(self, progress: Progress, partition: Partition, rows: list[Row], *, begun: bool) -> str:
+        """Write one partition's file, and return the partition's prefix.
+
+        One that was `begun` may be there: it is whole then, while the stream may have lost rows of it to its limits.
+        """
         table = self._feed.table
-        rows = batch.rows[partition]
         prefix = partition.prefix(table.partitions)
+        key = f"{prefix}{progress.stream}-{progress.next:019}.parquet"
+        if begun:
+            with suppress(FrameNotFoundError):
+                await self._lake.get(key)
+                return prefix
         body = await asyncio.to_thread(files.write, rows, table.columns)
-        await self._lake.put(
-            f"{prefix}{progress.stream}-{batch.first:019}.parquet", body, content_type=files.CONTENT_TYPE, metadata={}
-        )
+        await self._lake.put(key, body, content_type=files.CONTENT_TYPE, metadata={})
         self._metrics.rows.labels(table.name).inc(len(rows))
         self._metrics.files.labels(table.name, "new").inc()
         return prefix
 
-    async def _pause(self, seconds: float) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._stopping.wait()
+
+async def _within(seconds: float, event: asyncio.Event) -> None:
+    """Wait for the event, at most so long."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()

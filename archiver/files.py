@@ -8,6 +8,11 @@ import pyarrow.parquet as pq
 
 from archiver.rows import Row
 
+
+class ForeignFileError(Exception):
+    """A file that isn't one of ours, or that was damaged."""
+
+
 CONTENT_TYPE = "application/vnd.apache.parquet"
 
 
@@ -16,13 +21,23 @@ def write(rows: Sequence[Row], columns: pa.Schema) -> bytes:
     return _bytes(pa.Table.from_pylist(rows, schema=columns))
 
 
-def merge(files: Sequence[bytes], columns: pa.Schema) -> bytes:
-    """One file of all rows of these, by capture time.
+def read(file: bytes, columns: pa.Schema) -> pa.Table:
+    """The rows of a file, maybe an older one that lacks some of the columns.
 
     Raises:
-        ArrowInvalid: One of them is no Parquet file, or not of this table.
+        ForeignFileError: It is no Parquet file, or none of this table.
     """
-    tables = [pq.read_table(BytesIO(file), schema=columns, partitioning=None) for file in files]
+    try:
+        own = pq.read_schema(BytesIO(file))
+        if "frame_id" not in own.names or not set(own.names) <= set(columns.names):
+            raise ForeignFileError(f"its columns are {', '.join(own.names)[:200]}")
+        return pq.read_table(BytesIO(file), schema=columns, partitioning=None)
+    except (pa.ArrowException, OSError) as error:
+        raise ForeignFileError(str(error)) from error
+
+
+def merge(tables: Sequence[pa.Table]) -> bytes:
+    """One file of all rows of these, by capture time."""
     return _bytes(pa.concat_tables(tables).sort_by("capture_time"))
 
 

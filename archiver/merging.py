@@ -16,7 +16,8 @@ import structlog
 
 from archiver import files
 from archiver.metrics import ArchiverMetrics
-from framemesh.bus.notes import Notebook, Progress
+from archiver.progress import Notebook
+from framemesh.bus.archive import Progress
 from framemesh.errors import FrameNotFoundError
 from framemesh.lake import Lake, StoredObject
 from framemesh.tables import Table
@@ -50,6 +51,7 @@ class Merger:
         self._notebook = notebook
         self._metrics = metrics
         self._folders: dict[str, _Folder] | None = None  # those where a merge may be due
+        self._foreign: set[str] = set()  # files that stay as they are
 
     def wrote(self, prefixes: Iterable[str]) -> None:
         """Say that partitions have one new file each."""
@@ -67,13 +69,14 @@ class Merger:
         """
         await self._finish()
         if self._folders is None:
-            counts = Counter(f"{key.rpartition('/')[0]}/" for key in await self._lake.keys(""))
+            keys = filter(self._table.holds, await self._lake.keys(""))
+            counts = Counter(f"{key.rpartition('/')[0]}/" for key in keys)
             self._folders = {prefix: _Folder(count) for prefix, count in counts.items() if count > 1}
         for prefix, folder in list(self._folders.items()):
             quiet = time.monotonic() > folder.touched + _QUIET_SECONDS
             if folder.files < _MANY and not quiet:
                 continue
-            sources = small(await self._lake.objects(prefix))
+            sources = small(each for each in await self._lake.objects(prefix) if self._may_merge(each.key))
             folder.files = len(sources)
             if folder.files >= (2 if quiet else _MANY):
                 await self._merge(prefix, sources)
@@ -85,12 +88,20 @@ class Merger:
         progress = self._notebook.noted
         if progress is None:
             return
-        read = [(await self._lake.get(key))[0] for key in sources]
-        try:
-            body = await asyncio.to_thread(files.merge, read, self._table.columns)
-        except pa.ArrowInvalid as error:
-            log.warning("archive.foreign_file", prefix=prefix, error=str(error))
+        read: dict[str, pa.Table] = {}
+        for key in sources:
+            try:
+                body, _ = await self._lake.get(key)
+                read[key] = await asyncio.to_thread(files.read, body, self._table.columns)
+            except FrameNotFoundError:
+                return  # another archiver merges here
+            except files.ForeignFileError as error:
+                self._foreign.add(key)
+                log.warning("archive.foreign_file", table=self._table.name, key=key, error=str(error))
+        if len(read) < 2:
             return
+        sources = list(read)
+        body = await asyncio.to_thread(files.merge, list(read.values()))
         digest = hashlib.sha256("\n".join(sources).encode()).hexdigest()[:16]
         merged = f"{prefix}merged-{digest}.parquet"
         progress = await self._notebook.change(progress, merged=merged, sources=tuple(sources))
@@ -98,6 +109,9 @@ class Merger:
         await self._retire(progress)
         self._metrics.files.labels(self._table.name, "merged").inc()
         log.info("archive.merged", table=self._table.name, prefix=prefix, files=len(sources), bytes=len(body))
+
+    def _may_merge(self, key: str) -> bool:
+        return self._table.holds(key) and key not in self._foreign
 
     async def _finish(self) -> None:
         """Finish a merge that was cut."""

@@ -85,6 +85,7 @@ def result_row(body: bytes) -> tuple[Partition, Row] | None:
         "latency_seconds": result.latency.ToNanoseconds() / NANOSECONDS,
         "inference_seconds": said.timing.inference_duration.ToNanoseconds() / NANOSECONDS if succeeded else None,
         "skipped": result.skipped_frame_count,
+        "replayed": result.replayed,
         "object_key": frame.object_key,
     }
 

@@ -1,7 +1,8 @@
 """Clients of the gateway, for threads and for asyncio. Answers are the protos' own messages."""
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from types import TracebackType
 from typing import Self
 
@@ -35,6 +36,13 @@ from framemesh.v1.model_service_pb2 import (
     WatchModelsRequest,
 )
 from framemesh.v1.model_service_pb2_grpc import ModelServiceStub
+from framemesh.v1.replay_service_pb2 import (
+    ArchivedTable,
+    GetArchiveProgressRequest,
+    ReplayRequest,
+    ReplayResponse,
+)
+from framemesh.v1.replay_service_pb2_grpc import ReplayServiceStub
 from framemesh.v1.result_pb2 import Result
 from framemesh.v1.status_service_pb2 import GetStatusRequest, GetStatusResponse
 from framemesh.v1.status_service_pb2_grpc import StatusServiceStub
@@ -43,12 +51,23 @@ ANALYZE_SECONDS = 10.0
 REGISTRY_SECONDS = 5.0
 DEAD_LETTER_SECONDS = 30.0
 STATUS_SECONDS = 15.0
+REPLAY_SHARE = 0.5
+
+_KEYS_AT_ONCE = 32  # of a replay: a gateway that stops still answers those that it has
 
 
 def _retry_request(which: int | DeadLetterFilter) -> RetryDeadLettersRequest:
     if isinstance(which, int):
         return RetryDeadLettersRequest(number=which)
     return RetryDeadLettersRequest(filter=which)
+
+
+def replay_requests(model: str, keys: Iterable[str], *, share: float, again: bool) -> Iterator[ReplayRequest]:
+    """The messages of a replay."""
+    yield ReplayRequest(model=model, share=share, again=again)
+    left = iter(keys)
+    while several := list(islice(left, _KEYS_AT_ONCE)):
+        yield ReplayRequest(object_keys=several)
 
 
 @contextmanager
@@ -81,6 +100,7 @@ class AsyncClient:
         self._models = ModelServiceStub(self._channel)
         self._dead_letters = DeadLetterServiceStub(self._channel)
         self._status = StatusServiceStub(self._channel)
+        self._replay = ReplayServiceStub(self._channel)
 
     async def __aenter__(self) -> Self:
         return self
@@ -213,6 +233,30 @@ class AsyncClient:
             async for response in self._dead_letters.RetryDeadLetters(_retry_request(which)):
                 yield response
 
+    async def replay(
+        self, model: str, object_keys: Iterable[str], *, share: float = REPLAY_SHARE, again: bool = False
+    ) -> AsyncGenerator[ReplayResponse, None]:
+        """Run a model over stored frames; yields how far it has come, a few times a second and at the end.
+
+        Args:
+            model: Name of a deployed model.
+            object_keys: Keys of the frames, taken at the pace of the answers: they may be millions.
+            share: The most of the model's capacity that it takes while live frames come, over 0 and up to 1.
+            again: Whether frames that were answered minutes ago are answered anew.
+        """
+        with _reporting_errors():
+            call = self._replay.Replay(replay_requests(model, object_keys, share=share, again=again))
+            try:
+                async for response in call:
+                    yield response
+            finally:
+                call.cancel()
+
+    async def archive_progress(self, *, timeout: float = REGISTRY_SECONDS) -> list[ArchivedTable]:
+        """How far the lake's tables are behind their streams; what is missing is written at once."""
+        with _reporting_errors():
+            return list((await self._replay.GetArchiveProgress(GetArchiveProgressRequest(), timeout=timeout)).tables)
+
 
 class Client:
     """A mesh's gateway, for programs without asyncio. Safe to share between threads.
@@ -234,6 +278,7 @@ class Client:
         self._models = ModelServiceStub(self._channel)
         self._dead_letters = DeadLetterServiceStub(self._channel)
         self._status = StatusServiceStub(self._channel)
+        self._replay = ReplayServiceStub(self._channel)
 
     def __enter__(self) -> Self:
         return self
@@ -331,3 +376,19 @@ class Client:
         """See `AsyncClient.retry_dead_letters`."""
         with _reporting_errors():
             yield from self._dead_letters.RetryDeadLetters(_retry_request(which))
+
+    def replay(
+        self, model: str, object_keys: Iterable[str], *, share: float = REPLAY_SHARE, again: bool = False
+    ) -> Generator[ReplayResponse, None, None]:
+        """See `AsyncClient.replay`. The keys are taken in another thread; closing the iterator ends the replay."""
+        with _reporting_errors():
+            call = self._replay.Replay(replay_requests(model, object_keys, share=share, again=again))
+            try:
+                yield from call
+            finally:
+                call.cancel()
+
+    def archive_progress(self, *, timeout: float = REGISTRY_SECONDS) -> list[ArchivedTable]:
+        """See `AsyncClient.archive_progress`."""
+        with _reporting_errors():
+            return list(self._replay.GetArchiveProgress(GetArchiveProgressRequest(), timeout=timeout).tables)

@@ -17,6 +17,8 @@ from framemesh.tables import FRAMES, RESULTS, Table
 _CONNECT_SECONDS = 2.0
 _REQUEST_SECONDS = 30.0
 _ATTEMPTS = 3
+_REFUSALS = ("ACCESSDENIED", "SIGNATUREDOESNOTMATCH", "INVALIDACCESSKEYID")
+_READING = "reading the stream registered as"
 _SAFE: dict[str, str | bool | int | float | list[str]] = {
     # Whoever may ask for rows may not therefore read this machine's files, or load code.
     "autoinstall_known_extensions": False,
@@ -61,27 +63,53 @@ class Rows:
 
 
 class LakeTables:
-    """The views `frames` and `results`, as they are when this is made."""
+    """The views `frames` and `results`, of the files that are there when this is made or refreshed."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, place: LakePlace) -> None:
         self._connection = connection
+        self._place = place
+        self._store = _store(place)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """See the files that are there now.
+
+        Raises:
+            ConfigurationError: The store refuses the keys.
+            LakeUnavailableError: The store can't be reached.
+        """
+        for table in (FRAMES, RESULTS):
+            self._connection.register(f"{table.name}_files", _dataset(table, self._store, self._place.endpoint))
 
     def ask(self, sql: str, **values: object) -> Rows:
         """Run a statement; `$name` in it stands for a value.
 
         Raises:
             InvalidRequestError: The statement is wrong, or wants what it may not have; DuckDB's words say which.
-            LakeUnavailableError: The lake stopped answering.
+            LakeUnavailableError: The lake stopped answering, or has a file that is none of the table's.
         """
+        for attempt in range(_ATTEMPTS):
+            try:
+                return self._rows(sql, values)
+            except LakeUnavailableError:
+                if attempt == _ATTEMPTS - 1:
+                    raise
+                self.refresh()  # files may have been merged since they were listed
+        raise AssertionError
+
+    def _rows(self, sql: str, values: dict[str, object]) -> Rows:
         try:
             done = self._connection.execute(sql, values or None)
             if done is None:
                 raise InvalidRequestError("the statement is empty: try SELECT * FROM frames LIMIT 10")
             return Rows(tuple(column[0] for column in done.description or ()), done.fetchall())
-        except duckdb.IOException as error:
-            raise LakeUnavailableError(f"the lake can't be read: {_first_line(error)}") from error
+        except duckdb.InterruptException:
+            raise KeyboardInterrupt from None
         except duckdb.Error as error:
-            raise InvalidRequestError(_first_line(error)) from error
+            words = _words(error)
+            if _READING in words:  # what pyarrow says of a file, whatever the class
+                raise LakeUnavailableError(f"the lake can't be read: {words.split('failed: ', 1)[-1]}") from error
+            raise InvalidRequestError(words) from error
 
 
 @contextmanager
@@ -92,14 +120,11 @@ def tables(place: LakePlace) -> Iterator[LakeTables]:
         ConfigurationError: The endpoint is no URL, or the store refuses the keys.
         LakeUnavailableError: The store can't be reached.
     """
-    store = _store(place)
     with duckdb.connect(config=_SAFE) as connection:
-        for table in (FRAMES, RESULTS):
-            connection.register(f"{table.name}_files", _dataset(table, store, place.endpoint))
-            connection.execute(_view(table))
-        for statement in _LOCK:
+        found = LakeTables(connection, place)
+        for statement in (_view(FRAMES), _view(RESULTS), *_LOCK):
             connection.execute(statement)
-        yield LakeTables(connection)
+        yield found
 
 
 def _view(table: Table) -> str:
@@ -128,24 +153,26 @@ def _store(place: LakePlace) -> fs.S3FileSystem:
 
 
 def _dataset(table: Table, store: fs.S3FileSystem, endpoint: str) -> ds.Dataset:
-    """A table's files; none where nothing was archived yet."""
+    """A table's files, and nothing else that may lie in its bucket; none where nothing was archived yet."""
     columns = pa.schema([*table.columns, *table.partitions])
+    selector = fs.FileSelector(table.bucket, recursive=True, allow_not_found=True)
     try:
-        return ds.dataset(
-            table.bucket,
-            schema=columns,
-            filesystem=store,
-            format="parquet",
-            partitioning=ds.partitioning(table.partitions, flavor="hive"),
-        )
-    except FileNotFoundError:
-        return ds.dataset(columns.empty_table())
+        paths = [info.path for info in store.get_file_info(selector) if table.holds(info.path.partition("/")[2])]
     except OSError as error:
         words = _first_line(error)
-        if "ACCESS_DENIED" in words or "SignatureDoesNotMatch" in words or "InvalidAccessKeyId" in words:
+        if any(code in words.upper().replace("_", "") for code in _REFUSALS):
             raise ConfigurationError(f"the S3 server at {endpoint} refuses us; check the S3 keys") from error
         raise LakeUnavailableError(f"the S3 server at {endpoint} can't be read: {words}") from error
+    if not paths:
+        return ds.dataset(columns.empty_table())
+    partitioning = ds.partitioning(table.partitions, flavor="hive")
+    return ds.dataset(paths, schema=columns, filesystem=store, format="parquet", partitioning=partitioning)
 
 
 def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _words(error: duckdb.Error) -> str:
+    """What DuckDB says before it quotes the statement, in one line: its guess at what was meant is part of it."""
+    return " ".join(str(error).partition("\n\nLINE ")[0].split()) or type(error).__name__

@@ -35,6 +35,11 @@ class Table:
     key: tuple[str, ...]
     newest: str
 
+    def holds(self, key: str) -> bool:
+        """Whether a key of the bucket is that of one of the table's files."""
+        *folders, name = key.split("/")
+        return name.endswith(".parquet") and [each.partition("=")[0] for each in folders] == self.partitions.names
+
 
 FRAMES = Table(
     name="frames",
@@ -80,6 +85,7 @@ RESULTS = Table(
             pa.field("latency_seconds", pa.float64()),
             pa.field("inference_seconds", pa.float64()),
             pa.field("skipped", pa.int64()),
+            pa.field("replayed", pa.bool_()),
             pa.field("object_key", pa.string()),
         ]
     ),

@@ -4,31 +4,27 @@ import asyncio
 import time
 from dataclasses import dataclass
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from framemesh.errors import (
     DeadlineError,
     FramemeshError,
-    FrameNotFoundError,
     ImageTooLargeError,
     InvalidImageError,
     InvalidRequestError,
     ModelNotFoundError,
     ModelUnavailableError,
 )
-from framemesh.frames import frame_id_of, timestamp
 from framemesh.images import read_header
 from framemesh.lake import Lake
 from framemesh.limits import ImageLimits
 from framemesh.v1.analysis_service_pb2 import AnalyzeRequest, AnalyzeResponse
 from framemesh.v1.answer_pb2 import AnswerOptions, ModelAnswer
-from framemesh.v1.frame_pb2 import Frame
 from framemesh.v1.inference_service_pb2 import Priority
 from gateway import results
 from gateway.asking import Asker
 from gateway.metrics import GatewayMetrics
 from gateway.registry import Registry
 from gateway.room import Room
+from gateway.stored import stored_frame
 
 _MARGIN_SECONDS = 0.05
 """Kept back of the caller's deadline, so that the answers that did come reach it."""
@@ -75,7 +71,7 @@ class Analyzer:
                 began = time.monotonic()
                 try:
                     async with asyncio.timeout(timeout):
-                        frame, image = await self._stored(request.object_key)
+                        frame, image = await stored_frame(self.lake, request.object_key)
                 except TimeoutError:
                     raise DeadlineError(f"the lake did not give the frame within {timeout:.3g} s") from None
                 left = timeout - (time.monotonic() - began)
@@ -84,29 +80,6 @@ class Analyzer:
                 return AnalyzeResponse(answers=answers, frame=frame)
             case _:
                 raise InvalidRequestError("the request has neither an image nor an object_key: set one", field="source")
-
-    async def _stored(self, key: str) -> tuple[Frame, bytes]:
-        """A stored frame with its image."""
-        frame_id = frame_id_of(key)
-        if frame_id is None:
-            raise FrameNotFoundError(f"{key!r} is no key of a stored frame; results carry the keys of theirs", key=key)
-        body, metadata = await self.lake.get(key)
-        header = read_header(body)
-        frame = Frame(
-            frame_id=str(frame_id),
-            camera=frame_id.camera,
-            capture_time=timestamp(frame_id.captured_ns),
-            size_bytes=len(body),
-            width_px=header.width_px,
-            height_px=header.height_px,
-            content_type=header.content_type,
-            object_key=key,
-        )
-        if "captured-at" in metadata:
-            captured = Timestamp()
-            captured.FromJsonString(metadata["captured-at"])
-            frame.capture_time.CopyFrom(captured)
-        return frame, body
 
     async def _ask(
         self, image: bytes, models: list[str], options: AnswerOptions, *, timeout: float

@@ -3,11 +3,14 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
+
+from google.protobuf.descriptor import FileDescriptor
 
 from framemesh.bus import connect, streams
 from framemesh.lake import Lake
 from framemesh.limits import ImageLimits
-from framemesh.rpc.server import serving
+from framemesh.rpc.server import Register, serving
 from framemesh.service import running
 from framemesh.telemetry.page import new_registry, serving_page
 from framemesh.v1.analysis_service_pb2 import DESCRIPTOR as ANALYSIS
@@ -16,6 +19,8 @@ from framemesh.v1.dead_letter_service_pb2 import DESCRIPTOR as DEAD_LETTERS
 from framemesh.v1.dead_letter_service_pb2_grpc import add_DeadLetterServiceServicer_to_server
 from framemesh.v1.model_service_pb2 import DESCRIPTOR as MODELS
 from framemesh.v1.model_service_pb2_grpc import add_ModelServiceServicer_to_server
+from framemesh.v1.replay_service_pb2 import DESCRIPTOR as REPLAY
+from framemesh.v1.replay_service_pb2_grpc import add_ReplayServiceServicer_to_server
 from framemesh.v1.status_service_pb2 import DESCRIPTOR as STATUS
 from framemesh.v1.status_service_pb2_grpc import add_StatusServiceServicer_to_server
 from gateway import door
@@ -30,6 +35,8 @@ from gateway.holding import FrameHold
 from gateway.lanes import LaneParts
 from gateway.metrics import GatewayMetrics
 from gateway.registry import Registry
+from gateway.replay_api import ReplayApi
+from gateway.replaying import Replayer, ReplayParts
 from gateway.results import Results
 from gateway.retrying import Retrier
 from gateway.room import Room
@@ -82,21 +89,15 @@ async def gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
         )
         limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
         analyzer = Analyzer(registry, asker, lake, metrics, room, limits)
-        services = {
-            ANALYSIS.services_by_name["AnalysisService"].full_name: lambda server: (
-                add_AnalysisServiceServicer_to_server(AnalysisApi(analyzer, room, bus, metrics), server)
-            ),
-            STATUS.services_by_name["StatusService"].full_name: lambda server: add_StatusServiceServicer_to_server(
-                StatusApi(Status(bus, lake, registry, storer.problem)), server
-            ),
-            MODELS.services_by_name["ModelService"].full_name: lambda server: add_ModelServiceServicer_to_server(
-                ModelApi(registry), server
-            ),
-            DEAD_LETTERS.services_by_name["DeadLetterService"].full_name: lambda server: (
-                add_DeadLetterServiceServicer_to_server(
-                    DeadLetterApi(Retrier(bus, lake, registry, asker, results)), server
-                )
-            ),
+        replayer = Replayer(ReplayParts(registry, asker, lake, results, deadletters, metrics))
+        retrier = Retrier(bus, lake, registry, asker, results)
+        status = Status(bus, lake, registry, storer.problem)
+        services: dict[str, Register] = {
+            _name(ANALYSIS): partial(add_AnalysisServiceServicer_to_server, AnalysisApi(analyzer, room, bus, metrics)),
+            _name(MODELS): partial(add_ModelServiceServicer_to_server, ModelApi(registry)),
+            _name(REPLAY): partial(add_ReplayServiceServicer_to_server, ReplayApi(replayer, bus)),
+            _name(DEAD_LETTERS): partial(add_DeadLetterServiceServicer_to_server, DeadLetterApi(retrier)),
+            _name(STATUS): partial(add_StatusServiceServicer_to_server, StatusApi(status)),
         }
         server = await stack.enter_async_context(
             serving(
@@ -109,3 +110,9 @@ async def gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
         )
         await server.set_serving(serving=True)
         yield Gateway(server.port, http_port)
+
+
+def _name(proto: FileDescriptor) -> str:
+    """The full name of the one service that a file of ours has."""
+    (service,) = proto.services_by_name.values()
+    return str(service.full_name)

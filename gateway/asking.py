@@ -1,6 +1,7 @@
 """Asking a model: one gRPC call to the least busy of its servers, and to another where that one can't take it."""
 
 import asyncio
+import math
 import time
 from types import TracebackType
 from typing import Self
@@ -16,6 +17,7 @@ from gateway.servers import Server
 log = structlog.get_logger()
 
 _WATCH_SECONDS = 0.2
+_LIVE_SECONDS = 5.0
 
 
 class Asker:
@@ -29,6 +31,7 @@ class Asker:
         self._registry = registry
         self._servers: dict[str, Server] = {}
         self._looks: dict[str, asyncio.Task[None]] = {}
+        self._live: dict[str, float] = {}
 
     async def __aenter__(self) -> Self:
         self._watching = asyncio.create_task(self._watch(), name="asker")
@@ -54,6 +57,10 @@ class Asker:
         return sum(
             server.limit.value if queued else min(server.limit.value, server.workers) for server in self._ready(model)
         )
+
+    def is_live(self, model: str) -> bool:
+        """Whether anybody asked the model about the present within the last few seconds."""
+        return time.monotonic() < self._live.get(model, -math.inf) + _LIVE_SECONDS
 
     async def ask(
         self,
@@ -82,7 +89,14 @@ class Asker:
             DeadlineError: The time is up.
             FramemeshError: What the server itself says of the image or of its load.
         """
-        request = InferRequest(model=model, image=image, options=options, priority=priority)
+        self._note(model, priority)
+        try:
+            request = InferRequest(model=model, image=image, options=options, priority=priority)
+            return await self._infer(model, request, timeout=timeout, retry_lost=retry_lost)
+        finally:
+            self._note(model, priority)  # again, as it may have taken long
+
+    async def _infer(self, model: str, request: InferRequest, *, timeout: float, retry_lost: bool) -> InferResponse:
         deadline = time.monotonic() + timeout
         tried: set[Server] = set()
         last: FramemeshError | None = None
@@ -104,6 +118,10 @@ class Asker:
             f"no server of model {model!r} answers yet: it may be loading; `framemesh models` shows its state",
             model=model,
         )
+
+    def _note(self, model: str, priority: Priority.ValueType) -> None:
+        if priority != Priority.PRIORITY_REPLAY:
+            self._live[model] = time.monotonic()
 
     def _ready(self, model: str) -> list[Server]:
         servers = []

@@ -8,6 +8,7 @@ FRAME_OUTCOMES = ("stored", "dead_lettered", "put_off")
 MODEL_OUTCOMES = ("succeeded", "failed", "skipped")
 SHED_LIMITS = ("images", "bytes")
 DENIED_REASONS = ("UNAUTHENTICATED", "PERMISSION_DENIED")
+REPLAY_OUTCOMES = ("succeeded", "failed", "gone")
 
 
 class GatewayMetrics:
@@ -117,6 +118,12 @@ class GatewayMetrics:
         )
         for reason in DENIED_REASONS:
             self.denied.labels(reason)
+        self.replayed = Counter(
+            "framemesh_gateway_replayed_frames_total",
+            "Frames of the past that replays ran a model over, by how that ended; gone frames are in no lake any more.",
+            ["model", "outcome"],
+            registry=registry,
+        )
         self.missed_results = Counter(
             "framemesh_gateway_watch_missed_results_total",
             "Results that a watching client read too slowly to get.",
@@ -132,6 +139,8 @@ class GatewayMetrics:
         """Show a model's counters from zero."""
         for outcome in MODEL_OUTCOMES:
             self.answers.labels(model, outcome)
+        for outcome in REPLAY_OUTCOMES:
+            self.replayed.labels(model, outcome)
         self.retries.labels(model)
         self.lake_reads.labels(model)
 

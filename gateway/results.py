@@ -64,25 +64,11 @@ class Results:
         Raises:
             BusUnavailableError: It may not have been kept: don't acknowledge the frame yet.
         """
-        now_ns = time.time_ns()
-        whole, rest = divmod(latency_seconds, 1)  # protobuf's own conversions are Python and take ten times as long
-        result = Result(
-            frame=frame,
-            answer=answer,
-            answer_time=timestamp(now_ns),
-            latency=Duration(seconds=int(whole), nanos=int(rest * 1e9)),
-            skipped_frame_count=skipped,
-            retried_dead_letter=retried_dead_letter,
-        )
-        # A retry's id is another: NATS may still know that of the failed result, and would drop this one.
-        retry = f"/{retried_dead_letter}" if retried_dead_letter else ""
-        await self._bus.publish(
-            f"results.{answer.model}.{frame.camera}",
-            result.SerializeToString(),
-            {MESSAGE_ID: f"{answer.model}/{frame.frame_id}{retry}"},
-            timeout=_ACK_SECONDS,
-        )
-        staleness = (now_ns - frame.capture_time.ToNanoseconds()) / 1e9
+        result = _result(frame, answer, latency_seconds)
+        result.skipped_frame_count = skipped
+        result.retried_dead_letter = retried_dead_letter
+        await self._publish(result, again=str(retried_dead_letter or ""))
+        staleness = (result.answer_time.ToNanoseconds() - frame.capture_time.ToNanoseconds()) / 1e9
         outcome = "succeeded" if answer.state == AnswerState.ANSWER_STATE_SUCCEEDED else "failed"
         self._metrics.answers.labels(answer.model, outcome).inc()
         self._metrics.latency_seconds.labels(answer.model).observe(latency_seconds)
@@ -100,3 +86,40 @@ class Results:
             staleness_seconds=round(staleness, 4),
             skipped=skipped,
         )
+
+    async def write_replayed(self, frame: Frame, answer: ModelAnswer, *, latency_seconds: float, again: str) -> None:
+        """As `write`, for a frame of the past, whose age would spoil what is said of live ones.
+
+        Args:
+            frame: The frame.
+            answer: The model's answer.
+            latency_seconds: From sending the frame until its answer came.
+            again: Tells this answer from those that NATS may have of the same frame; empty where it is the same one.
+
+        Raises:
+            BusUnavailableError: It may not have been kept: write it again.
+        """
+        result = _result(frame, answer, latency_seconds)
+        result.replayed = True
+        await self._publish(result, again=again)
+
+    async def _publish(self, result: Result, *, again: str) -> None:
+        """Publish a result; one that is to replace another has a message id of its own, else NATS would drop it."""
+        model, frame = result.answer.model, result.frame
+        await self._bus.publish(
+            f"results.{model}.{frame.camera}",
+            result.SerializeToString(),
+            {MESSAGE_ID: f"{model}/{frame.frame_id}" + (f"/{again}" if again else "")},
+            timeout=_ACK_SECONDS,
+        )
+
+
+def _result(frame: Frame, answer: ModelAnswer, latency_seconds: float) -> Result:
+    """A result of now."""
+    whole, rest = divmod(latency_seconds, 1)  # protobuf's own conversions are Python and take ten times as long
+    return Result(
+        frame=frame,
+        answer=answer,
+        answer_time=timestamp(time.time_ns()),
+        latency=Duration(seconds=int(whole), nanos=int(rest * 1e9)),
+    )

@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from framemesh.bus import Bus, streams
-from framemesh.bus.notes import Notebook, Progress
+from framemesh.bus.archive import sequences
 from framemesh.bus.states import StreamState, stream_state
 from framemesh.errors import BusUnavailableError, LakeUnavailableError
 from framemesh.frames import SUBJECT_PREFIX
@@ -135,9 +135,8 @@ class Status:
         return pb2.ModelStatus(model=model, waiting_frame_count=(info.num_pending or 0) + (info.num_ack_pending or 0))
 
     async def _table(self, name: str, stream: StreamState) -> pb2.TableStatus:
-        notebook = Notebook(self._bus, name)
-        await notebook.read()
-        following = max(Progress.of(stream.created, notebook.noted).next, stream.first)
+        _, archived = await sequences(self._bus, name, stream.name)
+        following = max(archived + 1, stream.first)
         if following > stream.last:
             return pb2.TableStatus(name=name)
         try:

@@ -15,6 +15,7 @@ from framemesh.v1.inference_service_pb2 import (
     Priority,
 )
 from framemesh.v1.inference_service_pb2_grpc import InferenceServiceServicer
+from model_server.batching import Rank
 from model_server.hosting import ModelHost
 from model_server.inference import Inferred, Job
 from model_server.metrics import ModelServerMetrics
@@ -22,6 +23,9 @@ from model_server.options import check_options
 
 Context = grpc.aio.ServicerContext[InferRequest, InferResponse]
 MetadataContext = grpc.aio.ServicerContext[GetModelMetadataRequest, GetModelMetadataResponse]
+
+
+_RANKS = {Priority.PRIORITY_BACKGROUND: Rank.BACKGROUND, Priority.PRIORITY_REPLAY: Rank.REPLAY}
 
 
 class InferenceApi(InferenceServiceServicer):
@@ -41,7 +45,7 @@ class InferenceApi(InferenceServiceServicer):
             served = self._host.served(request.model)
             job = Job(request.image, check_options(request.options))
             inferred = await served.batcher.submit(
-                job, deadline=deadline, background=request.priority == Priority.PRIORITY_BACKGROUND
+                job, deadline=deadline, rank=_RANKS.get(request.priority, Rank.INTERACTIVE)
             )
         return InferResponse(
             model_version=served.model.manifest.version, answer=inferred.answer, timing=_timing(inferred)

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from enum import IntEnum
 
 from framemesh.errors import DeadlineError, FramemeshError, ModelUnavailableError, QueueFullError
 from model_server.inference import Inferred, Job, Outcome
@@ -25,6 +26,15 @@ Infer = Callable[[Sequence[Job], Callable[[int], bool]], list[Outcome]]
 still waits for a job, by its number."""
 
 _DRAIN_MARGIN = 1.5  # a server that stops shares its cores with the one that comes
+
+
+class Rank(IntEnum):
+    """Who goes first where images wait."""
+
+    INTERACTIVE = 0
+    BACKGROUND = 1
+    REPLAY = 2
+    """Never in a batch with the others: it would make theirs longer."""
 
 
 @dataclass(eq=False, slots=True)
@@ -69,8 +79,7 @@ class Batcher:
         self._max_queue = max_queue
         self._max_queue_delay = max_queue_delay
         self._metrics = metrics
-        self._interactive: deque[_Call] = deque()
-        self._background: deque[_Call] = deque()
+        self._queues: tuple[deque[_Call], ...] = tuple(deque() for _ in Rank)
         self._under_way: dict[int, float] = {}
         self._pace = _Pace()
         self._changed = threading.Condition()  # guards all of the above
@@ -80,13 +89,13 @@ class Batcher:
         self._left = workers
         metrics.queued_images.labels(model).set_function(lambda: self._waiting)
 
-    async def submit(self, job: Job, *, deadline: float, background: bool = False) -> Inferred:
+    async def submit(self, job: Job, *, deadline: float, rank: Rank = Rank.INTERACTIVE) -> Inferred:
         """Wait for what the model says of one image. Cancelled, the image leaves the queue.
 
         Args:
             job: The image.
             deadline: When the answer is of no more use, by `time.monotonic`.
-            background: Whether all others go before it.
+            rank: Whether others go before it.
 
         Raises:
             ModelUnavailableError: The server is stopping.
@@ -104,7 +113,7 @@ class Batcher:
                 model=self._model,
                 max_queue=self._max_queue,
             )
-        ahead = len(self._interactive) + (len(self._background) if background else 0)
+        ahead = sum(len(queue) for queue in self._queues[: rank + 1])
         expected = ahead / self._workers * self._pace.mean + self._pace.cautious
         if ahead and time.monotonic() + expected > deadline:
             raise QueueFullError(
@@ -112,11 +121,11 @@ class Batcher:
                 "deadline: try later, or add replicas",
                 model=self._model,
             )
-        return await self._wait(job, self._background if background else self._interactive, deadline)
+        return await self._wait(job, self._queues[rank], deadline)
 
     async def probe(self, job: Job) -> Inferred:
         """As `submit`, but before all that waits, beyond any bound, and uncounted: to see whether the model answers."""
-        return await self._wait(job, self._interactive, math.inf, probe=True)
+        return await self._wait(job, self._queues[Rank.INTERACTIVE], math.inf, probe=True)
 
     def busy_seconds(self) -> float:
         """How long the batch has been under way that has been so for longest; 0 where none is."""
@@ -143,12 +152,13 @@ class Batcher:
     def stop(self, within: float = math.inf) -> None:
         """Take no more images, and refuse those that wait which can't be answered within so many seconds.
 
-        The youngest are refused, background work first, so that nothing is cut once work on it began.
+        The youngest of the lowest rank are refused first, so that nothing is cut once work on it began.
         """
         with self._changed:
             self._stopping = True
             while self._waiting and within < _DRAIN_MARGIN * self._waiting / self._workers * self._pace.mean:
-                _refuse((self._background or self._interactive).pop().outcome, self._draining())
+                lowest = next(queue for queue in reversed(self._queues) if queue)
+                _refuse(lowest.pop().outcome, self._draining())
             self._changed.notify_all()
 
     def _draining(self) -> ModelUnavailableError:
@@ -156,7 +166,7 @@ class Batcher:
 
     @property
     def _waiting(self) -> int:
-        return len(self._interactive) + len(self._background)
+        return sum(len(queue) for queue in self._queues)
 
     async def _wait(self, job: Job, queue: deque[_Call], deadline: float, *, probe: bool = False) -> Inferred:
         call = _Call(job, time.monotonic(), deadline, self._loop.create_future(), probe=probe)
@@ -203,7 +213,7 @@ class Batcher:
         """How long to wait for company still."""
         if not self._max_queue_delay or self._waiting >= self._max_batch or self._stopping:
             return 0.0
-        oldest = min(queue[0].arrived for queue in (self._interactive, self._background) if queue)
+        oldest = min(queue[0].arrived for queue in self._queues if queue)
         return oldest + self._max_queue_delay - time.monotonic()
 
     def _take(self) -> list[_Call]:
@@ -212,7 +222,9 @@ class Batcher:
         share = min(self._max_batch, -(-self._waiting // free))
         too_late = time.monotonic() + self._pace.cautious
         taken: list[_Call] = []
-        for queue in (self._interactive, self._background):
+        for rank, queue in zip(Rank, self._queues, strict=True):
+            if rank is Rank.REPLAY and taken:
+                break
             while queue and len(taken) < share:
                 call = queue.popleft()
                 if call.outcome.done():  # cancelled a moment ago

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from framemesh.cli import analyze, bench, deadletters, env, export, frames, models, query, status, up, watch
+from framemesh.cli import analyze, bench, deadletters, env, export, frames, models, query, replay, status, up, watch
 from framemesh.errors import EXIT_CONFIGURATION, ConfigurationError, FramemeshError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app.command()(watch.watch)
 app.command()(frames.frames)
 app.command()(query.query)
 app.add_typer(deadletters.app, name="deadletters")
+app.command()(replay.replay)
 app.command()(env.env)
 app.command()(export.export)
 app.command("bench")(bench.bench_model)

@@ -5,19 +5,20 @@ from typing import Annotated
 
 import typer
 
-from framemesh.cli.lake import lake_tables, show
+from framemesh.cli.lake import FIRST, LAST, Since, Until, lake_tables
+from framemesh.cli.rows import show
 from framemesh.cli.target import DEFAULT_DATA_DIR, AsJson, DataDir
 from framemesh.cli.times import parse_time
 
 # Partitions go by the frame's id, which may lie beside the capture time that a foreign camera tells.
 _FRAMES = """
-SELECT capture_time, camera, width_px, height_px, size_bytes, object_key FROM frames
+SELECT capture_time, object_key, camera, width_px, height_px, size_bytes FROM frames
 WHERE (len($cameras) = 0 OR list_contains($cameras, camera))
   AND date BETWEEN $since::DATE - 1 AND $until::DATE + 1 AND capture_time BETWEEN $since AND $until
 ORDER BY capture_time DESC LIMIT $limit
 """
 _SEEN = """
-SELECT capture_time, camera, model, seen.name AS label, seen.score AS score, object_key
+SELECT seen.name AS label, seen.score AS score, object_key, capture_time, camera, model
 FROM (SELECT *, unnest(labels) AS seen FROM results
       WHERE (len($cameras) = 0 OR list_contains($cameras, camera))
         AND (len($models) = 0 OR list_contains($models, model))
@@ -26,16 +27,14 @@ WHERE contains(lower(seen.name), lower($label)) AND seen.score >= $min_score
 ORDER BY capture_time DESC, score DESC LIMIT $limit
 """
 
-_FIRST, _LAST = "2000-01-01", "2262-04-11"
-
 
 def frames(
     camera: Annotated[list[str] | None, typer.Option(help="Only this camera; repeatable.")] = None,
-    since: Annotated[
-        str, typer.Option(help="Taken since: 90s, 15m, 2h or 7d ago, or 2026-01-31T07:30 (UTC).")
-    ] = _FIRST,
-    until: Annotated[str, typer.Option(help="Taken until, written alike.")] = _LAST,
-    label: Annotated[str, typer.Option(help="Only where a model saw this: a part of the label, in any case.")] = "",
+    since: Since = FIRST,
+    until: Until = LAST,
+    label: Annotated[
+        str, typer.Option(help="Only where a model saw this: a part of the label, in any case.", show_default=False)
+    ] = "",
     min_score: Annotated[float, typer.Option(min=0, max=1, help="With --label: the least score.")] = 0.0,
     model: Annotated[list[str] | None, typer.Option(help="With --label: only what this model saw; repeatable.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many at most, the newest first.")] = 100,
@@ -57,4 +56,4 @@ def frames(
             found = tables.ask(_SEEN, **asked, label=label, min_score=min_score, models=model or [])
         else:
             found = tables.ask(_FRAMES, **asked)
-        show(found, as_json=as_json)
+        show(found, as_json=as_json, least=found.columns.index("object_key") + 1)

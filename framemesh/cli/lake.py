@@ -1,24 +1,27 @@
 """What the commands share that read the lake's tables."""
 
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, date, datetime
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from framemesh.cli.services import lake_of_mesh
 from framemesh.errors import ConfigurationError
 
 if TYPE_CHECKING:  # a client may be installed without them
-    from framemesh.query import LakeTables, Rows
+    from framemesh.query import LakeTables
+
+FIRST, LAST = "2000-01-01", "2262-04-11"
+"""All times that a frame's id can tell."""
+
+Since = Annotated[
+    str, typer.Option(help="Taken since: 90s, 15m, 2h or 7d ago, or 2026-01-31T07:30 (UTC).", show_default=False)
+]
+Until = Annotated[str, typer.Option(help="Taken until, written alike.", show_default=False)]
 
 
 @contextmanager
@@ -48,43 +51,3 @@ def lake_tables(data_dir: Path) -> "Iterator[LakeTables]":
         ) from None
     with tables(place) as opened:
         yield opened
-
-
-def show(found: "Rows", *, as_json: bool) -> None:
-    """Print rows as a table, or as one JSON document a line."""
-    if as_json:
-        for values in found.dicts():
-            typer.echo(json.dumps(values, default=_plain, ensure_ascii=False))
-        return
-    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
-    for column in found.columns:
-        table.add_column(Text(column), overflow="fold")
-    for row in found.rows:
-        table.add_row(*(Text(_short(value)) for value in row))
-    Console().print(table if found.rows else "nothing found")
-
-
-def _short(value: Any) -> str:
-    match value:
-        case None:
-            return ""
-        case float():
-            return f"{value:.6g}"
-        case datetime() | date() | bytes() | list() | dict():
-            text = json.dumps(value, default=_plain, ensure_ascii=False).strip('"')
-            return text if len(text) <= 200 else f"{text[:197]}..."
-        case _:
-            return str(value)
-
-
-def _plain(value: Any) -> Any:
-    """What JSON has no word for; times as RFC 3339."""
-    match value:
-        case datetime():
-            return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
-        case date():
-            return value.isoformat()
-        case bytes():
-            return value.hex()
-        case _:
-            return str(value)

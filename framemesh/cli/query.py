@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from framemesh.cli.lake import lake_tables, show
+from framemesh.cli.lake import lake_tables
+from framemesh.cli.rows import show
 from framemesh.cli.target import DEFAULT_DATA_DIR, AsJson, DataDir
 
 
@@ -13,6 +14,9 @@ def query(
     as_json: AsJson = False,
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
-    """Ask the lake in SQL about stored frames and results. docs/lake.md has the columns."""
+    """Ask the lake in SQL about stored frames and results.
+
+    "DESCRIBE frames" and "DESCRIBE results" list the columns; docs/lake.md says what they mean.
+    """
     with lake_tables(data_dir) as tables:
         show(tables.ask(sql), as_json=as_json)

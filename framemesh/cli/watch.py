@@ -27,9 +27,10 @@ def watch(
                     what, score = words(result.answer)[0]
                     taken = result.frame.capture_time.ToDatetime()
                     age = (result.answer_time.ToNanoseconds() - result.frame.capture_time.ToNanoseconds()) / 1e6
+                    when = "    replayed" if result.replayed else f"{age:5.0f} ms old"
                     typer.echo(
                         f"{taken:%H:%M:%S.%f}Z  {result.frame.camera:<16}  {result.answer.model:<20}  "
-                        f"{score:>5}  {age:5.0f} ms old  {what}"
+                        f"{score:>5}  {when}  {what}"
                     )
                 if number == count:
                     return

@@ -124,6 +124,8 @@ class Progress:
         result = Result.FromString(message.data)
         model = self._answers[result.answer.model]
         model.answered.add()
+        if result.replayed:  # a frame of the past: its age is no model's doing
+            return
         model.latency = result.latency.ToNanoseconds() / 1e9
         model.staleness = (result.answer_time.ToNanoseconds() - result.frame.capture_time.ToNanoseconds()) / 1e9
         model.newest = f"{result.frame.camera}: {' '.join(words(result.answer)[0])}"

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from framemesh.v1 import answer_pb2 as framemesh_dot_v1_dot_answer__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$framemesh/v1/inference_service.proto\x12\x0c\x66ramemesh.v1\x1a\x19\x66ramemesh/v1/answer.proto\"\x84\x01\n\x0cInferRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05image\x18\x02 \x01(\x0c\x12,\n\x07options\x18\x03 \x01(\x0b\x32\x1b.framemesh.v1.AnswerOptions\x12(\n\x08priority\x18\x04 \x01(\x0e\x32\x16.framemesh.v1.Priority\"{\n\rInferResponse\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12$\n\x06\x61nswer\x18\x02 \x01(\x0b\x32\x14.framemesh.v1.Answer\x12-\n\x06timing\x18\x03 \x01(\x0b\x32\x1d.framemesh.v1.InferenceTiming\"\x19\n\x17GetModelMetadataRequest\"\xc2\x01\n\x18GetModelMetadataResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\x15\n\rmodel_version\x18\x02 \x01(\t\x12\x0e\n\x06source\x18\x03 \x01(\t\x12\x0c\n\x04task\x18\x04 \x01(\t\x12\x0f\n\x07runtime\x18\x05 \x01(\t\x12\x0e\n\x06labels\x18\x06 \x03(\t\x12\x11\n\tprecision\x18\x07 \x01(\t\x12\x15\n\rpreprocessing\x18\x08 \x01(\t\x12\x17\n\x0f\x66\x61llback_reason\x18\t \x01(\t*W\n\x08Priority\x12\x18\n\x14PRIORITY_UNSPECIFIED\x10\x00\x12\x18\n\x14PRIORITY_INTERACTIVE\x10\x01\x12\x17\n\x13PRIORITY_BACKGROUND\x10\x02\x32\xc1\x01\n\x10InferenceService\x12\x45\n\x05Infer\x12\x1a.framemesh.v1.InferRequest\x1a\x1b.framemesh.v1.InferResponse\"\x03\x90\x02\x01\x12\x66\n\x10GetModelMetadata\x12%.framemesh.v1.GetModelMetadataRequest\x1a&.framemesh.v1.GetModelMetadataResponse\"\x03\x90\x02\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$framemesh/v1/inference_service.proto\x12\x0c\x66ramemesh.v1\x1a\x19\x66ramemesh/v1/answer.proto\"\x84\x01\n\x0cInferRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05image\x18\x02 \x01(\x0c\x12,\n\x07options\x18\x03 \x01(\x0b\x32\x1b.framemesh.v1.AnswerOptions\x12(\n\x08priority\x18\x04 \x01(\x0e\x32\x16.framemesh.v1.Priority\"{\n\rInferResponse\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12$\n\x06\x61nswer\x18\x02 \x01(\x0b\x32\x14.framemesh.v1.Answer\x12-\n\x06timing\x18\x03 \x01(\x0b\x32\x1d.framemesh.v1.InferenceTiming\"\x19\n\x17GetModelMetadataRequest\"\xc2\x01\n\x18GetModelMetadataResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\x15\n\rmodel_version\x18\x02 \x01(\t\x12\x0e\n\x06source\x18\x03 \x01(\t\x12\x0c\n\x04task\x18\x04 \x01(\t\x12\x0f\n\x07runtime\x18\x05 \x01(\t\x12\x0e\n\x06labels\x18\x06 \x03(\t\x12\x11\n\tprecision\x18\x07 \x01(\t\x12\x15\n\rpreprocessing\x18\x08 \x01(\t\x12\x17\n\x0f\x66\x61llback_reason\x18\t \x01(\t*l\n\x08Priority\x12\x18\n\x14PRIORITY_UNSPECIFIED\x10\x00\x12\x18\n\x14PRIORITY_INTERACTIVE\x10\x01\x12\x17\n\x13PRIORITY_BACKGROUND\x10\x02\x12\x13\n\x0fPRIORITY_REPLAY\x10\x03\x32\xc1\x01\n\x10InferenceService\x12\x45\n\x05Infer\x12\x1a.framemesh.v1.InferRequest\x1a\x1b.framemesh.v1.InferResponse\"\x03\x90\x02\x01\x12\x66\n\x10GetModelMetadata\x12%.framemesh.v1.GetModelMetadataRequest\x1a&.framemesh.v1.GetModelMetadataResponse\"\x03\x90\x02\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,7 +37,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_INFERENCESERVICE'].methods_by_name['GetModelMetadata']._loaded_options = None
   _globals['_INFERENCESERVICE'].methods_by_name['GetModelMetadata']._serialized_options = b'\220\002\001'
   _globals['_PRIORITY']._serialized_start=565
-  _globals['_PRIORITY']._serialized_end=652
+  _globals['_PRIORITY']._serialized_end=673
   _globals['_INFERREQUEST']._serialized_start=82
   _globals['_INFERREQUEST']._serialized_end=214
   _globals['_INFERRESPONSE']._serialized_start=216
@@ -46,6 +46,6 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETMODELMETADATAREQUEST']._serialized_end=366
   _globals['_GETMODELMETADATARESPONSE']._serialized_start=369
   _globals['_GETMODELMETADATARESPONSE']._serialized_end=563
-  _globals['_INFERENCESERVICE']._serialized_start=655
-  _globals['_INFERENCESERVICE']._serialized_end=848
+  _globals['_INFERENCESERVICE']._serialized_start=676
+  _globals['_INFERENCESERVICE']._serialized_end=869
 # @@protoc_insertion_point(module_scope)

@@ -58,6 +58,8 @@ class _PriorityEnumTypeWrapper(_EnumTypeWrapper[_Priority.ValueType], type):
     """Somebody waits for the answer: before all background work."""
     PRIORITY_BACKGROUND: _Priority.ValueType  # 2
     """A camera's frame."""
+    PRIORITY_REPLAY: _Priority.ValueType  # 3
+    """A frame of the past, replayed: after all others, and never in a batch with them."""
 
 class Priority(_Priority, metaclass=_PriorityEnumTypeWrapper):
     """Who goes first where images wait for a worker. Values may be added."""
@@ -68,6 +70,8 @@ PRIORITY_INTERACTIVE: Priority.ValueType  # 1
 """Somebody waits for the answer: before all background work."""
 PRIORITY_BACKGROUND: Priority.ValueType  # 2
 """A camera's frame."""
+PRIORITY_REPLAY: Priority.ValueType  # 3
+"""A frame of the past, replayed: after all others, and never in a batch with them."""
 
 @final
 class InferRequest(Message):

@@ -53,12 +53,15 @@ class Result(Message):
     LATENCY_FIELD_NUMBER: int
     SKIPPED_FRAME_COUNT_FIELD_NUMBER: int
     RETRIED_DEAD_LETTER_FIELD_NUMBER: int
+    REPLAYED_FIELD_NUMBER: int
     skipped_frame_count: int
     """How many frames of this camera the model's policy passed over since the model's result before this one.
     0 under `every`. A gateway that dies may count a frame again.
     """
     retried_dead_letter: int
     """Number of the dead letter whose retry this result is: it replaces the failed result before. 0 for a first result."""
+    replayed: bool
+    """Whether the frame came from the past, by a replay: its age says nothing of how far the model is behind."""
     @property
     def frame(self) -> Frame:
         """The frame, with its object key. Always set."""
@@ -84,10 +87,11 @@ class Result(Message):
         latency: Duration | None = ...,
         skipped_frame_count: int = ...,
         retried_dead_letter: int = ...,
+        replayed: bool = ...,
     ) -> None: ...
     _HasFieldArgType: typing_extensions.TypeAlias = Literal["answer", b"answer", "answer_time", b"answer_time", "frame", b"frame", "latency", b"latency"]
     def HasField(self, field_name: _HasFieldArgType) -> bool: ...
-    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["answer", b"answer", "answer_time", b"answer_time", "frame", b"frame", "latency", b"latency", "retried_dead_letter", b"retried_dead_letter", "skipped_frame_count", b"skipped_frame_count"]
+    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["answer", b"answer", "answer_time", b"answer_time", "frame", b"frame", "latency", b"latency", "replayed", b"replayed", "retried_dead_letter", b"retried_dead_letter", "skipped_frame_count", b"skipped_frame_count"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
 
 @final

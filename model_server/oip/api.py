@@ -30,7 +30,7 @@ from framemesh.oip.grpc_service_pb2 import (
     ServerReadyResponse,
 )
 from framemesh.oip.grpc_service_pb2_grpc import GRPCInferenceServiceServicer
-from model_server.batching import Batcher
+from model_server.batching import Batcher, Rank
 from model_server.hosting import ModelHost, ServedModel
 from model_server.inference import Inferred, Job
 from model_server.metrics import ModelServerMetrics
@@ -184,9 +184,9 @@ async def _inferred(batcher: Batcher, call: InferCall, deadline: float) -> Seque
     """What the model says of each image. Where one fails, the others are given up."""
     deadline = min(deadline, time.monotonic() + call.timeout_seconds)
     raw = all(output.name != ANSWER for output in call.outputs)
+    rank = Rank.BACKGROUND if call.background else Rank.INTERACTIVE
     tasks = [
-        asyncio.create_task(batcher.submit(Job(image, raw=raw), deadline=deadline, background=call.background))
-        for image in call.images
+        asyncio.create_task(batcher.submit(Job(image, raw=raw), deadline=deadline, rank=rank)) for image in call.images
     ]
     try:
         return await asyncio.gather(*tasks)

@@ -1,15 +1,24 @@
 import asyncio
 import time
 from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime
+from io import BytesIO
 
 import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from archiver.app import archiver
+from archiver.files import write
 from archiver.merging import small
+from archiver.progress import Notebook
+from archiver.rows import frame_row
 from archiver.settings import ArchiverSettings
 from framemesh.bus import Bus, streams
-from framemesh.bus.notes import Notebook, Progress
+from framemesh.bus.archive import Progress, going_on, sequences, write_now
+from framemesh.bus.reading import between
 from framemesh.frames import timestamp
 from framemesh.lake import Lake, StoredObject
 from framemesh.mesh import processes
@@ -186,6 +195,100 @@ async def test_two_archivers_write_no_row_twice(settings: ArchiverSettings, bus:
         await until(lambda: all_archived(bus))
     found = [row["frame_id"] for key, rs in (await files(lakes["frames"])).items() if "=two/" in key for row in rs]
     assert Counter(found) == Counter(stored)
+
+
+async def test_what_a_crash_left_half_written_is_finished_though_the_stream_lost_rows_of_it(
+    settings: ArchiverSettings, bus: Bus, lakes: dict[str, Lake]
+) -> None:
+    """As after a kill between writing the first of two files and the second, and limits that then took the head."""
+    state = (await bus.js.stream_info(streams.STORED)).state
+    stored = [await store(bus, "half", number) for number in (0, 3, 1, 6, 4)]  # hours 14, 14, 15, 14, 15
+    notebook = Notebook(bus, "frames")
+    await notebook.read()
+    assert notebook.noted is not None
+    noted = await notebook.change(notebook.noted, last=state.last_seq + len(stored))
+    assert noted.next == state.last_seq + 1
+    messages = [message async for message in between(bus, streams.STORED, noted.next, noted.last)]
+    rows_of_14 = [frame_row(messages[number].data) for number in (0, 1, 3)]
+    key = f"camera=half/date=2026-09-21/hour=14/{noted.stream}-{noted.next:019}.parquet"
+    body = write([row for _, row in filter(None, rows_of_14)], FRAMES.columns)
+    await lakes["frames"].put(key, body, content_type="x/y", metadata={})
+    await bus.js.purge_stream(streams.STORED, seq=noted.next + 2)
+    async with archiver(settings):
+        await until(lambda: archived(bus, "frames", streams.STORED))
+    found = [row["frame_id"] for key, rs in (await files(lakes["frames"])).items() if "=half/" in key for row in rs]
+    assert Counter(found) == Counter(stored)
+
+
+async def test_files_that_are_none_of_ours_are_neither_merged_nor_lost(
+    settings: ArchiverSettings, bus: Bus, lakes: dict[str, Lake]
+) -> None:
+    prefix = "camera=shared/date=2026-09-21/hour=14/"
+    others = BytesIO()
+    pq.write_table(pa.table({"a": [1]}), others)
+    wrong = BytesIO()
+    pq.write_table(pa.table({"frame_id": [["a list"]]}), wrong)
+    foreign = {"README.md": b"hello", "cut.parquet": b"PAR1", "other.parquet": others.getvalue()}
+    foreign["wrong.parquet"] = wrong.getvalue()
+    for name, body in foreign.items():
+        await lakes["frames"].put(prefix + name, body, content_type="x/y", metadata={})
+    stored = []
+    async with archiver(settings):
+        for number in range(16):
+            stored.append(await store(bus, "shared", 3 * number))
+            await until(lambda: archived(bus, "frames", streams.STORED))
+
+        async def merged() -> list[str]:
+            return [key for key in await lakes["frames"].keys(prefix) if "merged-" in key]
+
+        await until(merged)
+        await until(lambda: archived(bus, "frames", streams.STORED))
+    found: list[str] = []
+    for key in await lakes["frames"].keys(prefix):
+        body, _ = await lakes["frames"].get(key)
+        name = key.removeprefix(prefix)
+        if name in foreign:
+            assert foreign.pop(name) == body
+        else:
+            found += [row["frame_id"] for row in pq.read_table(BytesIO(body)).to_pylist()]
+    assert not foreign
+    assert Counter(found) == Counter(stored)
+    for name in ("README.md", "cut.parquet", "other.parquet", "wrong.parquet"):
+        await lakes["frames"].delete(prefix + name)
+
+
+async def test_asked_to_it_writes_before_its_time(settings: ArchiverSettings, bus: Bus, lakes: dict[str, Lake]) -> None:
+    async with archiver(settings.model_copy(update={"archive_seconds": 3600.0})):
+        await until(lambda: all_archived(bus))  # from here on it waits
+        await store(bus, "asked", 1)
+
+        async def asked() -> bool:
+            await write_now(bus)
+            return await archived(bus, "frames", streams.STORED)
+
+        await until(asked)
+    newest, written = await sequences(bus, "frames", streams.STORED)
+    assert newest == written > 0
+
+
+def test_a_stream_made_anew_is_begun_anew_but_a_merge_still_ends() -> None:
+    then, now = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
+    assert going_on(None, then).next == 1
+    noted = replace(going_on(None, then), next=7, last=9, merged="m", sources=("a", "b"))
+    assert going_on(noted, then) == noted
+    anew = going_on(noted, now)
+    assert (anew.next, anew.last, anew.merged, anew.sources) == (1, 0, "m", ("a", "b"))
+    assert anew.stream != noted.stream
+
+
+async def test_notes_that_were_deleted_are_begun_anew(bus: Bus) -> None:
+    notebook = Notebook(bus, "deleted")
+    await notebook.read()
+    await notebook.note(Progress("now", 7))
+    await (await bus.js.key_value(streams.ARCHIVE_BUCKET)).delete("deleted")
+    await notebook.read()
+    assert notebook.noted is None
+    await notebook.note(Progress("now", 8))
 
 
 async def test_notes_that_say_nothing_are_begun_anew(bus: Bus) -> None:

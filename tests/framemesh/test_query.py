@@ -16,6 +16,7 @@ from framemesh.bus import Bus
 from framemesh.cli import app
 from framemesh.cli.times import parse_time
 from framemesh.errors import ConfigurationError, InvalidRequestError, LakeUnavailableError
+from framemesh.lake import Lake
 from framemesh.mesh.servers import free_port
 from framemesh.query import LakePlace, tables
 from tests.archiver.conftest import answer, settings, store
@@ -60,8 +61,8 @@ def run(place: LakePlace, tmp_path: Path) -> Callable[..., str]:
         "COLUMNS": "250",
     }
 
-    def invoke(*arguments: str) -> str:
-        done = CliRunner().invoke(app, [*arguments, "--data-dir", str(tmp_path)], env=env)
+    def invoke(*arguments: str, **terminal: str) -> str:
+        done = CliRunner().invoke(app, [*arguments, "--data-dir", str(tmp_path)], env={**env, **terminal})
         if done.exception is not None and not isinstance(done.exception, SystemExit):
             raise done.exception
         return done.output
@@ -118,6 +119,11 @@ def test_what_a_query_may_not_have_is_refused_in_a_line(place: LakePlace, sql: s
         assert lake.ask("SELECT count(*) FROM frames").rows == [(3 * COUNT,)]
 
 
+def test_a_column_that_is_not_there_is_told_with_those_that_may_be_meant(place: LakePlace) -> None:
+    with tables(place) as lake, pytest.raises(InvalidRequestError, match=r'"lable" not found .* "label"'):
+        lake.ask("SELECT lable FROM results")
+
+
 def test_an_empty_lake_has_empty_tables(place: LakePlace, monkeypatch: pytest.MonkeyPatch) -> None:
     from framemesh import query
     from framemesh.tables import FRAMES, RESULTS
@@ -130,6 +136,39 @@ def test_an_empty_lake_has_empty_tables(place: LakePlace, monkeypatch: pytest.Mo
     with tables(place) as lake:
         assert lake.ask("SELECT count(*) FROM frames").rows == [(0,)]
         assert lake.ask("SELECT model, date, label FROM results").columns == ("model", "date", "label")
+
+
+async def test_files_merged_since_they_were_listed_are_found_again(place: LakePlace) -> None:
+    async with lake_of(place, "references") as bucket:
+        prefix = "camera=roof/date=2026-09-21/hour=14/"
+        with tables(place) as lake:
+            (old,) = await bucket.keys(prefix)
+            body, _ = await bucket.get(old)
+            await bucket.put(f"{prefix}merged-1.parquet", body, content_type="x/y", metadata={})
+            await bucket.delete(old)
+            assert lake.ask("SELECT count(*), count(DISTINCT frame_id) FROM frames").rows == [(3 * COUNT, 3 * COUNT)]
+
+
+async def test_strangers_files_are_passed_over_and_a_damaged_one_is_named(place: LakePlace) -> None:
+    async with lake_of(place, "references") as bucket:
+        await bucket.put("README.md", b"hello", content_type="x/y", metadata={})
+        await bucket.put("camera=gate/notes.parquet", b"hello", content_type="x/y", metadata={})
+        with tables(place) as lake:
+            assert lake.ask("SELECT count(*) FROM frames").rows == [(3 * COUNT,)]
+        damaged = "camera=gate/date=2026-09-21/hour=14/damaged.parquet"
+        await bucket.put(damaged, b"PAR1", content_type="x/y", metadata={})
+        try:
+            with tables(place) as lake, pytest.raises(LakeUnavailableError, match=damaged):
+                lake.ask("SELECT count(*) FROM frames")
+        finally:
+            await bucket.delete(damaged)
+
+
+def lake_of(place: LakePlace, bucket: str) -> Lake:
+    return Lake(
+        place.endpoint, access_key=place.access_key, secret_key=place.secret_key, region=place.region, bucket=bucket,
+        requests=2,
+    )  # fmt: skip
 
 
 def test_a_lake_that_is_not_there_says_so(place: LakePlace) -> None:
@@ -150,6 +189,29 @@ def test_a_query_prints_a_table_or_json(run: Callable[..., str]) -> None:
     assert run("query", sql).split() == ["camera", "n", "gate", "30", "roof", "30", "yard", "30"]
     assert json.loads(run("query", sql, "--json").splitlines()[0]) == {"camera": "gate", "n": 30}
     assert "nothing found" in run("query", "SELECT * FROM frames WHERE camera = 'nobody'")
+
+
+NARROW = {"COLUMNS": "80", "TTY_COMPATIBLE": "1", "NO_COLOR": "1", "TERM": "dumb"}
+
+
+def test_on_a_narrow_terminal_a_wide_row_is_a_record_and_no_word_is_broken(run: Callable[..., str]) -> None:
+    sql = "SELECT * FROM results WHERE model = 'detr' AND camera = 'gate' ORDER BY frame_id LIMIT 2"
+    records = run("query", sql, **NARROW).split("\n\n")
+    assert len(records) == 2
+    fields = {line.split()[0]: line.split(None, 1)[1] for line in records[0].splitlines() if len(line.split()) > 1}
+    assert fields["object_key"] == "gate/2026/09/21/14/gate-1790000000000000000.jpg"
+    assert fields["capture_time"] == "2026-09-21 14:13:20.000Z"
+    assert fields["labels"].startswith('[{"name": "car\'; DROP VIEW frames; --", "score": 0.5}, ')
+    assert run("query", sql).splitlines()[0].split()[:3] == ["camera", "frame_id", "capture_time"]
+
+
+def test_on_a_narrow_terminal_found_frames_keep_their_keys_whole(run: Callable[..., str]) -> None:
+    lines = run("frames", "--camera", "gate", "--limit", "1", **NARROW).splitlines()
+    assert lines[0].split() == ["capture_time", "object_key"]
+    assert lines[1].endswith(".jpg")
+    assert "shows camera, width_px, height_px, size_bytes too" in lines[2]
+    lines = run("frames", "--label", "cat", "--limit", "1", **NARROW).splitlines()
+    assert lines[0].split()[:3] == ["label", "score", "object_key"]
 
 
 def keys(output: str) -> list[str]:

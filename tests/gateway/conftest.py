@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from framemesh.bus.streams import ROUTES_BUCKET
 from framemesh.client import AsyncClient
 from framemesh.frames import FrameId, headers, subject
 from framemesh.rpc.server import serving
+from framemesh.specs import parse
 from framemesh.v1 import inference_service_pb2 as pb2
 from framemesh.v1 import inference_service_pb2_grpc as pb2_grpc
 from framemesh.v1.answer_pb2 import Answer, Classification, InferenceTiming, Label, Text
@@ -42,6 +44,7 @@ class EchoModel(pb2_grpc.InferenceServiceServicer):
     """Answers with the image's size, unless the test wants something else."""
 
     name: str
+    version: str = "1"
     seen: list[bytes] = field(default_factory=list)
     requests: list[pb2.InferRequest] = field(default_factory=list)
     arrived: int = 0
@@ -50,15 +53,24 @@ class EchoModel(pb2_grpc.InferenceServiceServicer):
     fails: Callable[[bytes], Exception | None] = lambda _: None
     text: str | None = None
     open_gate: asyncio.Event = field(default_factory=asyncio.Event)
+    at_once: Counter[int] = field(default_factory=Counter)
+    """Calls under way, by priority."""
+    most_at_once: dict[int, int] = field(default_factory=dict)
 
     async def Infer(self, request: pb2.InferRequest, context: Any) -> pb2.InferResponse:  # noqa: N802
         self.arrived += 1
+        self.at_once[request.priority] += 1
+        self.most_at_once[request.priority] = max(
+            self.at_once[request.priority], self.most_at_once.get(request.priority, 0)
+        )
         try:
             await self.open_gate.wait()
+            await asyncio.sleep(self.delay)
         except asyncio.CancelledError:
             self.cancelled += 1
             raise
-        await asyncio.sleep(self.delay)
+        finally:
+            self.at_once[request.priority] -= 1
         self.seen.append(request.image)
         self.requests.append(request)
         if error := self.fails(request.image):
@@ -67,7 +79,7 @@ class EchoModel(pb2_grpc.InferenceServiceServicer):
             return pb2.InferResponse(model_version="1", answer=Answer(text=Text(text=self.text)))
         label = Label(index=0, name=f"{len(request.image)} bytes", score=1.0)
         return pb2.InferResponse(
-            model_version="1",
+            model_version=self.version,
             answer=Answer(classification=Classification(labels=[label])),
             timing=InferenceTiming(batch_size=1),
         )
@@ -75,7 +87,7 @@ class EchoModel(pb2_grpc.InferenceServiceServicer):
     async def GetModelMetadata(  # noqa: N802
         self, request: pb2.GetModelMetadataRequest, context: Any
     ) -> pb2.GetModelMetadataResponse:
-        return pb2.GetModelMetadataResponse(model=self.name, model_version="1")
+        return pb2.GetModelMetadataResponse(model=self.name, model_version=self.version)
 
 
 @pytest.fixture(scope="module")
@@ -100,10 +112,22 @@ async def client(settings: GatewaySettings) -> AsyncIterator[AsyncClient]:
         yield client
 
 
+async def deploy(client: AsyncClient, text: str) -> None:
+    """Deploy a model, and wait until the gateway has heard of it from NATS."""
+    spec = await client.deploy(parse(text))
+
+    async def is_there() -> bool:
+        return spec.name in [model.spec.name for model in await client.models()]
+
+    await until(is_there)
+
+
 @asynccontextmanager
-async def serving_model(bus: Bus, name: str, *, replica: str = "0", workers: int = 0) -> AsyncIterator[EchoModel]:
+async def serving_model(
+    bus: Bus, name: str, *, replica: str = "0", workers: int = 0, version: str = "1"
+) -> AsyncIterator[EchoModel]:
     """A model server that answers and says so in the routes."""
-    model = EchoModel(name)
+    model = EchoModel(name, version)
     model.open_gate.set()
     service = "framemesh.v1.InferenceService"
     add = {service: lambda server: pb2_grpc.add_InferenceServiceServicer_to_server(model, server)}
@@ -115,6 +139,7 @@ async def serving_model(bus: Bus, name: str, *, replica: str = "0", workers: int
             grpc_address=f"127.0.0.1:{server.port}",
             state=ReplicaState.REPLICA_STATE_SERVING,
             worker_count=workers,
+            model_version=version,
         )
         beating = asyncio.create_task(_beat(bus, entry))
         try:

@@ -18,7 +18,7 @@ from framemesh.errors import (
 )
 from framemesh.service import running
 from framemesh.v1.answer_pb2 import Answer, Classification, Label
-from model_server.batching import Batcher
+from model_server.batching import Batcher, Rank
 from model_server.inference import Inferred, Job
 from model_server.metrics import ModelServerMetrics
 
@@ -160,13 +160,29 @@ async def test_interactive_calls_go_before_background_work() -> None:
     async with batching(gate, max_batch=2) as (batcher, registry):
         calls = submit(batcher, b"a")
         await gate.reached(1)
-        calls += submit(batcher, b"frame 1", b"frame 2", background=True)
+        calls += submit(batcher, b"frame 1", b"frame 2", rank=Rank.BACKGROUND)
         await queued(registry, 2)
         calls += submit(batcher, b"asked")
         await queued(registry, 3)
         gate.let_pass(3)
         await asyncio.gather(*calls)
         assert gate.batches == [[b"a"], [b"asked", b"frame 1"], [b"frame 2"]]
+
+
+async def test_replayed_images_go_last_and_in_no_batch_with_others() -> None:
+    gate = Gate()
+    async with batching(gate, max_batch=4) as (batcher, registry):
+        calls = submit(batcher, b"a")
+        await gate.reached(1)
+        calls += submit(batcher, b"past 1", b"past 2", rank=Rank.REPLAY)
+        await queued(registry, 2)
+        calls += submit(batcher, b"frame", rank=Rank.BACKGROUND)
+        await queued(registry, 3)
+        calls += submit(batcher, b"asked")
+        await queued(registry, 4)
+        gate.let_pass(3)
+        await asyncio.gather(*calls)
+        assert gate.batches == [[b"a"], [b"asked", b"frame"], [b"past 1", b"past 2"]]
 
 
 async def test_what_can_not_be_answered_before_the_deadline_is_refused_at_once() -> None:

@@ -1,0 +1,87 @@
+"""How far the lake's tables have come: archivers write, others read (`archive` in NATS's key-value store)."""
+
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from json import dumps, loads
+
+import nats.errors
+import nats.js.errors
+from nats.js.errors import KeyNotFoundError
+
+from framemesh.bus.connection import Bus
+from framemesh.bus.streams import ARCHIVE_BUCKET
+from framemesh.errors import BusUnavailableError
+
+WRITE_NOW = "archive.write-now"
+"""Subject of messages, of any body, on which archivers write what is new without waiting for their time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What is done of a stream, and what was begun.
+
+    Attributes:
+        stream: Which stream it is about: the time it was made at, as a stream made anew counts from 1 again.
+        next: The first sequence that isn't in the table yet.
+        last: The last sequence of the files being written from `next` on; 0 where none are.
+        merged: The file being written in place of `sources`; empty where none is.
+        sources: Files that go once `merged` is there.
+    """
+
+    stream: str
+    next: int
+    last: int = 0
+    merged: str = ""
+    sources: tuple[str, ...] = ()
+
+
+def dump(progress: Progress) -> bytes:
+    """An entry, as JSON so that people can read it with any NATS tool."""
+    return dumps(asdict(progress)).encode()
+
+
+def load(value: bytes | None) -> Progress | None:
+    """What an entry says; none where it is nonsense."""
+    try:
+        words = loads(value or b"")
+        return Progress(**words | {"sources": tuple(words["sources"])})
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def going_on(noted: Progress | None, created: datetime | None) -> Progress:
+    """What was noted; where the stream was made anew since, nothing of it is done, but a merge still has its end."""
+    stream = f"{created:%Y%m%dT%H%M%S%f}"
+    if noted is None:
+        return Progress(stream, next=1)
+    return noted if noted.stream == stream else replace(noted, stream=stream, next=1, last=0)
+
+
+async def sequences(bus: Bus, table: str, stream: str) -> tuple[int, int]:
+    """The newest sequence of a table's stream, and the newest up to which all are in the table; 0 for none.
+
+    Raises:
+        BusUnavailableError: NATS can't say now.
+    """
+    try:
+        info = await bus.js.stream_info(stream)
+        bucket = await bus.js.key_value(ARCHIVE_BUCKET)
+        try:
+            noted = load((await bucket.get(table)).value)
+        except KeyNotFoundError:
+            noted = None
+    except (nats.errors.Error, nats.js.errors.Error, TimeoutError) as error:
+        raise BusUnavailableError(f"NATS can't say how far the archive is: {error or type(error).__name__}") from error
+    return info.state.last_seq, going_on(noted, info.created).next - 1
+
+
+async def write_now(bus: Bus) -> None:
+    """Ask archivers to write what is new at once; one that doesn't hear it does so when its time comes.
+
+    Raises:
+        BusUnavailableError: NATS can't be reached now.
+    """
+    try:
+        await bus.client.publish(WRITE_NOW)
+    except nats.errors.Error as error:
+        raise BusUnavailableError(f"NATS can't be reached: {error or type(error).__name__}") from error

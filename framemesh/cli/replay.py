@@ -1,0 +1,233 @@
+"""`framemesh replay`."""
+
+import json
+import time
+from contextlib import closing
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Self
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from framemesh.cli.lake import FIRST, LAST, Since, Until, lake_tables
+from framemesh.cli.target import DEFAULT_DATA_DIR, Address, AsJson, DataDir, open_client
+from framemesh.cli.times import parse_time
+from framemesh.client import REPLAY_SHARE, Client
+from framemesh.errors import (
+    BusUnavailableError,
+    ConfigurationError,
+    LakeUnavailableError,
+    ModelNotFoundError,
+    ModelUnavailableError,
+)
+from framemesh.v1.model_pb2 import ReplicaState
+from framemesh.v1.replay_service_pb2 import ReplayResponse
+
+if TYPE_CHECKING:  # it needs what a client may be installed without
+    from framemesh.query import LakeTables
+    from framemesh.replaying import Past
+
+_PATIENCE_SECONDS = 60.0
+_POLL_SECONDS = 0.25
+_LINE_SECONDS = 5.0
+_INTERRUPTED = 130
+_PASSING = (ModelUnavailableError, BusUnavailableError, LakeUnavailableError)
+
+
+def replay(
+    model: Annotated[str, typer.Option(help="The deployed model to run.")],
+    camera: Annotated[list[str] | None, typer.Option(help="Only this camera's frames; repeatable.")] = None,
+    since: Since = FIRST,
+    until: Until = LAST,
+    share: Annotated[
+        float, typer.Option(help="Part of the model's capacity that it may take while live frames come.")
+    ] = REPLAY_SHARE,
+    again: Annotated[
+        bool, typer.Option("--again", help="Also frames that failed, or that another version of the model answered.")
+    ] = False,
+    as_json: AsJson = False,
+    address: Address = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+) -> None:
+    """Run a model over stored frames that it has not answered yet.
+
+    Stop it whenever you like: the same command goes on with what is left, and one that has all does nothing.
+    """
+    if not 0 < share <= 1:
+        raise typer.BadParameter(f"--share {share:g} is no part of a model: write a number over 0 and up to 1")
+    now = datetime.now(UTC)
+    times = parse_time(since, now=now), parse_time(until, now=now)
+    with open_client(address, data_dir) as client:
+        versions = _versions(client, model)
+        if again and not versions:
+            raise ModelUnavailableError(
+                f"no server of model {model!r} answers: --again goes by its version; `framemesh models` shows its state"
+            )
+        with lake_tables(data_dir) as tables:
+            from framemesh.replaying import Past  # noqa: PLC0415 - `lake_tables` says what to install for it
+
+            past = Past(model, camera or (), *times)
+            work = _Work(client, tables, past, share=share, versions=versions if again else None)
+            try:
+                work.finish()
+            except KeyboardInterrupt:
+                left = f"; {work.left:,} are left, with which the same command goes on" if work.left else ""
+                typer.echo(f"stopped after {work.done:,} frames{left}", err=True)
+                raise typer.Exit(_INTERRUPTED) from None
+            work.report(as_json=as_json)
+
+
+def _versions(client: Client, model: str) -> list[str]:
+    """Which versions of the model answer now.
+
+    Raises:
+        ModelNotFoundError: It isn't deployed; the message names those that are.
+    """
+    found = {each.spec.name: each for each in client.models()}
+    if model not in found:
+        raise ModelNotFoundError(f"no model {model!r}; deployed: {', '.join(found) or 'none'}")
+    serving = (one for one in found[model].replicas if one.state == ReplicaState.REPLICA_STATE_SERVING)
+    return sorted({replica.model_version for replica in serving})
+
+
+class _Work:
+    """One run of the command: what is left is found, answered, and found again where something broke off."""
+
+    def __init__(
+        self, client: Client, tables: "LakeTables", past: "Past", *, share: float, versions: list[str] | None
+    ) -> None:
+        self._client = client
+        self._tables = tables
+        self._past = past
+        self._share = share
+        self._versions = versions
+        self._gone = 0
+        self._away_since: float | None = None
+        self.done = 0
+        self.left = 0
+
+    def finish(self) -> None:
+        """Get all answers into the lake.
+
+        Raises:
+            FrameNotFoundError: There are no frames of one of the cameras.
+            ConfigurationError: Nobody writes the tables.
+            FramemeshError: Something is away and doesn't come back.
+        """
+        while True:
+            try:
+                self._await_archive()
+                self._answer()
+                self._await_archive()
+            except _PASSING as error:
+                self._away_since = self._away_since or time.monotonic()
+                if time.monotonic() > self._away_since + _PATIENCE_SECONDS:
+                    raise
+                typer.echo(f"{error}; trying again", err=True)
+                time.sleep(1)
+            else:
+                return
+
+    def report(self, *, as_json: bool) -> None:
+        """Print what the lake has now."""
+        from framemesh.replaying import counts  # noqa: PLC0415 - as above
+
+        self._tables.refresh()
+        found = counts(self._tables, self._past)
+        if as_json:
+            words = {"model": self._past.model, **asdict(found), "replayed": self.done, "gone": self._gone}
+            typer.echo(json.dumps(words))
+            return
+        typer.echo(
+            f"{self._past.model} has answered {found.succeeded:,} of {found.frames:,} frames, {self.done:,} just now"
+        )
+        if found.failed:
+            typer.echo(f"it failed on {found.failed:,}: `framemesh query` says why, and --again tries them once more")
+        if self._gone:
+            typer.echo(f"{self._gone:,} are in the lake no more")
+
+    def _answer(self) -> None:
+        """Have what is left answered."""
+        from framemesh.replaying import check_cameras, left  # noqa: PLC0415 - as above
+
+        self._tables.refresh()
+        check_cameras(self._tables, self._past)
+        keys = left(self._tables, self._past, versions=self._versions)
+        if not keys:
+            return
+        before = self.done
+        replaying = self._client.replay(self._past.model, keys, share=self._share, again=self._versions is not None)
+        with closing(replaying) as responses, _Bar(self._past.model, len(keys)) as bar:
+            for response in responses:
+                bar.show(response)
+                self._away_since = None
+                self._gone = response.gone_count
+                self.done = before + response.succeeded_count + response.failed_count
+                self.left = len(keys) - (self.done - before) - self._gone
+
+    def _await_archive(self) -> None:
+        """Wait until the tables have all that the streams have now.
+
+        Raises:
+            ConfigurationError: They don't get it: nobody writes them.
+        """
+        wanted: dict[str, int] = {}
+        missing, moved = None, time.monotonic()
+        while True:
+            tables = self._client.archive_progress()
+            wanted = wanted or {table.table: table.newest_sequence for table in tables}
+            waiting = sum(max(0, wanted[table.table] - table.archived_sequence) for table in tables)
+            if not waiting:
+                return
+            if waiting != missing:
+                missing, moved = waiting, time.monotonic()
+            elif time.monotonic() > moved + _PATIENCE_SECONDS:
+                raise ConfigurationError(
+                    f"{waiting:,} rows don't get into the lake's tables: is an archiver running? `framemesh up` has one"
+                )
+            time.sleep(_POLL_SECONDS)
+
+
+class _Bar:
+    """How far it is: a bar on a terminal, a line every few seconds elsewhere; on stderr, as it is no result."""
+
+    def __init__(self, model: str, total: int) -> None:
+        self._total = total
+        self._console = Console(stderr=True)
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            console=self._console,
+            transient=True,
+            disable=not self._console.is_terminal,
+        )
+        self._task: TaskID = self._progress.add_task(model, total=total, rate="")
+        self._began = self._told = time.monotonic()
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def show(self, response: ReplayResponse) -> None:
+        """Show how far it has come."""
+        done = response.succeeded_count + response.failed_count + response.gone_count
+        now = time.monotonic()
+        rate = done / max(now - self._began, 1e-3)
+        self._progress.update(self._task, completed=done, rate=f"{rate:.0f} frames/s")
+        if self._console.is_terminal:
+            if response.waiting_reason:
+                self._progress.update(self._task, rate=f"waits: {response.waiting_reason[:60]}")
+        elif now > self._told + _LINE_SECONDS:
+            self._told = now
+            words = response.waiting_reason or f"{(self._total - done) / max(rate, 1e-3):,.0f} s left"
+            line = f"{done:,} of {self._total:,} frames, {rate:.0f} a second; {words}"
+            self._console.print(Text(line), soft_wrap=True)
