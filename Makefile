@@ -50,7 +50,9 @@ protos: $(READY) ## generate the stubs, once the protos are found compatible wit
 
 .PHONY: bench
 bench: $(READY) ## measure storing, and serving side by side with other servers, on this machine
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.pipeline.storing
+	$(BIN)/python -m benchmarks.pipeline.latency
+	$(BIN)/python -m benchmarks.pipeline.isolation
 	$(BIN)/python -m benchmarks.serving
 	$(BIN)/python -m benchmarks.serving.endurance
 

@@ -5,8 +5,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from archiver.archiving import Archive, Feed
 from archiver.metrics import ArchiverMetrics
+from archiver.retention import parse
 from archiver.rows import frame_row, result_row
 from archiver.settings import ArchiverSettings
+from archiver.sweeping import Sweeper
 from framemesh.bus import connect, streams
 from framemesh.lake import Lake
 from framemesh.service import running
@@ -18,7 +20,7 @@ _FEEDS = (Feed(streams.STORED, FRAMES, frame_row), Feed(streams.RESULTS, RESULTS
 
 @asynccontextmanager
 async def archiver(settings: ArchiverSettings) -> AsyncIterator[int]:
-    """Every archive around the block, which gets the port of `/metrics` and `/healthz`.
+    """Every archive and the retention around the block, which gets the port of `/metrics` and `/healthz`.
 
     Raises:
         ConfigurationError: No NATS or S3 server takes us, or the page's address is taken.
@@ -38,5 +40,14 @@ async def archiver(settings: ArchiverSettings) -> AsyncIterator[int]:
             for feed in _FEEDS
         ]
         port = await stack.enter_async_context(serving_page(settings.http_address, registry, {"nats": bus.problem}))
-        await stack.enter_async_context(running(bus, *archives, drain_seconds=settings.drain_seconds))
+        sweeper = Sweeper(
+            bus,
+            await Lake.from_settings(settings, bucket=settings.s3_frames_bucket).when_there(),
+            await Lake.from_settings(settings, bucket=FRAMES.bucket).when_there(),
+            parse(settings.retention),
+            metrics,
+            seconds=settings.retention_seconds,
+            deletes_per_second=settings.retention_deletes_per_second,
+        )
+        await stack.enter_async_context(running(bus, *archives, sweeper, drain_seconds=settings.drain_seconds))
         yield port

@@ -10,7 +10,6 @@ from collections import defaultdict
 from collections.abc import Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
-from datetime import datetime
 
 import nats.errors
 import nats.js.errors
@@ -20,10 +19,11 @@ from google.protobuf.message import DecodeError
 from archiver import files
 from archiver.merging import Merger
 from archiver.metrics import ArchiverMetrics
-from archiver.progress import Notebook, Progress
 from archiver.rows import Partition, Row
 from framemesh.bus import Bus
+from framemesh.bus.notes import Notebook, Progress
 from framemesh.bus.reading import between
+from framemesh.bus.states import stream_state
 from framemesh.errors import BusUnavailableError, LakeUnavailableError
 from framemesh.lake import Lake
 from framemesh.tables import Table
@@ -109,9 +109,9 @@ class Archive:
     async def _write_new(self) -> bool:
         """Write one batch of new rows, and say whether there is more."""
         await self._notebook.read()
-        info = await self._bus.js.stream_info(self._feed.stream)
-        progress = _goes_on(self._notebook.noted, info.created)
-        newest = info.state.last_seq
+        stream = await stream_state(self._bus, self._feed.stream)
+        progress = Progress.of(stream.created, self._notebook.noted)
+        newest = stream.last
         self._metrics.waiting.labels(self._feed.table.name).set(newest + 1 - progress.next)
         if not progress.last and newest < progress.next:
             return False
@@ -164,9 +164,3 @@ class Archive:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._stopping.wait()
-
-
-def _goes_on(noted: Progress | None, created: datetime | None) -> Progress:
-    """What was noted, unless the stream was made anew since: then nothing of it is done."""
-    stream = f"{created:%Y%m%dT%H%M%S%f}"
-    return noted if noted is not None and noted.stream == stream else Progress(stream, next=1)

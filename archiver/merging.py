@@ -16,7 +16,7 @@ import structlog
 
 from archiver import files
 from archiver.metrics import ArchiverMetrics
-from archiver.progress import Notebook, Progress
+from framemesh.bus.notes import Notebook, Progress
 from framemesh.errors import FrameNotFoundError
 from framemesh.lake import Lake, StoredObject
 from framemesh.tables import Table
@@ -113,7 +113,7 @@ class Merger:
 
     async def _retire(self, progress: Progress) -> None:
         """Delete the files that a merged one, which is there, stands for."""
-        await asyncio.gather(*(self._lake.delete(key) for key in progress.sources))
+        await self._lake.delete(*progress.sources)
         await self._notebook.change(progress, merged="", sources=())
 
 

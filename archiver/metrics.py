@@ -29,6 +29,22 @@ class ArchiverMetrics:
             registry=registry,
         )
 
+        self.deleted_frames = Counter(
+            "framemesh_archiver_deleted_frames_total",
+            "Frames deleted because they need not be kept any longer.",
+            ["camera"],
+            registry=registry,
+        )
+        self.deleted_bytes = Counter(
+            "framemesh_archiver_deleted_bytes_total", "Bytes of the frames deleted.", ["camera"], registry=registry
+        )
+        self.kept_bytes = Gauge(
+            "framemesh_archiver_kept_bytes",
+            "Bytes of the frames kept of a camera whose limit is in bytes.",
+            ["camera"],
+            registry=registry,
+        )
+
     def start_table(self, table: str) -> None:
         """Show a table's values from zero."""
         for kind in ("new", "merged"):

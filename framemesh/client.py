@@ -17,6 +17,15 @@ from framemesh.v1.analysis_service_pb2 import (
 )
 from framemesh.v1.analysis_service_pb2_grpc import AnalysisServiceStub
 from framemesh.v1.answer_pb2 import AnswerOptions
+from framemesh.v1.dead_letter_service_pb2 import (
+    DeadLetterFilter,
+    GetDeadLetterRequest,
+    KeptDeadLetter,
+    ListDeadLettersRequest,
+    RetryDeadLettersRequest,
+    RetryDeadLettersResponse,
+)
+from framemesh.v1.dead_letter_service_pb2_grpc import DeadLetterServiceStub
 from framemesh.v1.model_pb2 import Model, ModelSpec
 from framemesh.v1.model_service_pb2 import (
     DeleteModelRequest,
@@ -27,9 +36,19 @@ from framemesh.v1.model_service_pb2 import (
 )
 from framemesh.v1.model_service_pb2_grpc import ModelServiceStub
 from framemesh.v1.result_pb2 import Result
+from framemesh.v1.status_service_pb2 import GetStatusRequest, GetStatusResponse
+from framemesh.v1.status_service_pb2_grpc import StatusServiceStub
 
 ANALYZE_SECONDS = 10.0
 REGISTRY_SECONDS = 5.0
+DEAD_LETTER_SECONDS = 30.0
+STATUS_SECONDS = 15.0
+
+
+def _retry_request(which: int | DeadLetterFilter) -> RetryDeadLettersRequest:
+    if isinstance(which, int):
+        return RetryDeadLettersRequest(number=which)
+    return RetryDeadLettersRequest(filter=which)
 
 
 @contextmanager
@@ -60,6 +79,8 @@ class AsyncClient:
         self._channel = open_channel(address, tls=tls, token=token)
         self._analysis = AnalysisServiceStub(self._channel)
         self._models = ModelServiceStub(self._channel)
+        self._dead_letters = DeadLetterServiceStub(self._channel)
+        self._status = StatusServiceStub(self._channel)
 
     async def __aenter__(self) -> Self:
         return self
@@ -145,6 +166,11 @@ class AsyncClient:
         with _reporting_errors():
             return list((await self._models.ListModels(ListModelsRequest(), timeout=timeout)).models)
 
+    async def status(self, *, timeout: float = STATUS_SECONDS) -> GetStatusResponse:
+        """What waits where in the mesh, and what is wrong with it."""
+        with _reporting_errors():
+            return await self._status.GetStatus(GetStatusRequest(), timeout=timeout)
+
     async def watch_models(self) -> AsyncIterator[list[Model]]:
         """Yield what is deployed, at once and after each change."""
         with _reporting_errors():
@@ -167,6 +193,26 @@ class AsyncClient:
         with _reporting_errors():
             await self._models.DeleteModel(DeleteModelRequest(name=model), timeout=timeout)
 
+    async def dead_letters(
+        self, wanted: DeadLetterFilter | None = None, *, limit: int = 0, timeout: float = DEAD_LETTER_SECONDS
+    ) -> list[KeptDeadLetter]:
+        """What could not be processed, without the bodies, the newest first; a `limit` of 0 means 100."""
+        request = ListDeadLettersRequest(filter=wanted, limit=limit)
+        with _reporting_errors():
+            return list((await self._dead_letters.ListDeadLetters(request, timeout=timeout)).dead_letters)
+
+    async def dead_letter(self, number: int, *, timeout: float = DEAD_LETTER_SECONDS) -> KeptDeadLetter:
+        """One dead letter with its body."""
+        with _reporting_errors():
+            request = GetDeadLetterRequest(number=number)
+            return (await self._dead_letters.GetDeadLetter(request, timeout=timeout)).dead_letter
+
+    async def retry_dead_letters(self, which: int | DeadLetterFilter) -> AsyncIterator[RetryDeadLettersResponse]:
+        """Try again what one dead letter is about, by its number, or many; yields how each try ended."""
+        with _reporting_errors():
+            async for response in self._dead_letters.RetryDeadLetters(_retry_request(which)):
+                yield response
+
 
 class Client:
     """A mesh's gateway, for programs without asyncio. Safe to share between threads.
@@ -186,6 +232,8 @@ class Client:
         self._channel = open_sync_channel(address, tls=tls, token=token)
         self._analysis = AnalysisServiceStub(self._channel)
         self._models = ModelServiceStub(self._channel)
+        self._dead_letters = DeadLetterServiceStub(self._channel)
+        self._status = StatusServiceStub(self._channel)
 
     def __enter__(self) -> Self:
         return self
@@ -246,6 +294,11 @@ class Client:
         with _reporting_errors():
             return list(self._models.ListModels(ListModelsRequest(), timeout=timeout).models)
 
+    def status(self, *, timeout: float = STATUS_SECONDS) -> GetStatusResponse:
+        """See `AsyncClient.status`."""
+        with _reporting_errors():
+            return self._status.GetStatus(GetStatusRequest(), timeout=timeout)
+
     def deploy(self, spec: ModelSpec, *, timeout: float = REGISTRY_SECONDS) -> ModelSpec:
         """See `AsyncClient.deploy`."""
         with _reporting_errors():
@@ -260,3 +313,21 @@ class Client:
         """See `AsyncClient.delete`."""
         with _reporting_errors():
             self._models.DeleteModel(DeleteModelRequest(name=model), timeout=timeout)
+
+    def dead_letters(
+        self, wanted: DeadLetterFilter | None = None, *, limit: int = 0, timeout: float = DEAD_LETTER_SECONDS
+    ) -> list[KeptDeadLetter]:
+        """See `AsyncClient.dead_letters`."""
+        request = ListDeadLettersRequest(filter=wanted, limit=limit)
+        with _reporting_errors():
+            return list(self._dead_letters.ListDeadLetters(request, timeout=timeout).dead_letters)
+
+    def dead_letter(self, number: int, *, timeout: float = DEAD_LETTER_SECONDS) -> KeptDeadLetter:
+        """See `AsyncClient.dead_letter`."""
+        with _reporting_errors():
+            return self._dead_letters.GetDeadLetter(GetDeadLetterRequest(number=number), timeout=timeout).dead_letter
+
+    def retry_dead_letters(self, which: int | DeadLetterFilter) -> Iterator[RetryDeadLettersResponse]:
+        """See `AsyncClient.retry_dead_letters`."""
+        with _reporting_errors():
+            yield from self._dead_letters.RetryDeadLetters(_retry_request(which))

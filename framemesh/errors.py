@@ -92,6 +92,12 @@ class ModelUnavailableError(FramemeshError):
     retry_after_seconds = 1.0
 
 
+class ServerLostError(ModelUnavailableError):
+    """A model's server ended or froze while it worked on the image, which may be the reason."""
+
+    reason = "SERVER_LOST"
+
+
 class QueueFullError(FramemeshError):
     """The model has as much work queued as it may hold; trying again later helps."""
 
@@ -110,6 +116,12 @@ class DeadlineError(FramemeshError):
     """The caller's deadline passed before the answer came."""
 
     reason = "DEADLINE_EXCEEDED"
+
+
+class DeadLetterNotFoundError(FramemeshError):
+    """There is no dead letter of that number: it was never there, was retried, or its time was up."""
+
+    reason = "DEAD_LETTER_NOT_FOUND"
 
 
 class LakeUnavailableError(FramemeshError):

@@ -17,6 +17,8 @@ CONTENT_TYPE = "Content-Type"
 WIDTH = "Framemesh-Width"
 HEIGHT = "Framemesh-Height"
 SEQUENCE = "Framemesh-Seq"
+FRAME_ID = "Framemesh-Frame-Id"
+"""The frame's id where a message is sent again under a message id of its own, as NATS still knows the first one."""
 
 NANOSECONDS = 1_000_000_000
 _EARLIEST_NS = 946_684_800 * NANOSECONDS  # 2000-01-01: an id with a smaller number is somebody's counter
@@ -63,14 +65,17 @@ class Arrival:
 def arrival(subject: str, headers: Mapping[str, str], *, stream_time: datetime, stream_sequence: int) -> Arrival:
     """Identify a frame by its message.
 
-    The message id counts where it is a frame id of the subject's own camera. Any other message gets its identity
-    from the stream: the time of acceptance in microseconds, and in the last three digits the stream's sequence, so
-    that two frames accepted in the same microsecond stay two and a redelivery keeps its name.
+    The header `FRAME_ID`, or else the message id, counts where it is a frame id of the subject's own camera. Any other
+    message gets its identity from the stream: the time of acceptance in microseconds, and in the last three digits the
+    stream's sequence, so that two frames accepted in the same microsecond stay two and a redelivery keeps its name.
 
     Raises:
         InvalidNameError: The subject's last part isn't a DNS label.
     """
     camera = check_label("camera", subject.removeprefix(SUBJECT_PREFIX))
+    if (again := FrameId.parse(headers.get(FRAME_ID, ""))) is not None and again.camera == camera:
+        captured = _time(headers.get(CAPTURED_AT)) or timestamp(again.captured_ns)
+        return Arrival(again, captured, _number(headers.get(SEQUENCE)))
     own = FrameId.parse(headers.get(MESSAGE_ID, ""))
     if own is not None and own.camera == camera:
         return Arrival(own, timestamp(own.captured_ns), _number(headers.get(SEQUENCE)))

@@ -32,6 +32,7 @@ _RETRY: Any = {
 _PART_BYTES = 8 * 1024 * 1024
 _PAGE = 1000
 _CODE = re.compile(r"<Code>(\w+)</Code>")
+_NO_SPACE = re.compile(r"no space left on device|<Code>\w*StorageFull</Code>", re.IGNORECASE)
 _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.5, 10.0
 _OWN_BUCKETS = {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}
 
@@ -99,11 +100,11 @@ class Lake:
             ConfigurationError: The server refuses the credentials.
             LakeUnavailableError: The server can't be reached.
         """
-        status, _ = await self._ask("HEAD")
+        status, _ = await self._ask_bucket("HEAD")
         if status == 404:
             place = f"<LocationConstraint>{self._region}</LocationConstraint>" if self._region != "us-east-1" else ""
             body = f"<CreateBucketConfiguration>{place}</CreateBucketConfiguration>" if place else None
-            status, code = await self._ask("PUT", body=body)
+            status, code = await self._ask_bucket("PUT", body=body)
             if code in _OWN_BUCKETS:  # somebody else was quicker
                 status = 200
         if status in {401, 403}:
@@ -117,6 +118,16 @@ class Lake:
 
     async def __aexit__(self, *_: object) -> None:
         """Nothing is held open that would need closing."""
+
+    async def check(self) -> None:
+        """Pass where the server answers for the bucket.
+
+        Raises:
+            LakeUnavailableError: It doesn't, or not well.
+        """
+        status, code = await self._ask_bucket("HEAD")
+        if status != 200:
+            raise self._answers(code or f"with status {status}")
 
     async def when_there(self) -> Self:
         """Enter, once the store is there: one that starts late, or is away for a while, is waited for.
@@ -212,26 +223,38 @@ class Lake:
             found = await obstore.list_with_delimiter_async(self._store, prefix or None)
             return [f"{path}/" for path in found["common_prefixes"]]
 
-    async def delete(self, key: str) -> None:
-        """Delete an object; one that isn't there is fine.
+    async def delete(self, *keys: str) -> None:
+        """Delete objects; those that aren't there are fine.
 
         Raises:
-            LakeUnavailableError: It may or may not be there still.
+            LakeUnavailableError: Some may be there still.
         """
-        async with self._room:
-            status, code = await self._ask("DELETE", key)
-        if status not in {200, 204, 404}:
-            raise self._answers(code or str(status))
 
-    async def _ask(self, method: Any, key: str = "", *, body: str | None = None) -> tuple[int, str]:
-        """HTTP status and S3's error code of what the library doesn't do: decision 0009."""
-        url = await obstore.sign_async(self._store, method, key, _TIMEOUT)
+        async def one(session: aiohttp.ClientSession, key: str) -> None:
+            async with self._room:
+                status, code = await self._ask(session, "DELETE", key)
+            if status not in {200, 204, 404}:
+                raise self._answers(code or str(status))
+
+        async with self._session() as session:
+            await asyncio.gather(*(one(session, key) for key in keys))
+
+    def _session(self) -> aiohttp.ClientSession:
+        """For what the library doesn't do: decision 0009."""
         limits = aiohttp.ClientTimeout(total=_TIMEOUT.total_seconds(), sock_connect=_CONNECT_TIMEOUT.total_seconds())
+        return aiohttp.ClientSession(timeout=limits)
+
+    async def _ask_bucket(self, method: Any, *, body: str | None = None) -> tuple[int, str]:
+        async with self._session() as session:
+            return await self._ask(session, method, "", body=body)
+
+    async def _ask(
+        self, session: aiohttp.ClientSession, method: Any, key: str, *, body: str | None = None
+    ) -> tuple[int, str]:
+        """HTTP status and S3's error code."""
+        url = await obstore.sign_async(self._store, method, key, _TIMEOUT)
         try:
-            async with (
-                aiohttp.ClientSession(timeout=limits) as session,
-                session.request(method, url, data=body) as response,
-            ):
+            async with session.request(method, url, data=body) as response:
                 return response.status, _code(await response.text())
         except (aiohttp.ClientError, TimeoutError) as error:
             raise self._unreachable(error) from error
@@ -251,16 +274,22 @@ class Lake:
             except ValueError as error:  # a key that no object can have
                 raise FrameNotFoundError("no frame has such a key; results carry the keys of theirs") from error
             except BaseError as error:
-                code = _code(str(error))
+                words = str(error)
+                if _NO_SPACE.search(words):
+                    raise LakeUnavailableError(
+                        f"the S3 server at {self._endpoint} has no space left: free some, or keep frames for less long",
+                        endpoint=self._endpoint,
+                    ) from error
+                code = _code(words)
                 raise (self._answers(code) if code else self._unreachable(error)) from error
 
     def _answers(self, code: str) -> LakeUnavailableError:
         return LakeUnavailableError(f"the S3 server at {self._endpoint} answers {code}", code=code)
 
     def _unreachable(self, error: Exception) -> LakeUnavailableError:
-        return LakeUnavailableError(
-            f"the S3 server at {self._endpoint} can't be reached: {type(error).__name__}", endpoint=self._endpoint
-        )
+        silent = isinstance(error, TimeoutError) or "TimedOut" in str(error)
+        words = "does not answer in time" if silent else f"can't be reached: {type(error).__name__}"
+        return LakeUnavailableError(f"the S3 server at {self._endpoint} {words}", endpoint=self._endpoint)
 
 
 def _code(answer: str) -> str:

@@ -1,11 +1,13 @@
-"""Model specs: what a user may ask for, from the command line or over gRPC. Pure."""
+"""Model specs: what a user may ask for, from the command line or over gRPC. Pure, but for `start=2h`'s clock."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 from framemesh.errors import FramemeshError, InvalidSpecError
 from framemesh.limits import MAX_LABEL_LENGTH, MAX_LABELS
 from framemesh.names import MAX_MODEL_LENGTH, check_label, to_label
+from framemesh.times import parse_time
 from framemesh.v1.model_pb2 import EveryFrame, FramePolicy, LatestFrame, ModelSpec, Precision, Runtime
 
 MAX_REPLICAS = 64
@@ -25,7 +27,7 @@ _CHOICES: dict[str, Mapping[str, int]] = {"runtime": _RUNTIMES, "precision": _PR
 _RUNTIME_OF = {Precision.PRECISION_INT8: "onnx", Precision.PRECISION_FP16: "torch", Precision.PRECISION_BF16: "torch"}
 SYNTAX = (
     "[NAME=]SOURCE[,task=TASK][,runtime=onnx|torch][,precision=fp32|int8|fp16|bf16][,policy=every|latest|fps=N]"
-    "[,replicas=N][,revision=R][,camera=C]...[,label=WORDS]..."
+    "[,replicas=N][,revision=R][,camera=C]...[,label=WORDS]...[,start=TIME]"
 )
 
 
@@ -56,13 +58,22 @@ def complete(spec: ModelSpec) -> ModelSpec:
         done.policy.latest.SetInParent()
     if done.policy.HasField("max_fps") and not MIN_FPS <= done.policy.max_fps <= MAX_FPS:
         raise _wrong("max_fps", done.policy.max_fps, f"use {MIN_FPS:g} to {MAX_FPS:g}")
+    try:
+        done.start.ToDatetime(UTC)
+    except (ValueError, OverflowError):
+        raise _wrong("start", done.start.seconds, "use a time of the years 1 to 9999") from None
     return done
 
 
-def parse(text: str, *, default_policy: FramePolicy | None = None) -> ModelSpec:
+def parse(text: str, *, default_policy: FramePolicy | None = None, now: datetime | None = None) -> ModelSpec:
     """A complete spec from what a user types, such as `vit=google/vit-base-patch16-224,runtime=torch,policy=every`.
 
     Without a name, the last part of the source names the model; of one in the lake, the part before the version.
+
+    Args:
+        text: What the user typed.
+        default_policy: The policy where the text names none; unset means `latest`.
+        now: What `start=2h` counts back from; unset means the clock's.
 
     Raises:
         InvalidSpecError: The text doesn't follow `SYNTAX`, or the spec can't be deployed.
@@ -77,7 +88,10 @@ def parse(text: str, *, default_policy: FramePolicy | None = None) -> ModelSpec:
         key, equals, value = option.partition("=")
         if not equals:
             raise InvalidSpecError(f"{option!r} in model {text!r} has no value; write {SYNTAX}", model=text)
-        _set(spec, key, value)
+        if key == "start":
+            _set_start(spec, value, now or datetime.now(UTC))
+        else:
+            _set(spec, key, value)
     return complete(spec)
 
 
@@ -169,6 +183,13 @@ def _set(spec: ModelSpec, key: str, value: str) -> None:
             spec.cameras.append(value)
         case _:
             raise InvalidSpecError(f"unknown model option {key!r}; write {SYNTAX}", option=key)
+
+
+def _set_start(spec: ModelSpec, text: str, now: datetime) -> None:
+    try:
+        spec.start.FromDatetime(parse_time(text, now=now))
+    except (ValueError, OverflowError) as error:
+        raise _wrong("start", text, str(error)) from None
 
 
 def _chosen(key: str, value: str) -> int:

@@ -33,6 +33,11 @@ def words(answer: ModelAnswer) -> list[tuple[str, str]]:
     return lines or [_NOTHING]
 
 
+def printable(text: str) -> str:
+    """A text that somebody else wrote, safe on a terminal: what isn't printable as its escape."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
 def _labels(labels: Iterable[Label]) -> list[tuple[str, str]]:
     return [(label.name, f"{label.score:.3f}") for label in labels]
 
@@ -50,3 +55,23 @@ def state(model: Model) -> str:
     if serving or not states:
         return f"{'ready' if serving else 'starting'} {serving}/{model.spec.replicas}"
     return ReplicaState.Name(max(states)).removeprefix("REPLICA_STATE_").lower()
+
+
+def span(seconds: float) -> str:
+    """A span of time in the unit that people would use."""
+    if seconds < 10:
+        return f"{seconds * 1000:.0f} ms"
+    for unit, length in (("s", 1), ("min", 60), ("h", 3600)):
+        if seconds < 200 * length:
+            return f"{seconds / length:,.0f} {unit}"
+    return f"{seconds / 86_400:,.0f} days"
+
+
+def size(size_bytes: int) -> str:
+    """A number of bytes in the unit that people would use."""
+    number, unit = float(size_bytes), "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if number < 1024:
+            break
+        number, unit = number / 1024, larger
+    return f"{number:,.0f} {unit}" if unit == "B" or number >= 10 else f"{number:.1f} {unit}"

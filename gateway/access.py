@@ -22,6 +22,10 @@ ROLES: dict[str, Role] = {
     "/framemesh.v1.ModelService/DeleteModel": Role.ADMIN,
     "/framemesh.v1.ModelService/ListModels": Role.READ,
     "/framemesh.v1.ModelService/WatchModels": Role.READ,
+    "/framemesh.v1.StatusService/GetStatus": Role.READ,
+    "/framemesh.v1.DeadLetterService/ListDeadLetters": Role.READ,
+    "/framemesh.v1.DeadLetterService/GetDeadLetter": Role.ADMIN,  # it may carry a picture
+    "/framemesh.v1.DeadLetterService/RetryDeadLetters": Role.ADMIN,
 }
 """The least role that each method takes; one that isn't here nobody may call."""
 

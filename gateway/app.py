@@ -12,12 +12,18 @@ from framemesh.service import running
 from framemesh.telemetry.page import new_registry, serving_page
 from framemesh.v1.analysis_service_pb2 import DESCRIPTOR as ANALYSIS
 from framemesh.v1.analysis_service_pb2_grpc import add_AnalysisServiceServicer_to_server
+from framemesh.v1.dead_letter_service_pb2 import DESCRIPTOR as DEAD_LETTERS
+from framemesh.v1.dead_letter_service_pb2_grpc import add_DeadLetterServiceServicer_to_server
 from framemesh.v1.model_service_pb2 import DESCRIPTOR as MODELS
 from framemesh.v1.model_service_pb2_grpc import add_ModelServiceServicer_to_server
+from framemesh.v1.status_service_pb2 import DESCRIPTOR as STATUS
+from framemesh.v1.status_service_pb2_grpc import add_StatusServiceServicer_to_server
 from gateway import door
 from gateway.analysis import Analyzer
 from gateway.api import AnalysisApi, ModelApi
 from gateway.asking import Asker
+from gateway.backlog import Backlog
+from gateway.dead_letter_api import DeadLetterApi
 from gateway.deadletters import DeadLetters
 from gateway.fanout import Fanout
 from gateway.holding import FrameHold
@@ -25,8 +31,10 @@ from gateway.lanes import LaneParts
 from gateway.metrics import GatewayMetrics
 from gateway.registry import Registry
 from gateway.results import Results
+from gateway.retrying import Retrier
 from gateway.room import Room
 from gateway.settings import GatewaySettings
+from gateway.status import Status, StatusApi
 from gateway.storing import Storer
 
 
@@ -54,10 +62,21 @@ async def gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
         asker = await stack.enter_async_context(Asker(registry))
         hold = FrameHold(settings.hold_bytes)
         deadletters = DeadLetters(bus)
-        storer = Storer(bus, lake, hold, deadletters, metrics, workers=settings.store_workers)
-        parts = LaneParts(bus, lake, hold, asker, Results(bus, metrics), deadletters, metrics)
+        storer = Storer(
+            bus,
+            lake,
+            hold,
+            deadletters,
+            metrics,
+            workers=settings.store_workers,
+            max_bytes=settings.store_bytes,
+        )
+        results = Results(bus, metrics)
+        parts = LaneParts(bus, lake, hold, asker, results, deadletters, metrics)
         fanout = Fanout(registry, parts)
-        await stack.enter_async_context(running(registry, fanout, storer, bus, drain_seconds=settings.drain_seconds))
+        await stack.enter_async_context(
+            running(registry, fanout, storer, Backlog(bus, metrics), bus, drain_seconds=settings.drain_seconds)
+        )
         http_port = await stack.enter_async_context(
             serving_page(settings.http_address, registry_of_metrics, {"nats": bus.problem})
         )
@@ -67,8 +86,16 @@ async def gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
             ANALYSIS.services_by_name["AnalysisService"].full_name: lambda server: (
                 add_AnalysisServiceServicer_to_server(AnalysisApi(analyzer, room, bus, metrics), server)
             ),
+            STATUS.services_by_name["StatusService"].full_name: lambda server: add_StatusServiceServicer_to_server(
+                StatusApi(Status(bus, lake, registry, storer.problem)), server
+            ),
             MODELS.services_by_name["ModelService"].full_name: lambda server: add_ModelServiceServicer_to_server(
                 ModelApi(registry), server
+            ),
+            DEAD_LETTERS.services_by_name["DeadLetterService"].full_name: lambda server: (
+                add_DeadLetterServiceServicer_to_server(
+                    DeadLetterApi(Retrier(bus, lake, registry, asker, results)), server
+                )
             ),
         }
         server = await stack.enter_async_context(

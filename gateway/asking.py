@@ -1,45 +1,69 @@
-"""Asking a model: one gRPC call to the least busy of its servers, and to another where that one is gone."""
+"""Asking a model: one gRPC call to the least busy of its servers, and to another where that one can't take it."""
 
 import asyncio
-from collections import Counter
+import time
 from types import TracebackType
 from typing import Self
 
-import grpc
+import structlog
 
-from framemesh.errors import DeadlineError, FramemeshError, ModelUnavailableError, QueueFullError
-from framemesh.rpc.channels import open_channel
-from framemesh.rpc.status import from_rpc_error
+from framemesh.errors import DeadlineError, FramemeshError, ModelUnavailableError, QueueFullError, ServerLostError
 from framemesh.v1.answer_pb2 import AnswerOptions
 from framemesh.v1.inference_service_pb2 import InferRequest, InferResponse, Priority
-from framemesh.v1.inference_service_pb2_grpc import InferenceServiceStub
-from framemesh.v1.model_pb2 import ModelReplica
 from gateway.registry import Registry
+from gateway.servers import Server
+
+log = structlog.get_logger()
+
+_WATCH_SECONDS = 0.2
 
 
 class Asker:
-    """Calls model servers. Channels open on first use and close when their server is gone."""
+    """Calls model servers. Connections open on first use and close when their server is gone.
+
+    Args:
+        registry: Who serves what; told when a server goes away or comes back.
+    """
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self._channels: dict[str, grpc.aio.Channel] = {}
-        self._in_flight: Counter[str] = Counter()
+        self._servers: dict[str, Server] = {}
+        self._looks: dict[str, asyncio.Task[None]] = {}
 
     async def __aenter__(self) -> Self:
+        self._watching = asyncio.create_task(self._watch(), name="asker")
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for channel in self._channels.values():
-            await channel.close()
+        tasks = [self._watching, *self._looks.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        for server in self._servers.values():
+            await server.close()
 
-    def images_at_once(self, model: str) -> int:
-        """How many images the model's servers that answer now run at once; 0 where none does."""
-        return sum(max(1, replica.worker_count) for replica in self._registry.serving(model))
+    def images_at_once(self, model: str, *, queued: bool = True) -> int:
+        """How many images the model's servers take at once as they are now; 0 where none answers.
+
+        Args:
+            model: Its name.
+            queued: Also those that wait at a server, as many as keep it busy; else only those that it works on.
+        """
+        return sum(
+            server.limit.value if queued else min(server.limit.value, server.workers) for server in self._ready(model)
+        )
 
     async def ask(
-        self, model: str, image: bytes, options: AnswerOptions, *, priority: Priority.ValueType, timeout: float
+        self,
+        model: str,
+        image: bytes,
+        options: AnswerOptions,
+        *,
+        priority: Priority.ValueType,
+        timeout: float,
+        retry_lost: bool = True,
     ) -> InferResponse:
         """Run the model on an image.
 
@@ -49,48 +73,70 @@ class Asker:
             options: What is wanted of the answer.
             priority: Who goes first where images wait at the server.
             timeout: Seconds that it may take in all.
+            retry_lost: Ask one more server where the first was lost with the image under way. The image may have been
+                the reason, so no more than one.
 
         Raises:
             ModelUnavailableError: None of its servers can answer now.
+            ServerLostError: Its server was lost with the image under way.
             DeadlineError: The time is up.
             FramemeshError: What the server itself says of the image or of its load.
         """
         request = InferRequest(model=model, image=image, options=options, priority=priority)
-        tried: set[str] = set()
+        deadline = time.monotonic() + timeout
+        tried: set[Server] = set()
         last: FramemeshError | None = None
-        try:
-            async with asyncio.timeout(timeout):
-                while replica := self._least_busy(model, tried):
-                    tried.add(replica.grpc_address)
-                    try:
-                        return await self._call(replica.grpc_address, request, timeout=timeout)
-                    except (ModelUnavailableError, QueueFullError) as error:
-                        last = error
-        except TimeoutError:
-            last = last or DeadlineError(f"model {model!r} did not answer within {timeout:.3g} s", model=model)
+        while server := self._least_busy(model, tried):
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise last or DeadlineError(f"model {model!r} did not answer within {timeout:.3g} s", model=model)
+            tried.add(server)
+            try:
+                return await server.infer(request, timeout=left)
+            except ServerLostError as error:
+                self._registry.touch()  # others need not find out for themselves
+                if not retry_lost or isinstance(last, ServerLostError):
+                    raise
+                last = error
+            except (ModelUnavailableError, QueueFullError) as error:
+                last = last if isinstance(last, ServerLostError) else error
         raise last or ModelUnavailableError(
             f"no server of model {model!r} answers yet: it may be loading; `framemesh models` shows its state",
             model=model,
         )
 
-    async def forget_gone(self) -> None:
-        """Close the channels of servers that are no longer known."""
-        known = {replica.grpc_address for name in self._registry.specs() for replica in self._registry.serving(name)}
-        for address in [address for address in self._channels if address not in known and not self._in_flight[address]]:
-            await self._channels.pop(address).close()
+    def _ready(self, model: str) -> list[Server]:
+        servers = []
+        for replica in self._registry.serving(model):
+            workers = max(1, replica.worker_count)
+            server = self._servers.get(replica.grpc_address)
+            if server is None:
+                server = self._servers[replica.grpc_address] = Server(replica.grpc_address, workers)
+            if not server.away:
+                servers.append(server)
+        return servers
 
-    def _least_busy(self, model: str, tried: set[str]) -> ModelReplica | None:
-        left = [replica for replica in self._registry.serving(model) if replica.grpc_address not in tried]
-        return min(left, key=lambda replica: self._in_flight[replica.grpc_address], default=None)
+    def _least_busy(self, model: str, tried: set[Server]) -> Server | None:
+        left = [server for server in self._ready(model) if server not in tried]
+        return min(left, key=lambda server: server.in_flight / server.limit.value, default=None)
 
-    async def _call(self, address: str, request: InferRequest, *, timeout: float) -> InferResponse:
-        channel = self._channels.get(address)
-        if channel is None:
-            channel = self._channels[address] = open_channel(address)
-        self._in_flight[address] += 1
+    async def _watch(self) -> None:
+        """Look after servers that are away or silent, and close the connections to those that are gone."""
+        while True:
+            await asyncio.sleep(_WATCH_SECONDS)
+            now = time.monotonic()
+            known = self._registry.addresses()
+            for address, server in list(self._servers.items()):
+                if address not in known and not server.in_flight and address not in self._looks:
+                    del self._servers[address]
+                    await server.close()
+                elif server.due(now) and address not in self._looks:
+                    self._looks[address] = asyncio.create_task(self._look(server))
+
+    async def _look(self, server: Server) -> None:
         try:
-            return await InferenceServiceStub(channel).Infer(request, timeout=timeout)
-        except grpc.RpcError as error:
-            raise from_rpc_error(error) from error
+            if await server.look():
+                log.info("server.away" if server.away else "server.back", address=server.address)
+                self._registry.touch()
         finally:
-            self._in_flight[address] -= 1
+            del self._looks[server.address]

@@ -1,6 +1,7 @@
 """One lane for each deployed model, started and stopped as the registry changes."""
 
 import asyncio
+from contextlib import suppress
 
 import structlog
 
@@ -26,7 +27,7 @@ class Fanout:
     def __init__(self, registry: Registry, parts: LaneParts) -> None:
         self._registry = registry
         self._parts = parts
-        self._lanes: dict[str, tuple[Lane, asyncio.Task[None]]] = {}
+        self._lanes: dict[str, Lane] = {}
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
@@ -35,7 +36,8 @@ class Fanout:
             following = group.create_task(self._follow(group))
             await self._stopping.wait()
             following.cancel()
-            await self._end(list(self._lanes))
+            for lane in self._lanes.values():
+                lane.stop()
 
     def stop(self) -> None:
         """Send no more frames."""
@@ -44,17 +46,15 @@ class Fanout:
     async def _follow(self, group: asyncio.TaskGroup) -> None:
         async for _ in self._registry.changes():
             wanted = self._registry.specs()
-            await self._end([name for name, (lane, _) in self._lanes.items() if not _fits(lane.spec, wanted.get(name))])
+            for name, lane in self._lanes.items():
+                if _fits(lane.spec, wanted.get(name)):
+                    lane.wake()
+                else:
+                    lane.stop()  # its successor begins once it has ended; the others don't wait for that
             for name in wanted.keys() - self._lanes.keys():
-                self._begin(wanted[name], group)
-            for lane, _ in self._lanes.values():
-                lane.wake()
-            await self._parts.asker.forget_gone()
-
-    def _begin(self, spec: ModelSpec, group: asyncio.TaskGroup) -> None:
-        lane = Lane(spec, self._parts)
-        self._lanes[spec.name] = (lane, group.create_task(self._supervise(lane), name=lane.name))
-        log.info("lane.started", model=spec.name, policy=spec.policy.WhichOneof("policy"))
+                lane = self._lanes[name] = Lane(wanted[name], self._parts)
+                group.create_task(self._supervise(lane), name=lane.name)
+                log.info("lane.started", model=name, policy=lane.spec.policy.WhichOneof("policy"))
 
     async def _supervise(self, lane: Lane) -> None:
         """Run a lane; one that fails is begun anew after a while, and the others don't notice."""
@@ -62,19 +62,11 @@ class Fanout:
             await lane.run()
         except Exception:
             log.exception("lane.failed", model=lane.spec.name, restart_seconds=_RESTART_SECONDS)
-            await asyncio.sleep(_RESTART_SECONDS)
-            if self._lanes.get(lane.spec.name, (None,))[0] is lane:
-                del self._lanes[lane.spec.name]
-                self._registry.touch()
-
-    async def _end(self, names: list[str]) -> None:
-        tasks = []
-        for name in names:
-            lane, task = self._lanes.pop(name)
-            lane.stop()
-            tasks.append(task)
-        if tasks:
-            await asyncio.wait(tasks)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_RESTART_SECONDS):
+                    await self._stopping.wait()
+        del self._lanes[lane.spec.name]
+        self._registry.touch()
 
 
 def _fits(running: ModelSpec, wanted: ModelSpec | None) -> bool:

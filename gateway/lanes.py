@@ -6,6 +6,8 @@ import time
 from collections import Counter
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
+from datetime import UTC
+from functools import lru_cache
 
 import nats.errors
 import nats.js.errors
@@ -17,20 +19,23 @@ from framemesh.bus import Bus, consume, streams
 from framemesh.bus.consuming import ConsumerGoneError
 from framemesh.bus.leases import Leases
 from framemesh.errors import (
+    BusUnavailableError,
     DeadlineError,
     FramemeshError,
     InternalError,
     LakeUnavailableError,
     ModelUnavailableError,
     QueueFullError,
+    ServerLostError,
 )
 from framemesh.frames import frame_id_of
 from framemesh.lake import Lake
-from framemesh.v1.answer_pb2 import AnswerOptions
+from framemesh.v1.answer_pb2 import AnswerOptions, ModelAnswer
 from framemesh.v1.frame_pb2 import Frame, StoredFrame
-from framemesh.v1.inference_service_pb2 import InferResponse, Priority
+from framemesh.v1.inference_service_pb2 import Priority
 from framemesh.v1.model_pb2 import ModelSpec
 from gateway import policies, results
+from gateway.answered import Answered
 from gateway.asking import Asker
 from gateway.deadletters import DeadLetters
 from gateway.holding import FrameHold
@@ -40,10 +45,13 @@ from gateway.policies import Waiting
 log = structlog.get_logger()
 
 _ASK_SECONDS = 10.0
-_MAX_FAULTS = 3  # a frame on which a model fails or hangs so often is given up
+_MAX_FAULTS = 3  # a frame on which a model fails, hangs or ends so often is given up
 _RETRY_SECONDS = (0.05, 1.0)  # first and longest wait between tries
 _BATCH = 128
 _BATCH_BYTES = 1024 * 1024
+_MAX_REFERENCE_BYTES = 4096  # ours have 250
+_RECENT = 512  # references whose parsed form the lanes share
+_PASSING = (ModelUnavailableError, QueueFullError, LakeUnavailableError, BusUnavailableError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +69,22 @@ class LaneParts:
 
 @dataclass(slots=True)
 class _Reference:
+    """A reference, and how it fared here.
+
+    Attributes:
+        frame: The frame. Shared by all lanes: never changed.
+        message: Where it is settled.
+        unsure_since: Since when, by `time.monotonic`, its result may be out without our knowing; none where it isn't.
+        faults: How often the model, or we, failed on it, by its own fault as far as anyone can tell.
+        suspected: A server was lost while it had the frame. It may have been the frame, or one beside it, so it is
+            tried again alone: what happens then is its own doing.
+    """
+
     frame: Frame
     message: Msg
+    unsure_since: float | None
     faults: int = 0
+    suspected: bool = False
 
 
 class Lane:
@@ -79,11 +100,13 @@ class Lane:
         self.name = f"lane {spec.name}"
         self._parts = parts
         self._queue: policies.Queue[_Reference] = policies.queue_for(spec.policy)
-        # What is sent beyond the images that run at once waits at the server: that keeps it busy, but ages the frame.
-        self._ahead = 2 if spec.policy.HasField("every") else 1
+        # What waits at the server keeps it busy, but ages the frame.
+        self._queued = spec.policy.HasField("every")
         self._sent = 0
+        self._suspect: Waiting[_Reference] | None = None  # is tried, or waits for those that were sent before it
         self._delay = _RETRY_SECONDS[0]
         self._skipped: Counter[str] = Counter()
+        self._answered = Answered(parts.bus, spec.name)
         self._leases = Leases()
         self._woken = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -91,16 +114,18 @@ class Lane:
     async def run(self) -> None:
         """Work until stopped, then finish the frames that were sent."""
         self._parts.metrics.start_model(self.spec.name)
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._leases.run())
-            reading = group.create_task(self._read())
-            sending = group.create_task(self._send(group))
-            await self._stopping.wait()
-            reading.cancel()
-            await sending
-            while waiting := self._queue.take():  # whoever comes next takes them up at once
-                await self._give_back(waiting.item.message)
-            self._leases.stop()
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._leases.run())
+                reading = group.create_task(self._read())
+                sending = group.create_task(self._send(group))
+                await self._stopping.wait()
+                reading.cancel()
+                await sending
+                self._leases.stop()
+        finally:  # however it ends: whoever comes next takes up at once what is left
+            for message in self._leases.held():
+                await self._give_back(message)
 
     def stop(self) -> None:
         """Send no more frames."""
@@ -124,34 +149,40 @@ class Lane:
         try:
             async with aclosing(references):
                 async for message in references:
-                    await self._offer(message)
+                    try:
+                        await self._offer(message)
+                    except Exception:  # or it would come again, and end the lane again, for ever
+                        log.exception("reference.fault", model=self.spec.name)
+                        await self._settle(message)
         except ConsumerGoneError:
             log.info("lane.consumer_deleted", model=self.spec.name)
 
     async def _consumer(self) -> str:
+        start = self.spec.start.ToDatetime(UTC) if self.spec.HasField("start") else None
         while True:
             try:
                 return await streams.ensure_model_consumer(
-                    self._parts.bus, self.spec.name, list(self.spec.cameras), max_ack_pending=2 * _BATCH
+                    self._parts.bus, self.spec.name, list(self.spec.cameras), max_ack_pending=2 * _BATCH, start=start
                 )
             except (nats.errors.Error, nats.js.errors.Error, TimeoutError) as error:
                 log.warning("lane.waits_for_nats", model=self.spec.name, error=str(error))
                 await self._pause(_RETRY_SECONDS[1])
 
     async def _offer(self, message: Msg) -> None:
-        sequence = message.metadata.sequence.stream
+        metadata = message.metadata
         stored = reference(message.data)
         if stored is None:  # none of ours: somebody else wrote to the stream
-            log.warning("reference.unreadable", model=self.spec.name, sequence=sequence)
-            await message.term()
+            log.warning("reference.unreadable", model=self.spec.name, sequence=metadata.sequence.stream)
+            await self._settle(message)
             return
         self._leases.hold(message)
+        again = metadata.num_delivered > 1
         waiting = Waiting(
             stored.frame.camera,
-            sequence,
+            metadata.sequence.stream,
             stored.frame.capture_time.ToNanoseconds(),
             stored.store_time.ToNanoseconds(),
-            _Reference(stored.frame, message),
+            _Reference(stored.frame, message, time.monotonic() if again else None),
         )
         await self._skip(self._queue.offer(waiting))
         self.wake()
@@ -159,65 +190,131 @@ class Lane:
     async def _send(self, group: asyncio.TaskGroup) -> None:
         """Send frames, each as soon as a server has room for it; once stopped, wait for those that were sent."""
         while self._sent or not self._stopping.is_set():
-            while not self._stopping.is_set() and self._has_room() and (waiting := self._queue.take()):
+            while not self._stopping.is_set() and (waiting := self._next()):
                 self._sent += 1
                 group.create_task(self._handle(waiting))
             self._woken.clear()
             await self._woken.wait()
 
-    def _has_room(self) -> bool:
-        return self._sent < self._ahead * self._parts.asker.images_at_once(self.spec.name)
+    def _next(self) -> Waiting[_Reference] | None:
+        """The frame to send now, if there is one and room for it. A suspect goes alone."""
+        if self._suspect is None:
+            if self._sent >= self._parts.asker.images_at_once(self.spec.name, queued=self._queued):
+                return None
+            waiting = self._queue.take()
+            if waiting is None or not waiting.item.suspected:
+                return waiting
+            self._suspect = waiting
+        room = not self._sent and self._parts.asker.images_at_once(self.spec.name) > 0
+        return self._suspect if room else None
 
     async def _handle(self, waiting: Waiting[_Reference]) -> None:
+        item = waiting.item
         try:
-            await self._answer(waiting.item)
+            if self._leases.holds(item.message):
+                await self._answer(item)
             self._delay = _RETRY_SECONDS[0]
         except Exception as error:  # one strange frame must not stop the others
             if not isinstance(error, FramemeshError):
-                log.exception("frame.fault", model=self.spec.name, frame_id=waiting.item.frame.frame_id)
-            log.debug("frame.again", model=self.spec.name, frame_id=waiting.item.frame.frame_id, error=str(error))
+                log.exception("frame.fault", model=self.spec.name, frame_id=item.frame.frame_id)
+                if item.faults > _MAX_FAULTS:  # a fault of ours, where not even a failed result can be written
+                    await self._settle(item.message)
+                    return
+            log.debug("frame.again", model=self.spec.name, frame_id=item.frame.frame_id, error=str(error))
             self._parts.metrics.retries.labels(self.spec.name).inc()
             await self._pause(self._delay)
             self._delay = min(2 * self._delay, _RETRY_SECONDS[1])
             # The frame goes on as the next one, unless its policy has a better one by now.
             await self._skip(self._queue.restore(waiting))
         finally:
+            if self._suspect is waiting:
+                self._suspect = None
             self._sent -= 1
             self.wake()
 
-    async def _answer(self, waiting: _Reference) -> None:
+    async def _answer(self, item: _Reference) -> None:
         """Get one frame its result.
 
         Raises:
-            FramemeshError: Not now; trying again may help.
+            Exception: Not now; trying again may help.
         """
-        frame = waiting.frame
+        frame = item.frame
+        if item.unsure_since is not None and await self._answered.has(frame.frame_id, since=item.unsure_since):
+            await self._settle(item.message)
+            return
         started = time.monotonic()
         try:
-            response = await self._ask(frame)
-        except (ModelUnavailableError, QueueFullError, LakeUnavailableError):
-            raise
-        except FramemeshError as error:
-            waiting.faults += 1
-            if isinstance(error, DeadlineError | InternalError) and waiting.faults < _MAX_FAULTS:
+            answer = await self._ask(frame)
+            await self._publish(item, answer, latency_seconds=time.monotonic() - started)
+        except Exception as error:
+            if not self._gives_up(item, error):
                 raise
-            await self._parts.deadletters.write(frame, error, subject=f"stored.{frame.camera}", model=self.spec.name)
-            answer = results.failed(self.spec.name, error)
-        else:
-            answer = results.succeeded(self.spec.name, response)
-        latency_seconds = time.monotonic() - started
-        skipped = self._skipped.pop(frame.camera, 0)
-        await self._parts.results.write(frame, answer, latency_seconds=latency_seconds, skipped=skipped)
-        await self._settle(waiting.message)
+            answer = await self._dead_letter(frame, error)
+            await self._publish(item, answer, latency_seconds=time.monotonic() - started)
 
-    async def _ask(self, frame: Frame) -> InferResponse:
+    async def _ask(self, frame: Frame) -> ModelAnswer:
         body = self._parts.hold.get(frame.object_key)
         if body is None:
             self._parts.metrics.lake_reads.labels(self.spec.name).inc()
             body, _ = await self._parts.lake.get(frame.object_key)
-        return await self._parts.asker.ask(
-            self.spec.name, body, AnswerOptions(), priority=Priority.PRIORITY_BACKGROUND, timeout=_ASK_SECONDS
+        response = await self._parts.asker.ask(
+            self.spec.name,
+            body,
+            AnswerOptions(),
+            priority=Priority.PRIORITY_BACKGROUND,
+            timeout=_ASK_SECONDS,
+            retry_lost=False,  # the frame itself may have ended the server: see `suspected`
         )
+        return results.succeeded(self.spec.name, response)
+
+    def _gives_up(self, item: _Reference, error: Exception) -> bool:
+        """Note what an error says of the frame; whether it was tried often enough."""
+        if isinstance(error, ServerLostError):
+            item.faults += item.suspected  # what happened in company proves nothing
+            item.suspected = True
+        elif isinstance(error, _PASSING):
+            return False
+        else:
+            item.faults += 1
+            if isinstance(error, FramemeshError) and not isinstance(error, DeadlineError | InternalError):
+                return True  # the model's own word on the frame
+        return item.faults >= _MAX_FAULTS
+
+    async def _dead_letter(self, frame: Frame, error: Exception) -> ModelAnswer:
+        if not isinstance(error, FramemeshError):
+            error = InternalError(f"the gateway failed on this frame: {type(error).__name__}; its log has the whole")
+        await self._parts.deadletters.write_answer(
+            frame, error, model=self.spec.name, skipped=self._skipped[frame.camera]
+        )
+        return results.failed(self.spec.name, error)
+
+    async def _publish(self, item: _Reference, answer: ModelAnswer, *, latency_seconds: float) -> None:
+        """Publish a result until NATS has it, whatever that takes; then the frame is settled.
+
+        Here and not from the queue: a result that may be out already must not be passed over for a newer frame's.
+        """
+        camera = item.frame.camera
+        skipped = self._skipped.pop(camera, 0)
+        delay = _RETRY_SECONDS[0]
+        while self._leases.holds(item.message):
+            try:
+                if item.unsure_since is None or not await self._answered.has(
+                    item.frame.frame_id, since=item.unsure_since
+                ):
+                    await self._parts.results.write(
+                        item.frame, answer, latency_seconds=latency_seconds, skipped=skipped
+                    )
+                await self._settle(item.message)
+            except BusUnavailableError as error:
+                item.unsure_since = time.monotonic()
+                log.debug("result.again", model=self.spec.name, frame_id=item.frame.frame_id, error=str(error))
+                await self._pause(delay)
+                delay = min(2 * delay, _RETRY_SECONDS[1])
+                if self._stopping.is_set():
+                    break
+            else:
+                return
+        self._skipped[camera] += skipped
 
     async def _skip(self, passed: list[Waiting[_Reference]]) -> None:
         for waiting in passed:
@@ -227,7 +324,7 @@ class Lane:
 
     async def _settle(self, message: Msg) -> None:
         self._leases.release(message)
-        with suppress(nats.errors.Error):  # unacknowledged, it comes again, and its result has the same id
+        with suppress(nats.errors.Error):  # unacknowledged, it comes again, and is found to be answered
             await message.ack()
 
     async def _give_back(self, message: Msg) -> None:
@@ -242,7 +339,15 @@ class Lane:
 
 
 def reference(body: bytes) -> StoredFrame | None:
-    """The reference in a message on `stored.<camera>`; none where it refers to no frame of its camera."""
+    """The reference in a message on `stored.<camera>`; none where it refers to no frame of its camera.
+
+    Every lane gets the same message: it is parsed once. Don't change it.
+    """
+    return _reference(body) if len(body) <= _MAX_REFERENCE_BYTES else None
+
+
+@lru_cache(maxsize=_RECENT)
+def _reference(body: bytes) -> StoredFrame | None:
     try:
         stored = StoredFrame.FromString(body)
     except DecodeError:

@@ -1,4 +1,4 @@
-"""Every metric that the gateway exports. docs/metrics.md has the table."""
+"""Every metric that the gateway exports. docs/reference.md has the table."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -30,6 +30,27 @@ class GatewayMetrics:
             registry=registry,
         )
         self.storing = Gauge("framemesh_gateway_storing_frames", "Frames being stored now.", registry=registry)
+        self.storing_bytes = Gauge(
+            "framemesh_gateway_storing_bytes", "Memory taken by frames being stored now.", registry=registry
+        )
+        self.waiting = Gauge(
+            "framemesh_gateway_waiting_frames",
+            "Frames in NATS that are not stored yet; every gateway of a mesh tells the same.",
+            registry=registry,
+        )
+        self.waiting_bytes = Gauge(
+            "framemesh_gateway_waiting_bytes", "Bytes of the frames in NATS that are not stored yet.", registry=registry
+        )
+        self.waiting_limit_bytes = Gauge(
+            "framemesh_gateway_waiting_limit_bytes",
+            "Bytes of frames that NATS may hold; when they are there, it refuses new ones.",
+            registry=registry,
+        )
+        self.waiting_seconds = Gauge(
+            "framemesh_gateway_waiting_oldest_seconds",
+            "Age of the frame that has waited longest to be stored; 0 where none waits.",
+            registry=registry,
+        )
         self.held_bytes = Gauge(
             "framemesh_gateway_held_bytes", "Memory taken by frames just stored.", registry=registry
         )

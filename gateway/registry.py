@@ -32,6 +32,7 @@ class Registry:
         self._specs: dict[str, ModelSpec] = {}
         self._replicas: dict[str, ModelReplica] = {}
         self._heard: dict[str, float] = {}
+        self._serving: dict[str, list[ModelReplica]] = {}
         self._changed = asyncio.Event()
         self._stopping = asyncio.Event()
 
@@ -52,7 +53,11 @@ class Registry:
 
     def serving(self, model: str) -> list[ModelReplica]:
         """The model's servers that answer now."""
-        return [replica for replica in self._live(model) if replica.state == ReplicaState.REPLICA_STATE_SERVING]
+        return self._serving.get(model, [])
+
+    def addresses(self) -> set[str]:
+        """Where servers of deployed models answer now, as `host:port`."""
+        return {replica.grpc_address for name in self._specs for replica in self.serving(name)}
 
     def models(self) -> list[Model]:
         """Everything, by name."""
@@ -138,17 +143,23 @@ class Registry:
                 self.touch()
 
     async def _follow_routes(self) -> None:
+        values: dict[str, bytes] = {}
         async for content in snapshots(self._bus, ROUTES_BUCKET):
-            found = {key: replica for key, value in content.items() if (replica := routes.load(value))}
+            found: dict[str, ModelReplica] = {}
             now = time.monotonic()
-            for key, replica in found.items():
+            heard = set(self._heard)
+            for key, value in content.items():
                 known = self._replicas.get(key)
-                if known is None or known.heartbeat_time != replica.heartbeat_time:
-                    self._heard[key] = now
-            before = {key: (known.grpc_address, known.state) for key, known in self._replicas.items()}
-            after = {key: (replica.grpc_address, replica.state) for key, replica in found.items()}
+                if known is not None and value == values.get(key):
+                    found[key] = known
+                elif replica := routes.load(value):
+                    found[key] = replica
+                    if known is None or known.heartbeat_time != replica.heartbeat_time:
+                        self._heard[key] = now
+            values = content
+            changed = _outlines(found) != _outlines(self._replicas) or heard != self._heard.keys()
             self._replicas = found
-            if before != after:
+            if changed:
                 self.touch()
 
     async def _expire(self) -> None:
@@ -168,7 +179,16 @@ class Registry:
 
     def touch(self) -> None:
         """Have everybody who follows the changes look again."""
+        self._serving = {}
+        for key, replica in sorted(self._replicas.items()):
+            if replica.state == ReplicaState.REPLICA_STATE_SERVING and key in self._heard:
+                self._serving.setdefault(replica.model, []).append(replica)
         for name in self._specs:
             self._metrics.replicas.labels(name).set(len(self.serving(name)))
         self._changed.set()
         self._changed = asyncio.Event()
+
+
+def _outlines(replicas: dict[str, ModelReplica]) -> dict[str, tuple[object, ...]]:
+    """What matters of each replica to those who follow the changes."""
+    return {key: (one.model, one.grpc_address, one.state, one.worker_count) for key, one in replicas.items()}

@@ -1,12 +1,13 @@
 """Results on their way out: to the stream `RESULTS` and to the log, one line each."""
 
+import time
+
 import structlog
 from google.protobuf.duration_pb2 import Duration
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from framemesh.bus import Bus
 from framemesh.errors import FramemeshError
-from framemesh.frames import MESSAGE_ID
+from framemesh.frames import MESSAGE_ID, timestamp
 from framemesh.rpc.status import to_answer_error
 from framemesh.v1.answer_pb2 import AnswerState, ModelAnswer
 from framemesh.v1.frame_pb2 import Frame
@@ -32,11 +33,7 @@ def succeeded(model: str, response: InferResponse) -> ModelAnswer:
 
 def failed(model: str, error: FramemeshError) -> ModelAnswer:
     """An error in an answer's place."""
-    return ModelAnswer(
-        model=model,
-        state=AnswerState.ANSWER_STATE_FAILED,
-        error=to_answer_error(error),
-    )
+    return ModelAnswer(model=model, state=AnswerState.ANSWER_STATE_FAILED, error=to_answer_error(error))
 
 
 class Results:
@@ -46,23 +43,46 @@ class Results:
         self._bus = bus
         self._metrics = metrics
 
-    async def write(self, frame: Frame, answer: ModelAnswer, *, latency_seconds: float, skipped: int) -> None:
+    async def write(
+        self,
+        frame: Frame,
+        answer: ModelAnswer,
+        *,
+        latency_seconds: float,
+        skipped: int,
+        retried_dead_letter: int = 0,
+    ) -> None:
         """Publish one model's result for one frame; writing it again does no harm.
+
+        Args:
+            frame: The frame.
+            answer: The model's answer, or its error.
+            latency_seconds: From sending the frame to the model until the answer.
+            skipped: How many frames of the camera the model passed over before this one.
+            retried_dead_letter: Number of the dead letter whose retry this is, for a result that replaces a failed one.
 
         Raises:
             BusUnavailableError: It may not have been kept: don't acknowledge the frame yet.
         """
-        result = Result(frame=frame, answer=answer, answer_time=Timestamp(), latency=Duration())
-        result.answer_time.GetCurrentTime()
-        result.latency.FromNanoseconds(int(latency_seconds * 1e9))
-        result.skipped_frame_count = skipped
+        now_ns = time.time_ns()
+        whole, rest = divmod(latency_seconds, 1)  # protobuf's own conversions are Python and take ten times as long
+        result = Result(
+            frame=frame,
+            answer=answer,
+            answer_time=timestamp(now_ns),
+            latency=Duration(seconds=int(whole), nanos=int(rest * 1e9)),
+            skipped_frame_count=skipped,
+            retried_dead_letter=retried_dead_letter,
+        )
+        # A retry's id is another: NATS may still know that of the failed result, and would drop this one.
+        retry = f"/{retried_dead_letter}" if retried_dead_letter else ""
         await self._bus.publish(
             f"results.{answer.model}.{frame.camera}",
             result.SerializeToString(),
-            {MESSAGE_ID: f"{answer.model}/{frame.frame_id}"},
+            {MESSAGE_ID: f"{answer.model}/{frame.frame_id}{retry}"},
             timeout=_ACK_SECONDS,
         )
-        staleness = (result.answer_time.ToNanoseconds() - frame.capture_time.ToNanoseconds()) / 1e9
+        staleness = (now_ns - frame.capture_time.ToNanoseconds()) / 1e9
         outcome = "succeeded" if answer.state == AnswerState.ANSWER_STATE_SUCCEEDED else "failed"
         self._metrics.answers.labels(answer.model, outcome).inc()
         self._metrics.latency_seconds.labels(answer.model).observe(latency_seconds)

@@ -4,12 +4,18 @@ from pathlib import Path
 
 from pydantic import Field
 
-from framemesh.bus.streams import StreamSizes
+from framemesh.bus.streams import LEAST_STREAM_BYTES, MAX_PAYLOAD_BYTES, StreamSizes
 from framemesh.limits import MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS
 from framemesh.rpc.server import MAX_MESSAGE_BYTES
 from framemesh.settings import BusSettings, LakeSettings, ServiceSettings
 
 _GIB = 1024**3
+_SIZES = {
+    "frames_stream_bytes": "frames_bytes",
+    "stored_stream_bytes": "stored_bytes",
+    "results_stream_bytes": "results_bytes",
+    "deadletters_stream_bytes": "deadletters_bytes",
+}
 
 
 class GatewaySettings(ServiceSettings, BusSettings, LakeSettings):
@@ -44,15 +50,18 @@ class GatewaySettings(ServiceSettings, BusSettings, LakeSettings):
     """Bytes of such images, likewise. An image's copies in messages take some four times as much again."""
     store_workers: int = Field(default=16, ge=1, le=256)
     """Frames being stored at once. More hides latency and holds more images in memory."""
+    store_bytes: int = Field(default=64 * 1024**2, ge=2 * MAX_PAYLOAD_BYTES)
+    """Memory for frames being stored and on their way to it, however many or large they are."""
     hold_bytes: int = Field(default=128 * 1024**2, ge=0)
     """Memory for frames just stored, so that models that keep up never read the lake."""
-    frames_stream_bytes: int = Field(default=4 * _GIB, ge=16 * 1024**2)
-    """Disk for frames that wait to be stored: the outage of the lake to survive. Full, it refuses new frames."""
-    stored_stream_bytes: int = Field(default=_GIB, ge=16 * 1024**2)
+    frames_stream_bytes: int = Field(default=4 * _GIB, ge=LEAST_STREAM_BYTES)
+    """Disk for frames that wait to be stored: the outage of the lake to survive. Full, it refuses new frames. The
+    stream sizes that are not set are halved until NATS has room for them."""
+    stored_stream_bytes: int = Field(default=_GIB, ge=LEAST_STREAM_BYTES)
     """Disk for references to stored frames, about 250 bytes each; the oldest go first."""
-    results_stream_bytes: int = Field(default=_GIB, ge=16 * 1024**2)
+    results_stream_bytes: int = Field(default=_GIB, ge=LEAST_STREAM_BYTES)
     """Disk for results, about 600 bytes each; the oldest go first."""
-    deadletters_stream_bytes: int = Field(default=_GIB, ge=16 * 1024**2)
+    deadletters_stream_bytes: int = Field(default=_GIB, ge=LEAST_STREAM_BYTES)
     """Disk for messages that can't be processed; the oldest go first."""
     keep_days: float = Field(default=7.0, gt=0)
     """How long references, results and dead letters are kept in NATS."""
@@ -68,4 +77,5 @@ class GatewaySettings(ServiceSettings, BusSettings, LakeSettings):
             deadletters_bytes=self.deadletters_stream_bytes,
             keep_days=self.keep_days,
             replicas=self.stream_replicas,
+            flexible=frozenset(size for setting, size in _SIZES.items() if setting not in self.model_fields_set),
         )

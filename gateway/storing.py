@@ -1,4 +1,11 @@
-"""From NATS to the lake: a frame is acknowledged once its object is durable and its reference is out."""
+"""From NATS to the lake: a frame is acknowledged once its object is durable and its reference is out.
+
+Frames are taken in the order in which NATS accepted them and stored several at once, so references of one camera may
+change places: while nothing goes wrong a frame by fewer than 2 x `workers` places, a fraction of a second; one that was
+put off, or that a killed gateway held, comes as much later as that took. Nothing downstream needs more: objects have
+keys of their own, `every` and the tables want each frame once, and `latest` goes by capture time among frames taken
+within 5 s of one another (`gateway.policies`).
+"""
 
 import asyncio
 import random
@@ -7,7 +14,6 @@ from contextlib import aclosing
 
 import nats.errors
 import structlog
-from google.protobuf.timestamp_pb2 import Timestamp
 from nats.aio.msg import Msg
 
 from framemesh import frames
@@ -30,8 +36,8 @@ from gateway.metrics import GatewayMetrics
 log = structlog.get_logger()
 
 _ACK_SECONDS = 5.0
-_PULL_BYTES = 4 * streams.MAX_PAYLOAD_BYTES
 _PUT_OFF_SECONDS = (0.25, 5.0)  # first and longest wait before a frame comes again
+_LEAVE_ALONE_SECONDS = (0.25, 5.0)  # first and longest time in which a store in trouble gets no more frames
 _REFUSALS = (InvalidNameError, InvalidImageError, ImageTooLargeError)
 
 
@@ -45,12 +51,21 @@ class Storer:
         deadletters: Where messages go that are no frames.
         metrics: What is counted.
         workers: Frames being stored at once; while they are, as many more may be on their way here.
+        max_bytes: What all of them together may take; at least two of the largest messages.
     """
 
     name = "storer"
 
     def __init__(
-        self, bus: Bus, lake: Lake, hold: FrameHold, deadletters: DeadLetters, metrics: GatewayMetrics, *, workers: int
+        self,
+        bus: Bus,
+        lake: Lake,
+        hold: FrameHold,
+        deadletters: DeadLetters,
+        metrics: GatewayMetrics,
+        *,
+        workers: int,
+        max_bytes: int,
     ) -> None:
         self._bus = bus
         self._lake = lake
@@ -58,7 +73,9 @@ class Storer:
         self._deadletters = deadletters
         self._metrics = metrics
         self._workers = workers
+        self._batch_bytes = max_bytes // 2
         self._leases = Leases()
+        self._trouble = Trouble(*_LEAVE_ALONE_SECONDS)
         self._stopping = asyncio.Event()
         self._cameras: set[str] = set()
 
@@ -76,19 +93,29 @@ class Storer:
         """Take no more frames."""
         self._stopping.set()
 
+    def problem(self) -> str | None:
+        """Why frames can't be stored now; none where they can, as far as we know."""
+        return self._trouble.words
+
     async def _pull(self, group: asyncio.TaskGroup) -> None:
         messages = consume(
             self._bus,
             streams.FRAMES,
             streams.STORE_CONSUMER,
             batch=self._workers,
-            max_bytes=_PULL_BYTES,
-            room=lambda: self._leases.below(self._workers),
+            max_bytes=self._batch_bytes,
+            room=self._room,
         )
         async with aclosing(messages):
             async for message in messages:
                 self._leases.hold(message)
+                self._metrics.storing_bytes.set(self._leases.size_bytes)
                 group.create_task(self._handle(message))
+
+    async def _room(self) -> None:
+        """Wait until another batch may come: for memory, and for a store in trouble to have some rest."""
+        await self._leases.below(self._workers, self._batch_bytes)
+        await self._trouble.over()
 
     async def _handle(self, message: Msg) -> None:
         """Settle one message: stored, dead-lettered, or put off."""
@@ -97,7 +124,9 @@ class Storer:
         self._metrics.storing.inc()
         try:
             outcome = await self._settle(message)
+            self._trouble.ended()
         except (LakeUnavailableError, BusUnavailableError) as error:
+            self._trouble.met(str(error))
             delay = _put_off_seconds(message.metadata.num_delivered)
             log.warning("frame.put_off", subject=message.subject, seconds=round(delay, 2), error=str(error))
             await self._give_back(message, delay)
@@ -109,6 +138,7 @@ class Storer:
         finally:
             self._leases.release(message)
             self._metrics.storing.dec()
+            self._metrics.storing_bytes.set(self._leases.size_bytes)
         if outcome == "stored":
             self._metrics.store_seconds.observe(time.monotonic() - started)
             self._metrics.frame_bytes.labels(camera).inc(len(message.data))
@@ -120,7 +150,8 @@ class Storer:
             frame = announced(message)
             look(frame, message.data)
         except _REFUSALS as error:
-            await self._deadletters.write(frame, error, subject=message.subject, body=message.data)
+            sequence = message.metadata.sequence.stream
+            await self._deadletters.write(frame, error, subject=message.subject, body=message.data, sequence=sequence)
             await self._acknowledge(message)
             return "dead_lettered"
         metadata = {
@@ -133,8 +164,7 @@ class Storer:
         await self._lake.put(frame.object_key, message.data, content_type=frame.content_type, metadata=metadata)
         self._hold.put(frame.object_key, message.data)
         self._metrics.held_bytes.set(self._hold.size_bytes)
-        stored = StoredFrame(frame=frame, store_time=Timestamp())
-        stored.store_time.GetCurrentTime()
+        stored = StoredFrame(frame=frame, store_time=frames.timestamp(time.time_ns()))
         await self._bus.publish(
             f"stored.{frame.camera}",
             stored.SerializeToString(),
@@ -164,6 +194,40 @@ class Storer:
             self._cameras.add(label)
             self._metrics.start_camera(label)
         self._metrics.frames.labels(label, outcome).inc()
+
+
+class Trouble:
+    """Says how long to leave alone what fails: each time longer, with jitter, until something works again.
+
+    Args:
+        first: Seconds of the first wait.
+        longest: Seconds of the longest.
+    """
+
+    def __init__(self, first: float, longest: float) -> None:
+        self._first = first
+        self._longest = longest
+        self._seconds = 0.0
+        self._until = 0.0
+        self.words: str | None = None
+        """Why it failed last; none once it works."""
+
+    def met(self, words: str) -> None:
+        """It failed. What else fails during the wait was under way before it, and lengthens nothing."""
+        self.words = words
+        if time.monotonic() >= self._until:
+            self._seconds = min(max(2 * self._seconds, self._first), self._longest)
+            self._until = time.monotonic() + random.uniform(0.5, 1.0) * self._seconds  # noqa: S311 - jitter
+
+    def ended(self) -> None:
+        """It worked."""
+        self._seconds = self._until = 0.0
+        self.words = None
+
+    async def over(self) -> None:
+        """Wait for the time to try again."""
+        while (left := self._until - time.monotonic()) > 0:
+            await asyncio.sleep(left)
 
 
 def announced(message: Msg) -> Frame:

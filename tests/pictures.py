@@ -19,6 +19,19 @@ def jpeg(color: int = 0, size: tuple[int, int] = (64, 48)) -> bytes:
     return encoded("JPEG", color, size)
 
 
+def large_jpeg(size_bytes: int, color: int = 0) -> bytes:
+    """A JPEG of exactly that many bytes, most of them comments."""
+    small, comments = jpeg(color), b""
+    left = size_bytes - len(small)
+    while left:
+        part = min(left, 65_000)
+        if 0 < left - part < 4:  # a comment takes four bytes at least
+            part -= 4
+        comments += b"\xff\xfe" + struct.pack(">H", part - 2) + bytes(part - 4)
+        left -= part
+    return small[:2] + comments + small[2:]
+
+
 def png_bomb(width: int, height: int) -> bytes:
     """A PNG of a few bytes that claims a size."""
 

@@ -1,5 +1,6 @@
 """Real servers for measurements, each in its own process, and what CPU each of them takes."""
 
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -10,11 +11,13 @@ import psutil
 from pydantic import SecretStr
 
 from framemesh.bus import Bus, connect, streams
+from framemesh.client import AsyncClient
 from framemesh.frames import FrameId, headers, subject
 from framemesh.lake import Lake
 from framemesh.mesh import processes
 from framemesh.mesh.servers import HOST, Credentials, free_port, nats_server, nats_url, s3_server
-from framemesh.mesh.supervision import Supervisor
+from framemesh.mesh.supervision import ProcessSpec, Supervisor
+from framemesh.specs import parse
 from gateway.settings import GatewaySettings
 
 _CREDENTIALS = Credentials("bench", "only-on-this-machine")
@@ -29,6 +32,7 @@ class Rig:
     settings: GatewaySettings
     env: Mapping[str, str]
     bus: Bus
+    s3: ProcessSpec
 
     async def start_gateway(self) -> int:
         """Start the gateway as a process, and return its gRPC port."""
@@ -37,6 +41,19 @@ class Rig:
             processes.gateway(self.env, grpc_port=port, http_port=free_port(), drain_seconds=_DRAIN_SECONDS)
         )
         return port
+
+    async def start_models(self, client: AsyncClient, *names: str) -> None:
+        """Deploy models under `every`, served by one process of echoes that has the first one's name."""
+        for name in names:
+            await client.deploy(parse(f"{name}=echo,policy=every"))
+
+        async def ready() -> bool:
+            serving = {model.spec.name for model in await client.models() if model.replicas}
+            reading = {info.name for info in await self.bus.js.consumers_info(streams.STORED)}
+            return serving.issuperset(names) and reading.issuperset(map(streams.model_consumer, names))
+
+        argv = (sys.executable, "-m", "benchmarks.pipeline.echo", *names)
+        await self.supervisor.start(ProcessSpec(names[0], argv, dict(self.env), ready))
 
     def lake(self, bucket: str) -> Lake:
         """A bucket by the gateway's own client."""
@@ -71,10 +88,11 @@ async def rig() -> AsyncIterator[Rig]:
         )
         async with Supervisor(folder / "logs", on_event=print) as supervisor:
             await supervisor.start(nats_server(folder / "nats", nats_port, _CREDENTIALS))
-            await supervisor.start(s3_server(folder / "s3", s3_port, _CREDENTIALS))
+            s3 = s3_server(folder / "s3", s3_port, _CREDENTIALS)
+            await supervisor.start(s3)
             async with connect(env["FRAMEMESH_NATS_URL"], name="bench") as bus:
                 await streams.ensure(bus, settings.stream_sizes())
-                yield Rig(supervisor, settings, env, bus)
+                yield Rig(supervisor, settings, env, bus, s3)
 
 
 async def publish(bus: Bus, camera: str, captured_ns: int, body: bytes, sequence: int) -> None:

@@ -35,6 +35,8 @@ class Bus:
         self.client = client
         self.js: JetStreamContext = client.jetstream(timeout=ACK_SECONDS)
         self._stopping = asyncio.Event()
+        self.connections = 1
+        """Which connection this is: one more after each reconnection."""
         self.closed = asyncio.Event()
         """Set once the connection is beyond repair: the process should end and be restarted."""
 
@@ -103,11 +105,16 @@ class Bus:
 
 
 class _TolerantClient(Client):
-    """nats-py, but a message that it can't parse is handed on rather than the end of all reading.
+    """nats-py, but what it doesn't expect is not the end of all reading.
 
-    Its read loop stops for good at the first header or subject that isn't what it expects, still `is_connected`; a
-    server passes on whatever a publisher wrote.
+    Its read loop stops for good, still `is_connected`, at the first header or subject that it can't parse, and a server
+    passes on whatever a publisher wrote; also at the answer to a flush whose caller was cancelled meanwhile.
     """
+
+    async def _process_pong(self) -> None:
+        if self._pongs and self._pongs[0].done():
+            self._pongs[0] = asyncio.get_running_loop().create_future()
+        await super()._process_pong()
 
     async def _process_headers(self, headers: bytes) -> dict[str, str] | None:
         try:
@@ -150,6 +157,7 @@ async def connect(url: str, *, name: str) -> AsyncIterator[Bus]:
         log.warning("nats.disconnected", servers=places)
 
     async def on_reconnected() -> None:
+        bus.connections += 1
         log.info("nats.reconnected", servers=places)
 
     async def on_closed() -> None:

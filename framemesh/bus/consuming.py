@@ -6,7 +6,9 @@ this speaks the same pull protocol (NATS ADR-13) and yields at once.
 
 import asyncio
 import json
+from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import suppress
 
 import nats.errors
 import structlog
@@ -20,6 +22,7 @@ log = structlog.get_logger()
 _EXPIRES_SECONDS = 30.0
 _HEARTBEAT_SECONDS = 2.0
 _RECONNECT_SECONDS = 0.1
+_CLOSE_SECONDS = 2.0
 _NANOSECONDS = 1_000_000_000
 
 
@@ -34,7 +37,8 @@ async def consume(
 ) -> AsyncGenerator[Msg, None]:
     """Yield the consumer's messages as they come, across server restarts, until the caller stops iterating.
 
-    Take each at once: what waits here unseen is not kept alive and may be delivered again.
+    Take each at once: what waits here unseen is not kept alive and may be delivered again. What was not taken in the
+    end goes back at once.
 
     Args:
         bus: The connection.
@@ -56,9 +60,8 @@ async def consume(
             "idle_heartbeat": int(_HEARTBEAT_SECONDS * _NANOSECONDS),
         }
     ).encode()
-    inbox = bus.client.new_inbox()
-    # No limit of its own: the request bounds what comes, and a message dropped here would wait for ack_wait.
-    subscription = await bus.client.subscribe(inbox, pending_msgs_limit=-1, pending_bytes_limit=-1)
+    inbox = _Inbox(bus)
+    await inbox.open()
     try:
         while not bus.closed.is_set():
             await room()
@@ -67,9 +70,9 @@ async def consume(
                 continue
             received = 0
             try:
-                await bus.client.publish(subject, request, reply=inbox)
+                await bus.client.publish(subject, request, reply=inbox.subject)
                 while received < batch:
-                    message = await subscription.next_msg(timeout=2 * _HEARTBEAT_SECONDS)
+                    message = await inbox.next()
                     if message.reply:  # a stream's message has somewhere to acknowledge to, a status has not
                         received += 1
                         yield message
@@ -81,9 +84,67 @@ async def consume(
                     if status != "100":  # the request has ended: expired, satisfied by bytes, or nobody leads yet
                         break
             except (nats.errors.Error, TimeoutError) as error:
-                # Silence beyond the heartbeat, or no connection: ask again. What an older request still sends
-                # arrives here too.
                 log.debug("nats.pull_again", stream=stream, consumer=consumer, error=str(error))
+                # Silence beyond the heartbeat: ask again, elsewhere. A server that only hung answers every request
+                # later, and all of them together are more than there is room for; what goes to a closed inbox comes
+                # again after ack_wait.
+                with suppress(nats.errors.Error):  # not connected now: after the next silence
+                    await inbox.move()
     finally:
-        if not bus.client.is_closed:
-            await subscription.unsubscribe()
+        await inbox.close()
+
+
+class _Inbox:
+    """Where a consumer's messages arrive.
+
+    nats-py's own `next_msg` makes two tasks and a UUID for each message, and whoever is cancelled in it may lose one.
+    """
+
+    def __init__(self, bus: Bus) -> None:
+        self._client = bus.client
+        self._messages: deque[Msg] = deque()
+        self._arrived = asyncio.Event()
+
+    async def open(self) -> None:
+        self.subject = self._client.new_inbox()
+        # No limit of its own: the request bounds what comes, and a message dropped here would wait for ack_wait.
+        self._subscription = await self._client.subscribe(
+            self.subject, cb=self._take, pending_msgs_limit=-1, pending_bytes_limit=-1
+        )
+
+    async def move(self) -> None:
+        """Listen elsewhere from now on."""
+        await self._subscription.unsubscribe()
+        await self.open()
+
+    async def next(self) -> Msg:
+        """The next message or status.
+
+        Raises:
+            TimeoutError: Not even a heartbeat came.
+        """
+        if not self._messages:
+            self._arrived.clear()
+            async with asyncio.timeout(2 * _HEARTBEAT_SECONDS):
+                await self._arrived.wait()
+        return self._messages.popleft()
+
+    async def close(self) -> None:
+        """Take no more, and give back what came unseen, so that whoever comes next need not wait for `ack_wait`."""
+        if not self._client.is_closed:
+            await asyncio.shield(asyncio.create_task(self._close()))  # whoever is cancelled twice still gives back
+
+    async def _close(self) -> None:
+        try:
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                # Unsubscribes, then waits for all that the server had sent by then.
+                await self._subscription.drain()  # type: ignore[no-untyped-call]
+                for message in self._messages:
+                    if message.reply:
+                        await message.nak()
+        except (nats.errors.Error, TimeoutError) as error:
+            log.debug("nats.inbox_cut", error=str(error) or type(error).__name__)
+
+    async def _take(self, message: Msg) -> None:
+        self._messages.append(message)
+        self._arrived.set()

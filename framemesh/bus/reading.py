@@ -2,8 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
+import nats.errors
+import nats.js.errors
 from nats.aio.msg import Msg
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
@@ -18,8 +20,18 @@ _SILENT_SECONDS = 5.0
 _INACTIVE_SECONDS = 60.0
 
 
-async def between(bus: Bus, stream: str, first: int, last: int) -> AsyncGenerator[Msg, None]:
+async def between(
+    bus: Bus, stream: str, first: int, last: int, *, subject: str | None = None, headers_only: bool = False
+) -> AsyncGenerator[Msg, None]:
     """Yield a stream's messages with sequences from `first` to `last`, those that it still holds.
+
+    Args:
+        bus: The connection.
+        stream: The stream's name.
+        first: The first sequence.
+        last: The last sequence.
+        subject: Only messages on this one, which may have wildcards.
+        headers_only: Leave the bodies out.
 
     Raises:
         BusUnavailableError: It stopped before the end; begin again.
@@ -29,28 +41,33 @@ async def between(bus: Bus, stream: str, first: int, last: int) -> AsyncGenerato
     config = ConsumerConfig(
         deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
         opt_start_seq=first,
+        filter_subject=subject,
+        headers_only=headers_only or None,
         ack_policy=AckPolicy.NONE,
         inactive_threshold=_INACTIVE_SECONDS,
     )
     made = await bus.js.add_consumer(stream, config)
     left = made.num_pending
     messages = consume(bus, stream, made.name, batch=_BATCH, max_bytes=_BATCH_BYTES, room=_always)
-    async with aclosing(messages):
-        while left:
-            try:
-                async with asyncio.timeout(_SILENT_SECONDS):
-                    message = await anext(messages)
-            except (TimeoutError, StopAsyncIteration):
-                if not (await bus.js.consumer_info(stream, made.name)).num_pending:
-                    break  # the stream's limits took the rest
-                raise BusUnavailableError(f"NATS stopped in the middle of stream {stream}") from None
-            left = message.metadata.num_pending
-            sequence = message.metadata.sequence.stream
-            if sequence <= last:
-                yield message
-            if sequence >= last:
-                break
-    await bus.js.delete_consumer(stream, made.name)
+    try:
+        async with aclosing(messages):
+            while left:
+                try:
+                    async with asyncio.timeout(_SILENT_SECONDS):
+                        message = await anext(messages)
+                except (TimeoutError, StopAsyncIteration):
+                    if not (await bus.js.consumer_info(stream, made.name)).num_pending:
+                        break  # the stream's limits took the rest
+                    raise BusUnavailableError(f"NATS stopped in the middle of stream {stream}") from None
+                left = message.metadata.num_pending
+                sequence = message.metadata.sequence.stream
+                if sequence <= last:
+                    yield message
+                if sequence >= last:
+                    break
+    finally:
+        with suppress(nats.errors.Error, nats.js.errors.Error, TimeoutError):  # else it goes after a minute of silence
+            await bus.js.delete_consumer(stream, made.name)
 
 
 async def _always() -> None:

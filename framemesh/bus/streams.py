@@ -2,7 +2,10 @@
 
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
 
+import structlog
 from nats.js import JetStreamContext
 from nats.js.api import (
     AckPolicy,
@@ -20,6 +23,8 @@ from framemesh.bus.connection import Bus
 from framemesh.errors import ConfigurationError
 from framemesh.limits import MAX_IMAGE_BYTES
 
+log = structlog.get_logger()
+
 FRAMES = "FRAMES"
 STORED = "STORED"
 RESULTS = "RESULTS"
@@ -32,6 +37,10 @@ STORE_CONSUMER = "store"
 
 MAX_PAYLOAD_BYTES = MAX_IMAGE_BYTES
 """`max_payload` of our server configuration; NATS recommends no more than 8 MiB."""
+LEAST_STREAM_BYTES = 2 * MAX_PAYLOAD_BYTES
+USUAL_BYTES_A_SECOND = 9_000_000
+"""Three cameras, 30 frames a second, 100 KB: what the length of an outage is told for."""
+_NO_ROOM = {10002, 10047}  # JSAccountResourcesExceededErr, JSStorageResourcesExceededErr
 _DEAD_LETTER_SLACK = 16 * 1024
 """A frame must fit into its dead letter, which carries more words."""
 
@@ -42,7 +51,13 @@ _DUPLICATE_SECONDS = 600.0
 
 @dataclass(frozen=True, slots=True)
 class StreamSizes:
-    """How much disk each stream may hold, in bytes, and for how long what is no longer needed stays."""
+    """How much disk each stream may hold, in bytes, and for how long what is no longer needed stays.
+
+    Attributes:
+        keep_days: For everything but frames.
+        replicas: How many servers hold each stream.
+        flexible: Those of the sizes that nobody chose: where NATS has not the room, they are made smaller.
+    """
 
     frames_bytes: int
     stored_bytes: int
@@ -50,17 +65,49 @@ class StreamSizes:
     deadletters_bytes: int
     keep_days: float
     replicas: int
+    flexible: frozenset[str] = frozenset()
+
+    def total_bytes(self) -> int:
+        """What all streams may hold together."""
+        return self.frames_bytes + self.stored_bytes + self.results_bytes + self.deadletters_bytes
+
+    def halved(self) -> "StreamSizes":
+        """The same with each flexible size halved, down to the least that is of use."""
+        smaller: dict[str, Any] = {name: max(LEAST_STREAM_BYTES, getattr(self, name) // 2) for name in self.flexible}
+        return replace(self, **smaller)
 
 
 async def ensure(bus: Bus, sizes: StreamSizes) -> None:
     """Make the streams, their first consumer and the buckets, or bring them to these sizes. Idempotent.
 
     `FRAMES` has no age limit: a limit would drop unread frames in silence. It is a work queue that refuses new
-    frames when full.
+    frames when full, and one that becomes smaller keeps what it holds.
 
     Raises:
         ConfigurationError: The server can't hold that much, or has no JetStream.
     """
+    while True:
+        try:
+            await _ensure(bus, sizes)
+        except APIError as error:
+            smaller = sizes.halved()
+            if error.err_code in _NO_ROOM and smaller != sizes:
+                sizes = smaller
+                continue
+            raise ConfigurationError(
+                f"NATS can't hold framemesh's streams: {error.description}; it needs JetStream with file storage and "
+                f"{sizes.total_bytes():,} bytes",
+            ) from error
+        break
+    log.info(
+        "streams.sized",
+        frames_bytes=sizes.frames_bytes,
+        total_bytes=sizes.total_bytes(),
+        outage_seconds_at_9_mb_a_second=sizes.frames_bytes // USUAL_BYTES_A_SECOND,
+    )
+
+
+async def _ensure(bus: Bus, sizes: StreamSizes) -> None:
     wanted = (
         StreamConfig(
             name=FRAMES,
@@ -74,41 +121,43 @@ async def ensure(bus: Bus, sizes: StreamSizes) -> None:
         _kept(RESULTS, "results.*.*", sizes.results_bytes, sizes.keep_days),
         _kept(DEADLETTERS, "deadletters.>", sizes.deadletters_bytes, sizes.keep_days),
     )
-    try:
-        for config in wanted:
-            await _ensure_stream(bus.js, config, sizes.replicas)
-        await bus.js.add_consumer(
-            FRAMES,
-            ConsumerConfig(
-                durable_name=STORE_CONSUMER,
-                ack_policy=AckPolicy.EXPLICIT,
-                ack_wait=ACK_WAIT_SECONDS,
-                max_ack_pending=256,
-                max_deliver=-1,
-            ),
+    for config in wanted:
+        await _ensure_stream(bus.js, config, sizes.replicas)
+    await bus.js.add_consumer(
+        FRAMES,
+        ConsumerConfig(
+            durable_name=STORE_CONSUMER,
+            ack_policy=AckPolicy.EXPLICIT,
+            ack_wait=ACK_WAIT_SECONDS,
+            max_ack_pending=256,
+            max_deliver=-1,
+        ),
+    )
+    for bucket, history in ((MODELS_BUCKET, 8), (ROUTES_BUCKET, 1), (ARCHIVE_BUCKET, 1)):
+        await bus.js.create_key_value(
+            KeyValueConfig(bucket=bucket, history=history, storage=StorageType.FILE, replicas=sizes.replicas)
         )
-        for bucket, history in ((MODELS_BUCKET, 8), (ROUTES_BUCKET, 1), (ARCHIVE_BUCKET, 1)):
-            await bus.js.create_key_value(
-                KeyValueConfig(bucket=bucket, history=history, storage=StorageType.FILE, replicas=sizes.replicas)
-            )
-    except APIError as error:
-        raise ConfigurationError(
-            f"NATS can't hold framemesh's streams: {error.description}; it needs JetStream with file storage and "
-            f"{sum((sizes.frames_bytes, sizes.stored_bytes, sizes.results_bytes, sizes.deadletters_bytes)):,} bytes",
-        ) from error
 
 
-async def ensure_model_consumer(bus: Bus, model: str, cameras: list[str], *, max_ack_pending: int) -> str:
+async def ensure_model_consumer(
+    bus: Bus, model: str, cameras: list[str], *, max_ack_pending: int, start: datetime | None = None
+) -> str:
     """Make, or change, the durable consumer through which a model reads references, and return its name.
 
-    A model that is new starts at now.
+    A model that is new starts with the frames stored since `start`, or at now; one that has begun goes on.
     """
     name = model_consumer(model)
+    try:
+        begun = (await bus.js.consumer_info(STORED, name)).config
+    except NotFoundError:
+        policy = DeliverPolicy.NEW if start is None else DeliverPolicy.BY_START_TIME
+        begun = ConsumerConfig(deliver_policy=policy, opt_start_time=start)
     await bus.js.add_consumer(
         STORED,
         ConsumerConfig(
             durable_name=name,
-            deliver_policy=DeliverPolicy.NEW,
+            deliver_policy=begun.deliver_policy,  # NATS refuses to change where a consumer began
+            opt_start_time=begun.opt_start_time,
             filter_subjects=[f"stored.{camera}" for camera in cameras] or ["stored.*"],
             ack_policy=AckPolicy.EXPLICIT,
             ack_wait=ACK_WAIT_SECONDS,

@@ -1,6 +1,7 @@
 """Following a key-value bucket as a whole."""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator
 
 import nats.errors
@@ -13,14 +14,17 @@ log = structlog.get_logger()
 
 _RESYNC_SECONDS = 15.0
 _RETRY_SECONDS = 1.0
+_LOOK_SECONDS = 0.5
 
 
 async def snapshots(bus: Bus, bucket: str) -> AsyncGenerator[dict[str, bytes], None]:
     """Yield the bucket's whole content, at once and after each change, across server restarts.
 
-    The bucket is read anew every 15 s: nats-py's watcher does not say when it has lost its consumer.
+    The bucket is read anew after each reconnection, and every 15 s: nats-py's watcher does not say when it has lost its
+    consumer.
     """
     while not bus.closed.is_set():
+        connection, resync = bus.connections, time.monotonic() + _RESYNC_SECONDS
         try:
             watcher = await (await bus.js.key_value(bucket)).watchall()
         except (nats.errors.Error, nats.js.errors.Error, TimeoutError) as error:
@@ -30,18 +34,19 @@ async def snapshots(bus: Bus, bucket: str) -> AsyncGenerator[dict[str, bytes], N
         content: dict[str, bytes] = {}
         complete = False
         try:
-            async with asyncio.timeout(_RESYNC_SECONDS):
-                async for entry in watcher:
-                    if entry is None:
-                        complete = True
-                    elif entry.operation is None:
-                        content[entry.key] = entry.value or b""
-                    else:
-                        content.pop(entry.key, None)
-                    if complete:
-                        yield dict(content)
-        except TimeoutError:
-            pass
+            while connection == bus.connections and time.monotonic() < resync:
+                try:
+                    entry = await watcher.updates(timeout=_LOOK_SECONDS)  # type: ignore[no-untyped-call]
+                except (nats.errors.Error, TimeoutError):
+                    continue
+                if entry is None:
+                    complete = True
+                elif entry.operation is None:
+                    content[entry.key] = entry.value or b""
+                else:
+                    content.pop(entry.key, None)
+                if complete:
+                    yield dict(content)
         finally:
             if bus.client.is_connected:
                 await watcher.stop()  # type: ignore[no-untyped-call]

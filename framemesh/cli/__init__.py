@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from framemesh.cli import analyze, bench, env, export, frames, models, query, up, watch
+from framemesh.cli import analyze, bench, deadletters, env, export, frames, models, query, status, up, watch
 from framemesh.errors import EXIT_CONFIGURATION, ConfigurationError, FramemeshError
 
 app = typer.Typer(
@@ -16,10 +16,12 @@ app = typer.Typer(
 )
 app.command()(up.up)
 app.command()(analyze.analyze)
+app.command()(status.status)
 app.command()(models.models)
 app.command()(watch.watch)
 app.command()(frames.frames)
 app.command()(query.query)
+app.add_typer(deadletters.app, name="deadletters")
 app.command()(env.env)
 app.command()(export.export)
 app.command("bench")(bench.bench_model)

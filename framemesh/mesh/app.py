@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import nats.errors
@@ -18,9 +19,10 @@ from framemesh.bus import Bus, connect, streams
 from framemesh.client import AsyncClient
 from framemesh.errors import ConfigurationError
 from framemesh.lake import Lake
-from framemesh.mesh import processes, report, servers
+from framemesh.mesh import disk, processes, report, servers
 from framemesh.mesh.cameras import CameraSpec
 from framemesh.mesh.demo import MODELS, PREFIX, localised
+from framemesh.mesh.disk import DiskWatch
 from framemesh.mesh.door import Door
 from framemesh.mesh.joining import MESH_FILE, MeshState, write_state
 from framemesh.mesh.models import LocalModels
@@ -209,7 +211,11 @@ async def _mesh(options: MeshOptions, supervisor: Supervisor, console: Console) 
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(supervisor)
         supervisor.on_change = lambda: write_processes(folder, supervisor.pids())
-        env = await _start_servers(options, folder, supervisor, console)
+        env, sizes = await _start_servers(options, folder, supervisor, console)
+        watch = DiskWatch(
+            folder, lambda: supervisor.restart("nats"), on_event=lambda words: console.print(Text(words, "red"))
+        )
+        await stack.enter_async_context(running(watch, drain_seconds=1.0))
         bus = await stack.enter_async_context(connect(env["FRAMEMESH_NATS_URL"], name="mesh"))
         lake = await stack.enter_async_context(
             Lake(
@@ -226,7 +232,7 @@ async def _mesh(options: MeshOptions, supervisor: Supervisor, console: Console) 
         http_port = _port(options.ports.http, "--http-port")
         await supervisor.start(
             processes.gateway(
-                env,
+                {**env, **sizes},
                 grpc_port=grpc_port,
                 http_port=http_port,
                 drain_seconds=options.drain_seconds,
@@ -265,15 +271,19 @@ async def _mesh(options: MeshOptions, supervisor: Supervisor, console: Console) 
 
 async def _start_servers(
     options: MeshOptions, folder: Path, supervisor: Supervisor, console: Console
-) -> dict[str, str]:
-    """Start the servers that aren't elsewhere; return the variables that say where all are."""
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Start the servers that aren't elsewhere; return the variables that say where all are, and the streams' sizes."""
     external = options.external
+    sizes = {}
     nats_url = external.nats_url
     for variable, value in (("FRAMEMESH_NATS_URL", nats_url), ("FRAMEMESH_S3_ENDPOINT", external.s3_endpoint)):
         if value:
             console.print(f"{variable} is set: no server of our own in its place")
     if nats_url is None:
         port = _port(options.ports.nats, "--nats-port")
+        sizes = disk.stream_bytes_for(folder, os.environ)
+        if words := disk.small_words(sizes):
+            console.print(Text(words, "yellow"))
         secret = credentials(folder, "nats", "framemesh")
         await supervisor.start(servers.nats_server(folder / "nats", port, secret))
         nats_url = servers.nats_url(port, secret)
@@ -285,13 +295,14 @@ async def _start_servers(
     if external.s3_endpoint is None:
         port = _port(options.ports.s3, "--s3-port")
         secret = credentials(folder, "s3", "framemesh")
-        await supervisor.start(await asyncio.to_thread(servers.s3_server, folder / "s3", port, secret))
+        make = partial(servers.s3_server, folder / "s3", port, secret, leave_bytes=sum(sizes.values()))
+        await supervisor.start(await asyncio.to_thread(make))
         s3 = {
             "FRAMEMESH_S3_ENDPOINT": f"http://{HOST}:{port}",
             "FRAMEMESH_S3_ACCESS_KEY": secret.user,
             "FRAMEMESH_S3_SECRET_KEY": secret.password,
         }
-    return {"FRAMEMESH_NATS_URL": nats_url, **s3}
+    return {"FRAMEMESH_NATS_URL": nats_url, **s3}, {name: str(number) for name, number in sizes.items()}
 
 
 async def _deploy(client: AsyncClient, options: MeshOptions, demo_folder: Path, console: Console) -> list[ModelSpec]:

@@ -5,25 +5,24 @@ import time
 from collections import defaultdict, deque
 from dataclasses import dataclass, field
 
-import nats.errors
-import nats.js.errors
 from nats.aio.msg import Msg
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from framemesh.bus import Bus, streams
+from framemesh.bus import Bus
 from framemesh.client import AsyncClient
 from framemesh.errors import FramemeshError
 from framemesh.v1.frame_pb2 import StoredFrame
 from framemesh.v1.model_pb2 import Model
 from framemesh.v1.result_pb2 import Result
-from framemesh.words import state, words
+from framemesh.words import span, state, words
 
 _WINDOW_SECONDS = 5.0
-_TABLE_SECONDS = 0.5
+_TABLE_SECONDS = 1.0
 _LINE_SECONDS = 5.0
+_LOOK_SECONDS = 3.0
 
 
 class _Rate:
@@ -75,7 +74,7 @@ class Progress:
 
     Args:
         bus: Where they go by.
-        client: The gateway, which knows the models' states.
+        client: The gateway, which knows how the mesh is.
         console: Where to show; a table that renews itself where it is a terminal.
     """
 
@@ -88,6 +87,7 @@ class Progress:
         self._cameras: dict[str, _CameraNow] = defaultdict(_CameraNow)
         self._answers: dict[str, _ModelNow] = defaultdict(_ModelNow)
         self._models: list[Model] = []
+        self._problems: list[str] = []
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
@@ -131,15 +131,17 @@ class Progress:
     async def _look(self) -> None:
         """Ask for what does not go by on the bus."""
         try:
-            self._models = await self._client.models()
-            info = await self._bus.js.stream_info(streams.FRAMES, subjects_filter=">")
-        except (FramemeshError, nats.errors.Error, nats.js.errors.Error, TimeoutError):
-            return  # a part is being restarted: show what we know
-        waiting = info.state.subjects or {}
-        for subject, count in waiting.items():
-            self._cameras[subject.removeprefix("frames.")].waiting = count
-        for name, camera in self._cameras.items():
-            camera.waiting = waiting.get(f"frames.{name}", 0)
+            status = await self._client.status(timeout=_LOOK_SECONDS)
+        except FramemeshError:
+            return  # the gateway is being restarted: show what we know
+        self._models = [each.model for each in status.models]
+        self._problems = list(status.problems)
+        if not status.bus_answers:
+            return
+        waiting = {camera.camera: camera.waiting_frame_count for camera in status.cameras if camera.waiting_frame_count}
+        for name in {*waiting, *self._cameras}:
+            camera = self._cameras[name]
+            camera.waiting = waiting.get(name, 0)
             camera.published.append((time.monotonic(), camera.stored_total + camera.waiting))
 
     def _table(self) -> Group:
@@ -165,14 +167,15 @@ class Progress:
                 Text(model.spec.name),
                 state(model),
                 f"{now.answered.value():.1f}",
-                _span(now.latency),
-                _span(now.staleness),
+                span(now.latency),
+                span(now.staleness),
                 Text(now.newest),
             )
         advice = Text("Ctrl-C drains and stops", style="dim")
         if any(camera.behind() for camera in self._cameras.values()):
             advice = Text("storing can't keep up: frames wait in NATS. Try a lower --fps or --size", style="yellow")
-        return Group("", cameras, "", models, "", advice)
+        problems = [Text(problem, style="yellow") for problem in self._problems]
+        return Group("", cameras, "", models, "", *problems, advice)
 
     def _line(self) -> Text:
         cameras = ", ".join(
@@ -180,14 +183,10 @@ class Progress:
             for name, camera in sorted(self._cameras.items())
         )
         models = ", ".join(
-            f"{model.spec.name} {state(model)} {now.answered.value():.1f}/s, latency {_span(now.latency)}, "
-            f"staleness {_span(now.staleness)}, newest {now.newest or 'none'}"
+            f"{model.spec.name} {state(model)} {now.answered.value():.1f}/s, latency {span(now.latency)}, "
+            f"staleness {span(now.staleness)}, newest {now.newest or 'none'}"
             for model in self._models
             if (now := self._answers[model.spec.name])
         )
-        return Text(f"cameras: {cameras or 'none yet'} | models: {models or 'none'}")
-
-
-def _span(seconds: float) -> str:
-    """A span of time in the unit that people would use."""
-    return f"{seconds * 1000:.0f} ms" if seconds < 10 else f"{seconds:,.0f} s"
+        parts = (f"cameras: {cameras or 'none yet'}", f"models: {models or 'none'}", *self._problems)
+        return Text(" | ".join(parts))

@@ -40,6 +40,7 @@ class _ModelCount:
     succeeded: set[str] = field(default_factory=set)
     failed: set[str] = field(default_factory=set)
     messages: int = 0
+    retries: set[tuple[str, int]] = field(default_factory=set)
     latencies: list[float] = field(default_factory=list)
     ages: list[float] = field(default_factory=list)
 
@@ -123,6 +124,8 @@ async def _models(bus: Bus, start: Position, end: Position) -> dict[str, _ModelC
     async for result in _between(bus, streams.RESULTS, Result, start, end):
         model = counts[result.answer.model]
         model.messages += 1
+        if result.retried_dead_letter:
+            model.retries.add((result.frame.frame_id, result.retried_dead_letter))
         if result.answer.state == AnswerState.ANSWER_STATE_SUCCEEDED:
             model.succeeded.add(result.frame.frame_id)
             model.latencies.append(result.latency.ToNanoseconds() / 1e9)
@@ -147,17 +150,17 @@ async def _model(bus: Bus, spec: ModelSpec, counted: _ModelCount, stored: dict[s
     return {
         "analysed": len(counted.succeeded),
         "skipped": 0 if every else left,
-        "failed": len(counted.failed),
+        "failed": len(counted.failed - counted.succeeded),
         "missing": left if every else 0,
         "waiting": waiting,
-        "duplicates": counted.messages - len(answered),
+        "duplicates": counted.messages - len(answered) - len(counted.retries),
         "latency_seconds": _percentiles(counted.latencies),
         "staleness_seconds": _percentiles(counted.ages),
     }
 
 
 def _meant_for(spec: ModelSpec, consumer: ConsumerInfo, stored: dict[str, datetime]) -> set[str]:
-    since = consumer.created or _EPOCH
+    since = consumer.config.opt_start_time or consumer.created or _EPOCH
     cameras = set(spec.cameras)
     return {
         text

@@ -15,6 +15,7 @@ from framemesh.errors import ConfigurationError
 from framemesh.mesh.supervision import ProcessSpec
 
 HOST = "127.0.0.1"
+_GIB = 1024**3
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,9 @@ listen: "{HOST}:{port}"
 max_payload: {MAX_PAYLOAD_BYTES}
 jetstream {{
   store_dir: {json.dumps(str(folder))}
+  # Every stream has a limit of its own. NATS's own limit, three quarters of what is free now, might refuse at the next
+  # start what these streams were given at this one.
+  max_file_store: {shutil.disk_usage(folder).total}
   sync_interval: always  # else an acknowledged frame may be lost for two minutes when power fails
 }}
 authorization {{ user: {json.dumps(credentials.user)}, password: {json.dumps(credentials.password)} }}
@@ -77,8 +81,15 @@ authorization {{ user: {json.dumps(credentials.user)}, password: {json.dumps(cre
     return ProcessSpec("nats", (program("nats-server"), "-c", str(config)), {}, ready)
 
 
-def s3_server(folder: Path, port: int, credentials: Credentials) -> ProcessSpec:
+def s3_server(folder: Path, port: int, credentials: Credentials, *, leave_bytes: int | None = None) -> ProcessSpec:
     """JuiceFS's S3 gateway, which is MinIO's S3 layer, on files below the folder. Formats the volume at first.
+
+    Args:
+        folder: For all that it stores.
+        port: Where it listens.
+        credentials: Of its only user.
+        leave_bytes: How much of the disk it leaves to others, rounded up to whole GiB; none means nothing. Without
+            room it refuses what is put, and goes on once something is deleted.
 
     Raises:
         ConfigurationError: The volume can't be made there.
@@ -97,6 +108,8 @@ def s3_server(folder: Path, port: int, credentials: Credentials) -> ProcessSpec:
         if made.returncode != 0:
             shutil.rmtree(folder / "metadata", ignore_errors=True)
             raise ConfigurationError(f"can't make the lake in {folder}: {made.stderr.strip()[-500:]}")
+    if leave_bytes is not None:
+        _limit(juicefs, metadata, shutil.disk_usage(folder).free - leave_bytes)
 
     async def ready() -> bool:
         try:
@@ -116,6 +129,20 @@ def s3_server(folder: Path, port: int, credentials: Credentials) -> ProcessSpec:
     )  # fmt: skip
     env = {"MINIO_ROOT_USER": credentials.user, "MINIO_ROOT_PASSWORD": credentials.password}
     return ProcessSpec("s3", argv, env, ready)
+
+
+def _limit(juicefs: str, metadata: str, room_bytes: int) -> None:
+    """Let the volume take so much more than it has, in whole GiB but one at least.
+
+    Raises:
+        ConfigurationError: The volume can't be read.
+    """
+    told = subprocess.run((juicefs, "status", metadata), capture_output=True, text=True, check=False)
+    if told.returncode != 0:
+        raise ConfigurationError(f"can't read the lake's volume: {told.stderr.strip()[-500:]}")
+    used_bytes = json.loads(told.stdout)["Stat"]["UsedSpace"]
+    capacity = max(1, (used_bytes + room_bytes) // _GIB)
+    subprocess.run((juicefs, "config", metadata, "--yes", "--capacity", str(capacity)), capture_output=True, check=True)
 
 
 def _listens(port: int) -> bool:

@@ -112,6 +112,12 @@ class Supervisor:
         await _end(child)
         self._changed()
 
+    def restart(self, name: str) -> None:
+        """End a process, if it runs; whoever watches it starts it again."""
+        child = self._children.get(name)
+        if child is not None and child.process.returncode is None:
+            child.process.terminate()
+
     def kill(self) -> None:
         """End every process at once, without draining."""
         for child in self._children.values():

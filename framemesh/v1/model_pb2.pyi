@@ -41,6 +41,7 @@ from typing import (
     Literal,
     NewType,
     final,
+    overload,
 )
 
 DESCRIPTOR: FileDescriptor
@@ -204,6 +205,7 @@ class ModelSpec(Message):
     TASK_FIELD_NUMBER: int
     PRECISION_FIELD_NUMBER: int
     CANDIDATE_LABELS_FIELD_NUMBER: int
+    START_FIELD_NUMBER: int
     name: str
     """The model's name in this mesh, as a DNS label of at most 40 characters. Required."""
     source: str
@@ -234,6 +236,12 @@ class ModelSpec(Message):
     def candidate_labels(self) -> RepeatedScalarFieldContainer[str]:
         """What a zero-shot model looks for in frames, in words, at most 256 of at most 256 characters each. Unused by others."""
 
+    @property
+    def start(self) -> Timestamp:
+        """The model sees the frames stored since then, in UTC, as far as their references are still kept; unset, or a time to
+        come, means from now on. Counts only where the model is new: one that has begun goes on where it is.
+        """
+
     def __init__(
         self,
         *,
@@ -247,14 +255,20 @@ class ModelSpec(Message):
         task: str = ...,
         precision: Precision.ValueType = ...,
         candidate_labels: Iterable[str] | None = ...,
+        start: Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: typing_extensions.TypeAlias = Literal["_replicas", b"_replicas", "policy", b"policy", "replicas", b"replicas"]
+    _HasFieldArgType: typing_extensions.TypeAlias = Literal["_replicas", b"_replicas", "_start", b"_start", "policy", b"policy", "replicas", b"replicas", "start", b"start"]
     def HasField(self, field_name: _HasFieldArgType) -> bool: ...
-    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["_replicas", b"_replicas", "cameras", b"cameras", "candidate_labels", b"candidate_labels", "name", b"name", "policy", b"policy", "precision", b"precision", "replicas", b"replicas", "revision", b"revision", "runtime", b"runtime", "source", b"source", "task", b"task"]
+    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["_replicas", b"_replicas", "_start", b"_start", "cameras", b"cameras", "candidate_labels", b"candidate_labels", "name", b"name", "policy", b"policy", "precision", b"precision", "replicas", b"replicas", "revision", b"revision", "runtime", b"runtime", "source", b"source", "start", b"start", "task", b"task"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__replicas: typing_extensions.TypeAlias = Literal["replicas"]
     _WhichOneofArgType__replicas: typing_extensions.TypeAlias = Literal["_replicas", b"_replicas"]
+    _WhichOneofReturnType__start: typing_extensions.TypeAlias = Literal["start"]
+    _WhichOneofArgType__start: typing_extensions.TypeAlias = Literal["_start", b"_start"]
+    @overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__replicas) -> _WhichOneofReturnType__replicas | None: ...
+    @overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__start) -> _WhichOneofReturnType__start | None: ...
 
 @final
 class ModelReplica(Message):

@@ -28,7 +28,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x66ramemesh/v1/result.proto\x12\x0c\x66ramemesh.v1\x1a\x19\x66ramemesh/v1/answer.proto\x1a\x18\x66ramemesh/v1/frame.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd1\x01\n\x06Result\x12\"\n\x05\x66rame\x18\x01 \x01(\x0b\x32\x13.framemesh.v1.Frame\x12)\n\x06\x61nswer\x18\x02 \x01(\x0b\x32\x19.framemesh.v1.ModelAnswer\x12/\n\x0b\x61nswer_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x07latency\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1b\n\x13skipped_frame_count\x18\x05 \x01(\x03\"\x7f\n\nDeadLetter\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\"\n\x05\x66rame\x18\x02 \x01(\x0b\x32\x13.framemesh.v1.Frame\x12\r\n\x05model\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x0f\n\x07message\x18\x05 \x01(\t\x12\x0c\n\x04\x62ody\x18\x06 \x01(\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x66ramemesh/v1/result.proto\x12\x0c\x66ramemesh.v1\x1a\x19\x66ramemesh/v1/answer.proto\x1a\x18\x66ramemesh/v1/frame.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xee\x01\n\x06Result\x12\"\n\x05\x66rame\x18\x01 \x01(\x0b\x32\x13.framemesh.v1.Frame\x12)\n\x06\x61nswer\x18\x02 \x01(\x0b\x32\x19.framemesh.v1.ModelAnswer\x12/\n\x0b\x61nswer_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x07latency\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1b\n\x13skipped_frame_count\x18\x05 \x01(\x03\x12\x1b\n\x13retried_dead_letter\x18\x06 \x01(\x03\"\x9c\x01\n\nDeadLetter\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\"\n\x05\x66rame\x18\x02 \x01(\x0b\x32\x13.framemesh.v1.Frame\x12\r\n\x05model\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x0f\n\x07message\x18\x05 \x01(\t\x12\x0c\n\x04\x62ody\x18\x06 \x01(\x0c\x12\x1b\n\x13skipped_frame_count\x18\x07 \x01(\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,7 +36,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'framemesh.v1.result_pb2', _
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_RESULT']._serialized_start=162
-  _globals['_RESULT']._serialized_end=371
-  _globals['_DEADLETTER']._serialized_start=373
-  _globals['_DEADLETTER']._serialized_end=500
+  _globals['_RESULT']._serialized_end=400
+  _globals['_DEADLETTER']._serialized_start=403
+  _globals['_DEADLETTER']._serialized_end=559
 # @@protoc_insertion_point(module_scope)

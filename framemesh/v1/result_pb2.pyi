@@ -52,10 +52,13 @@ class Result(Message):
     ANSWER_TIME_FIELD_NUMBER: int
     LATENCY_FIELD_NUMBER: int
     SKIPPED_FRAME_COUNT_FIELD_NUMBER: int
+    RETRIED_DEAD_LETTER_FIELD_NUMBER: int
     skipped_frame_count: int
     """How many frames of this camera the model's policy passed over since the model's result before this one.
     0 under `every`. A gateway that dies may count a frame again.
     """
+    retried_dead_letter: int
+    """Number of the dead letter whose retry this result is: it replaces the failed result before. 0 for a first result."""
     @property
     def frame(self) -> Frame:
         """The frame, with its object key. Always set."""
@@ -80,10 +83,11 @@ class Result(Message):
         answer_time: Timestamp | None = ...,
         latency: Duration | None = ...,
         skipped_frame_count: int = ...,
+        retried_dead_letter: int = ...,
     ) -> None: ...
     _HasFieldArgType: typing_extensions.TypeAlias = Literal["answer", b"answer", "answer_time", b"answer_time", "frame", b"frame", "latency", b"latency"]
     def HasField(self, field_name: _HasFieldArgType) -> bool: ...
-    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["answer", b"answer", "answer_time", b"answer_time", "frame", b"frame", "latency", b"latency", "skipped_frame_count", b"skipped_frame_count"]
+    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["answer", b"answer", "answer_time", b"answer_time", "frame", b"frame", "latency", b"latency", "retried_dead_letter", b"retried_dead_letter", "skipped_frame_count", b"skipped_frame_count"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
 
 @final
@@ -98,6 +102,7 @@ class DeadLetter(Message):
     REASON_FIELD_NUMBER: int
     MESSAGE_FIELD_NUMBER: int
     BODY_FIELD_NUMBER: int
+    SKIPPED_FRAME_COUNT_FIELD_NUMBER: int
     subject: str
     """The subject that it came on, such as `frames.gate`. Always set."""
     model: str
@@ -108,6 +113,8 @@ class DeadLetter(Message):
     """The reason for people. Always set."""
     body: bytes
     """The message's own body, byte for byte. Empty where the frame is in the lake."""
+    skipped_frame_count: int
+    """The skipped frames that the model's failed result counts."""
     @property
     def frame(self) -> Frame:
         """The frame. For a message that is no frame, only its id, camera, time and size."""
@@ -121,8 +128,9 @@ class DeadLetter(Message):
         reason: str = ...,
         message: str = ...,
         body: bytes = ...,
+        skipped_frame_count: int = ...,
     ) -> None: ...
     _HasFieldArgType: typing_extensions.TypeAlias = Literal["frame", b"frame"]
     def HasField(self, field_name: _HasFieldArgType) -> bool: ...
-    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["body", b"body", "frame", b"frame", "message", b"message", "model", b"model", "reason", b"reason", "subject", b"subject"]
+    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["body", b"body", "frame", b"frame", "message", b"message", "model", b"model", "reason", b"reason", "skipped_frame_count", b"skipped_frame_count", "subject", b"subject"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...

@@ -7,9 +7,9 @@ import pytest
 
 from archiver.app import archiver
 from archiver.merging import small
-from archiver.progress import Notebook, Progress
 from archiver.settings import ArchiverSettings
 from framemesh.bus import Bus, streams
+from framemesh.bus.notes import Notebook, Progress
 from framemesh.frames import timestamp
 from framemesh.lake import Lake, StoredObject
 from framemesh.mesh import processes

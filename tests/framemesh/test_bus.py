@@ -1,11 +1,15 @@
 import asyncio
+import re
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from nats.js.api import ConsumerConfig, DeliverPolicy
 
 from framemesh.bus import Bus, ConsumerGoneError, connect, consume, streams
 from framemesh.bus.leases import Leases
+from framemesh.bus.states import stream_state
 from framemesh.bus.watching import snapshots
 from framemesh.errors import (
     BusUnavailableError,
@@ -66,6 +70,39 @@ async def test_a_deleted_consumer_ends_the_iteration(bus: Bus) -> None:
     await streams.delete_model_consumer(bus, "gone")
     with pytest.raises(ConsumerGoneError):
         await waiting
+
+
+async def test_what_nobody_took_goes_back_when_the_iteration_ends(bus: Bus) -> None:
+    never = ConsumerConfig(durable_name="brief", deliver_policy=DeliverPolicy.NEW, ack_wait=3600)
+    await bus.js.add_consumer(streams.STORED, never)
+    for number in range(9):
+        await bus.publish("stored.gate", str(number).encode(), {}, timeout=5)
+
+    async def read(count: int) -> set[bytes]:
+        found: set[bytes] = set()
+        async with aclosing(
+            consume(bus, streams.STORED, "brief", batch=9, max_bytes=1 << 20, room=at_once)
+        ) as messages:
+            async for message in messages:
+                await message.ack()
+                found.add(message.data)
+                if len(found) == count:
+                    break
+        return found
+
+    first = await read(1)
+    async with asyncio.timeout(20):
+        assert first | await read(8) == {str(number).encode() for number in range(9)}
+    await bus.js.delete_consumer(streams.STORED, "brief")
+
+
+async def test_a_flush_that_was_cancelled_does_not_end_the_reading(bus: Bus) -> None:
+    flushing = asyncio.create_task(bus.client.flush())
+    while not bus.client._pongs:
+        await asyncio.sleep(0)
+    flushing.cancel()
+    await bus.client.flush()
+    assert (await bus.js.stream_info(streams.STORED)).config.name == streams.STORED
 
 
 async def test_consuming_goes_on_after_the_server_was_killed(tmp_path: Path) -> None:
@@ -139,18 +176,52 @@ async def test_streams_that_do_not_fit_say_so(bus: Bus) -> None:
         await streams.ensure(bus, huge)
 
 
+async def test_sizes_that_nobody_chose_become_those_that_nats_has_room_for(tmp_path: Path) -> None:
+    port = free_port()
+    async with Supervisor(tmp_path / "logs", on_event=print) as supervisor:
+        spec = nats_server(tmp_path / "nats", port, CREDENTIALS)
+        config = tmp_path / "nats" / "nats.conf"
+        config.write_text(re.sub(r"max_file_store: \d+", "max_file_store: 1GB", config.read_text()))
+        await supervisor.start(spec)
+        async with connect(nats_url(port, CREDENTIALS), name="test") as bus:
+            sizes = streams.StreamSizes(4 << 30, 1 << 30, 1 << 30, 64 << 20, keep_days=1, replicas=1)
+            with pytest.raises(ConfigurationError, match="storage"):
+                await streams.ensure(bus, sizes)
+            flexible = frozenset({"frames_bytes", "stored_bytes", "results_bytes"})
+            await streams.ensure(bus, replace(sizes, flexible=flexible))
+            limits = {name: (await stream_state(bus, name)).limit_bytes for name in ("FRAMES", "STORED", "DEADLETTERS")}
+            assert limits == {"FRAMES": 512 << 20, "STORED": 128 << 20, "DEADLETTERS": 64 << 20}
+
+
+async def test_a_stream_that_becomes_smaller_than_what_it_holds_drops_none_of_it(bus: Bus) -> None:
+    before = (await stream_state(bus, streams.FRAMES)).messages
+    for _ in range(20):
+        await bus.publish("frames.shrinks", bytes(1 << 20), {}, timeout=5)
+    await streams.ensure(bus, replace(SIZES, frames_bytes=8 << 20))
+    assert (await stream_state(bus, streams.FRAMES)).messages == before + 20
+    with pytest.raises(StreamFullError):
+        await bus.publish("frames.shrinks", b"x", {}, timeout=5)
+    await streams.ensure(bus, SIZES)
+    await bus.publish("frames.shrinks", b"x", {}, timeout=5)
+    await bus.js.purge_stream(streams.FRAMES, subject="frames.shrinks")
+
+
 async def test_leases_wait_for_room() -> None:
     leases = Leases()
 
     class Message:
         reply = "a"
+        data = b"0123456789"
 
     leases.hold(Message())  # type: ignore[arg-type]
-    waiting = asyncio.create_task(leases.below(1))
+    waits = [asyncio.create_task(wait) for wait in (leases.below(1), leases.below(2, 10))]
+    await leases.below(2, 11)
     await asyncio.sleep(0)
-    assert not waiting.done()
+    assert not any(wait.done() for wait in waits)
     leases.release(Message())  # type: ignore[arg-type]
-    await waiting
+    await asyncio.gather(*waits)
+    leases.release(Message())  # type: ignore[arg-type]
+    assert leases.size_bytes == 0
 
 
 async def test_a_snapshot_follows_puts_and_deletes(bus: Bus) -> None:

@@ -1,4 +1,7 @@
+from datetime import UTC, datetime
+
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from framemesh.errors import InvalidSpecError
 from framemesh.specs import complete, parse, parse_policy, policy_text, precision_text
@@ -50,6 +53,18 @@ def test_a_source_makes_a_proper_name() -> None:
     assert parse("lake://models/Lite0/v1").name == "lite0"
 
 
+def test_a_start_is_a_time_or_how_long_ago() -> None:
+    now = datetime(2026, 1, 31, 12, tzinfo=UTC)
+    assert parse("a/b,start=2h", now=now).start.ToJsonString() == "2026-01-31T10:00:00Z"
+    assert parse("a/b,start=2026-01-31T07:30+09:00").start.ToJsonString() == "2026-01-30T22:30:00Z"
+    assert not parse("a/b").HasField("start")
+
+
+def test_a_start_that_is_no_time_on_the_wire_is_refused() -> None:
+    with pytest.raises(InvalidSpecError, match="start"):
+        complete(ModelSpec(name="a", source="b", start=Timestamp(seconds=2**60)))
+
+
 @pytest.mark.parametrize(
     ("text", "names"),
     [
@@ -74,6 +89,9 @@ def test_a_source_makes_a_proper_name() -> None:
         ("a/b,color=red", "color"),
         ("a/b,every", "every"),
         ("a/b,camera=A", "camera"),
+        ("a/b,start=yesterday", "start"),
+        ("a/b,start=", "start"),
+        ("a/b,start=0001-01-01T00:00+14:00", "start"),
     ],
 )
 def test_what_cannot_be_deployed_is_refused_by_name(text: str, names: str) -> None:

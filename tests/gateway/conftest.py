@@ -18,7 +18,7 @@ from framemesh.frames import FrameId, headers, subject
 from framemesh.rpc.server import serving
 from framemesh.v1 import inference_service_pb2 as pb2
 from framemesh.v1 import inference_service_pb2_grpc as pb2_grpc
-from framemesh.v1.answer_pb2 import Answer, Classification, InferenceTiming, Label
+from framemesh.v1.answer_pb2 import Answer, Classification, InferenceTiming, Label, Text
 from framemesh.v1.model_pb2 import ModelReplica, ReplicaState
 from framemesh.v1.result_pb2 import Result
 from gateway.app import gateway
@@ -48,6 +48,7 @@ class EchoModel(pb2_grpc.InferenceServiceServicer):
     cancelled: int = 0
     delay: float = 0.0
     fails: Callable[[bytes], Exception | None] = lambda _: None
+    text: str | None = None
     open_gate: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def Infer(self, request: pb2.InferRequest, context: Any) -> pb2.InferResponse:  # noqa: N802
@@ -62,6 +63,8 @@ class EchoModel(pb2_grpc.InferenceServiceServicer):
         self.requests.append(request)
         if error := self.fails(request.image):
             raise error
+        if self.text is not None:
+            return pb2.InferResponse(model_version="1", answer=Answer(text=Text(text=self.text)))
         label = Label(index=0, name=f"{len(request.image)} bytes", score=1.0)
         return pb2.InferResponse(
             model_version="1",
@@ -98,7 +101,7 @@ async def client(settings: GatewaySettings) -> AsyncIterator[AsyncClient]:
 
 
 @asynccontextmanager
-async def serving_model(bus: Bus, name: str, *, replica: str = "0") -> AsyncIterator[EchoModel]:
+async def serving_model(bus: Bus, name: str, *, replica: str = "0", workers: int = 0) -> AsyncIterator[EchoModel]:
     """A model server that answers and says so in the routes."""
     model = EchoModel(name)
     model.open_gate.set()
@@ -111,6 +114,7 @@ async def serving_model(bus: Bus, name: str, *, replica: str = "0") -> AsyncIter
             replica=replica,
             grpc_address=f"127.0.0.1:{server.port}",
             state=ReplicaState.REPLICA_STATE_SERVING,
+            worker_count=workers,
         )
         beating = asyncio.create_task(_beat(bus, entry))
         try:

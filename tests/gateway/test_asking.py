@@ -1,24 +1,31 @@
 import asyncio
+import signal
 from collections.abc import AsyncIterator
 
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 from prometheus_client import CollectorRegistry
 
-from framemesh.bus import Bus
+from framemesh.bus import Bus, routes
+from framemesh.bus.streams import ROUTES_BUCKET
 from framemesh.errors import (
     DeadlineError,
     InvalidImageError,
     ModelUnavailableError,
     QueueFullError,
+    ServerLostError,
 )
+from framemesh.mesh.servers import free_port
 from framemesh.service import running
 from framemesh.specs import parse
 from framemesh.v1.answer_pb2 import AnswerOptions
-from framemesh.v1.inference_service_pb2 import Priority
+from framemesh.v1.inference_service_pb2 import InferResponse, Priority
+from framemesh.v1.model_pb2 import ModelReplica, ReplicaState
 from gateway.asking import Asker
 from gateway.metrics import GatewayMetrics
 from gateway.registry import Registry
 from tests.gateway.conftest import serving_model, until
+from tests.gateway.mortal import mortal_server
 from tests.pictures import jpeg
 
 INTERACTIVE = Priority.PRIORITY_INTERACTIVE
@@ -91,3 +98,95 @@ async def test_a_model_without_servers_says_so_at_once(registry: Registry, asker
     with pytest.raises(ModelUnavailableError, match="framemesh models"):
         await asker.ask("nobody", jpeg(), AnswerOptions(), priority=INTERACTIVE, timeout=5)
     assert asker.images_at_once("nobody") == 0
+
+
+async def test_an_image_goes_to_another_server_when_its_own_is_killed(
+    nats: str, bus: Bus, registry: Registry, asker: Asker
+) -> None:
+    await registry.deploy(parse("killed=x,replicas=2"))
+    async with mortal_server(nats, "killed", replica="a", delay=60, again=False) as mortal:
+        await until(lambda: registry.serving("killed"))
+        asking = asyncio.create_task(ask(asker, "killed"))
+        address = registry.serving("killed")[0].grpc_address
+        await until(lambda: address in asker._servers and asker._servers[address]._calls)
+        async with serving_model(bus, "killed", replica="b") as well:
+            await until(lambda: len(registry.serving("killed")) == 2)
+            mortal.process.kill()
+            await asking
+            assert len(well.seen) == 1
+            assert asker.images_at_once("killed", queued=False) == 1  # the dead one is left, though the routes name it
+
+
+async def test_an_image_that_two_servers_were_lost_with_is_given_up(
+    nats: str, registry: Registry, asker: Asker
+) -> None:
+    await registry.deploy(parse("deadly=x,replicas=3"))
+    async with (
+        mortal_server(nats, "deadly", replica="a", poison=jpeg(), again=False) as first,
+        mortal_server(nats, "deadly", replica="b", poison=jpeg(), again=False) as second,
+        mortal_server(nats, "deadly", replica="c", poison=jpeg(), again=False) as third,
+    ):
+        await until(lambda: len(registry.serving("deadly")) == 3)
+        with pytest.raises(ServerLostError):
+            await ask(asker, "deadly")
+        await until(lambda: [one.process.returncode for one in (first, second, third)].count(None) == 1)
+        await ask(asker, "deadly", jpeg(1))  # the third is well
+
+
+async def test_a_frozen_server_is_left_and_comes_back(nats: str, bus: Bus, registry: Registry, asker: Asker) -> None:
+    await registry.deploy(parse("frozen=x,replicas=2"))
+    async with mortal_server(nats, "frozen", replica="a") as mortal:
+        await until(lambda: asker.images_at_once("frozen"))
+        await ask(asker, "frozen")
+        mortal.process.send_signal(signal.SIGSTOP)
+        with pytest.raises(ServerLostError, match="health check"):
+            await ask(asker, "frozen")
+        assert asker.images_at_once("frozen") == 0
+        mortal.process.send_signal(signal.SIGCONT)
+        await until(lambda: asker.images_at_once("frozen") == 1)  # one image first
+        await ask(asker, "frozen")
+
+
+async def test_a_connection_that_is_refused_is_left_at_once(bus: Bus, registry: Registry, asker: Asker) -> None:
+    await registry.deploy(parse("refused=x,replicas=2"))
+    entry = ModelReplica(
+        model="refused",
+        replica="a",
+        grpc_address=f"127.0.0.1:{free_port()}",
+        state=ReplicaState.REPLICA_STATE_SERVING,
+        worker_count=8,
+    )
+    bucket = await bus.js.key_value(ROUTES_BUCKET)
+    await bucket.put("refused.a", routes.dump(entry, Timestamp(seconds=1)))
+    async with serving_model(bus, "refused", replica="b", workers=2) as well:
+        await until(lambda: len(registry.serving("refused")) == 2)
+        for number in range(4):
+            await ask(asker, "refused", jpeg(number))
+        assert len(well.seen) == 4
+        assert asker.images_at_once("refused", queued=False) == 2
+    await bucket.delete("refused.a")
+
+
+async def test_a_server_whose_queue_is_full_is_sent_less(bus: Bus, registry: Registry, asker: Asker) -> None:
+    await registry.deploy(parse("busy=x"))
+    async with serving_model(bus, "busy", workers=8) as model:
+        await until(lambda: registry.serving("busy"))
+        before = asker.images_at_once("busy")
+        model.fails = lambda _: QueueFullError("full")
+        with pytest.raises(QueueFullError):
+            await ask(asker, "busy")
+        assert asker.images_at_once("busy") == before // 2
+
+
+async def test_connections_close_when_their_server_is_gone(bus: Bus, registry: Registry, asker: Asker) -> None:
+    await registry.deploy(parse("leaving=x"))
+    async with serving_model(bus, "leaving"):
+        await until(lambda: registry.serving("leaving"))
+        await ask(asker, "leaving")
+        address = registry.serving("leaving")[0].grpc_address
+        assert address in asker._servers
+    await until(lambda: address not in asker._servers)
+
+
+async def ask(asker: Asker, model: str, image: bytes | None = None) -> InferResponse:
+    return await asker.ask(model, image or jpeg(), AnswerOptions(), priority=INTERACTIVE, timeout=30)

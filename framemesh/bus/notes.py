@@ -1,6 +1,7 @@
-"""How far an archive has come, noted in NATS's key-value store before and after each step that a crash may cut."""
+"""How far each archive has come, noted in NATS around each step that a crash may cut. The archiver writes it."""
 
 from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 from json import dumps, loads
 
 from nats.js.errors import KeyNotFoundError
@@ -26,6 +27,12 @@ class Progress:
     last: int = 0
     merged: str = ""
     sources: tuple[str, ...] = ()
+
+    @staticmethod
+    def of(created: datetime, noted: "Progress | None") -> "Progress":
+        """What was noted, unless the stream was made anew since: then nothing of it is done."""
+        stream = f"{created:%Y%m%dT%H%M%S%f}"
+        return noted if noted is not None and noted.stream == stream else Progress(stream, next=1)
 
 
 class Notebook:

@@ -1,0 +1,68 @@
+"""Which frames a model has answered already, by the tail of its results."""
+
+import asyncio
+import time
+
+import nats.errors
+import nats.js.errors
+
+from framemesh.bus import Bus, streams
+from framemesh.bus.reading import between
+from framemesh.errors import BusUnavailableError
+from framemesh.frames import MESSAGE_ID
+
+_TAIL = 20_000
+"""Results of all models among which that of an interrupted try must be: it was published moments before the process or
+the connection ended, and `ack_wait` later the frame is here again."""
+
+
+class Answered:
+    """Tells whether a try that was interrupted had published its result.
+
+    `Nats-Msg-Id` keeps a second result out for as long as the stream's duplicate window; a frame may wait longer than
+    that for its model.
+
+    Args:
+        bus: Where results are.
+        model: The model's name.
+    """
+
+    def __init__(self, bus: Bus, model: str) -> None:
+        self._bus = bus
+        self._model = model
+        self._read_at = float("-inf")
+        self._known: set[str] = set()
+        self._reading = asyncio.Lock()
+
+    async def has(self, frame_id: str, *, since: float) -> bool:
+        """Whether there is a result, by a reading not older than `since` (`time.monotonic`).
+
+        Raises:
+            BusUnavailableError: It can't be read now.
+        """
+        async with self._reading:
+            if self._read_at < since:
+                began = time.monotonic()
+                self._known = await self._read()
+                self._read_at = began
+        return frame_id in self._known
+
+    async def _read(self) -> set[str]:
+        prefix = f"{self._model}/"
+        try:
+            state = (await self._bus.js.stream_info(streams.RESULTS)).state
+            tail = between(
+                self._bus,
+                streams.RESULTS,
+                max(state.first_seq, state.last_seq - _TAIL),
+                state.last_seq,
+                subject=f"results.{self._model}.*",
+                headers_only=True,
+            )
+            return {
+                name.removeprefix(prefix)
+                async for message in tail
+                if (name := (message.headers or {}).get(MESSAGE_ID, "")).startswith(prefix)
+            }
+        except (nats.errors.Error, nats.js.errors.Error, TimeoutError) as error:
+            raise BusUnavailableError(f"the results of model {self._model!r} can't be read: {error}") from error
