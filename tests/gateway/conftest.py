@@ -46,6 +46,7 @@ class EchoModel(pb2_grpc.InferenceServiceServicer):
     requests: list[pb2.InferRequest] = field(default_factory=list)
     delay: float = 0.0
     fails: Callable[[bytes], Exception | None] = lambda _: None
+    hangs: Callable[[bytes], bool] = lambda _: False
     text: str | None = None
     open_gate: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -54,6 +55,8 @@ class EchoModel(pb2_grpc.InferenceServiceServicer):
         await asyncio.sleep(self.delay)
         self.seen.append(request.image)
         self.requests.append(request)
+        if self.hangs(request.image):
+            await asyncio.Event().wait()
         if error := self.fails(request.image):
             raise error
         if self.text is not None:
