@@ -108,7 +108,6 @@ class Asker:
             try:
                 return await server.infer(request, timeout=left)
             except ServerLostError as error:
-                self._registry.touch()  # others need not find out for themselves
                 if not retry_lost or isinstance(last, ServerLostError):
                     raise
                 last = error
@@ -145,16 +144,19 @@ class Asker:
             now = time.monotonic()
             known = self._registry.addresses()
             for address, server in list(self._servers.items()):
-                if address not in known and not server.in_flight and address not in self._looks:
+                if address in self._looks:
+                    continue
+                if address not in known and not server.in_flight:
                     del self._servers[address]
                     await server.close()
-                elif server.due(now) and address not in self._looks:
+                elif server.due(now):
                     self._looks[address] = asyncio.create_task(self._look(server))
 
     async def _look(self, server: Server) -> None:
         try:
             if await server.look():
-                log.info("server.away" if server.away else "server.back", address=server.address)
                 self._registry.touch()
+        except Exception:  # or one strange server would end the looking after all of them
+            log.exception("server.look_failed", address=server.address)
         finally:
             del self._looks[server.address]

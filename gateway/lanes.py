@@ -76,8 +76,8 @@ class _Reference:
         message: Where it is settled.
         unsure_since: Since when, by `time.monotonic`, its result may be out without our knowing; none where it isn't.
         faults: How often the model, or we, failed on it, by its own fault as far as anyone can tell.
-        suspected: A server was lost while it had the frame. It may have been the frame, or one beside it, so it is
-            tried again alone: what happens then is its own doing.
+        suspected: A server was lost, or took too long, while it had the frame. It may have been the frame, or one
+            beside it, so it is tried again alone: what happens then is its own doing.
     """
 
     frame: Frame
@@ -269,14 +269,14 @@ class Lane:
 
     def _gives_up(self, item: _Reference, error: Exception) -> bool:
         """Note what an error says of the frame; whether it was tried often enough."""
-        if isinstance(error, ServerLostError):
+        if isinstance(error, ServerLostError | DeadlineError):
             item.faults += item.suspected  # what happened in company proves nothing
             item.suspected = True
         elif isinstance(error, _PASSING):
             return False
         else:
             item.faults += 1
-            if isinstance(error, FramemeshError) and not isinstance(error, DeadlineError | InternalError):
+            if isinstance(error, FramemeshError) and not isinstance(error, InternalError):
                 return True  # the model's own word on the frame
         return item.faults >= _MAX_FAULTS
 
@@ -293,28 +293,31 @@ class Lane:
 
         Here and not from the queue: a result that may be out already must not be passed over for a newer frame's.
         """
-        camera = item.frame.camera
-        skipped = self._skipped.pop(camera, 0)
+        skipped = self._skipped.pop(item.frame.camera, 0)
+        published = False
         delay = _RETRY_SECONDS[0]
-        while self._leases.holds(item.message):
-            try:
-                if item.unsure_since is None or not await self._answered.has(
-                    item.frame.frame_id, since=item.unsure_since
-                ):
-                    await self._parts.results.write(
-                        item.frame, answer, latency_seconds=latency_seconds, skipped=skipped
-                    )
-                await self._settle(item.message)
-            except BusUnavailableError as error:
-                item.unsure_since = time.monotonic()
-                log.debug("result.again", model=self.spec.name, frame_id=item.frame.frame_id, error=str(error))
+        try:
+            while self._leases.holds(item.message):
+                published = await self._published(item, answer, latency_seconds, skipped)
+                if published or self._stopping.is_set():
+                    break
                 await self._pause(delay)
                 delay = min(2 * delay, _RETRY_SECONDS[1])
-                if self._stopping.is_set():
-                    break
-            else:
-                return
-        self._skipped[camera] += skipped
+        finally:
+            if not published:  # the next result has them
+                self._skipped[item.frame.camera] += skipped
+
+    async def _published(self, item: _Reference, answer: ModelAnswer, latency_seconds: float, skipped: int) -> bool:
+        try:
+            since = item.unsure_since
+            if since is None or not await self._answered.has(item.frame.frame_id, since=since):
+                await self._parts.results.write(item.frame, answer, latency_seconds=latency_seconds, skipped=skipped)
+        except BusUnavailableError as error:
+            item.unsure_since = time.monotonic()
+            log.debug("result.again", model=self.spec.name, frame_id=item.frame.frame_id, error=str(error))
+            return False
+        await self._settle(item.message)
+        return True
 
     async def _skip(self, passed: list[Waiting[_Reference]]) -> None:
         for waiting in passed:

@@ -4,6 +4,7 @@ import asyncio
 import time
 
 import grpc
+import structlog
 from grpc import ChannelConnectivity, StatusCode
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
@@ -14,6 +15,8 @@ from framemesh.v1.answer_pb2 import InferenceTiming
 from framemesh.v1.inference_service_pb2 import InferRequest, InferResponse
 from framemesh.v1.inference_service_pb2_grpc import InferenceServiceStub
 from gateway.limiting import Limit
+
+log = structlog.get_logger()
 
 _CONNECT_SECONDS = 2.0
 _HEALTH_SECONDS = 3.0
@@ -86,8 +89,9 @@ class Server:
             return False
         if alive:
             self.away = False
+            log.info("server.back", address=self.address)
         else:
-            self._leave()
+            self._leave("it does not answer a health check")
             self._cut.update(self._calls)
             for call in self._cut:
                 call.cancel()
@@ -104,7 +108,7 @@ class Server:
         except asyncio.CancelledError:
             if call not in self._cut:
                 raise  # the caller's own
-            raise self._lost("it has not answered a health check for seconds") from None
+            raise self._lost("it does not answer a health check") from None
         finally:
             del self._calls[call]
             self._cut.discard(call)
@@ -115,6 +119,8 @@ class Server:
     async def _connected(self, timeout: float) -> None:
         """Wait until there is a connection: one that breaks later broke with the image under way."""
         state = self._channel.get_state(try_to_connect=True)
+        if state is ChannelConnectivity.READY:
+            return
         try:
             async with asyncio.timeout(min(timeout, _CONNECT_SECONDS)):
                 while state not in {ChannelConnectivity.READY, ChannelConnectivity.TRANSIENT_FAILURE}:
@@ -124,7 +130,7 @@ class Server:
             if timeout < _CONNECT_SECONDS:
                 raise _late(timeout) from None
         if state is not ChannelConnectivity.READY:
-            self._leave()
+            self._leave("no connection")
             raise ModelUnavailableError(f"no connection to the model server at {self.address}", address=self.address)
 
     def _told(self, error: grpc.RpcError, timeout: float) -> FramemeshError:
@@ -137,7 +143,7 @@ class Server:
             return told
         match call.code():
             case StatusCode.UNAVAILABLE | StatusCode.CANCELLED:
-                self._leave()
+                self._leave("the connection broke")
                 return self._lost(call.details() or "the connection broke")
             case StatusCode.DEADLINE_EXCEEDED:
                 return _late(timeout)
@@ -149,8 +155,9 @@ class Server:
             f"the model server at {self.address} was lost with the image under way: {why}", address=self.address
         )
 
-    def _leave(self) -> None:
+    def _leave(self, why: str) -> None:
         if not self.away:
+            log.warning("server.away", address=self.address, why=why)
             self.away = True
             self._looked, self._pause = time.monotonic(), _AWAY_SECONDS[0]
             self.limit.restart()

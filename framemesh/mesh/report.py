@@ -66,16 +66,16 @@ async def count(bus: Bus, lake: Lake, start: Position, specs: list[ModelSpec], *
 
     `published` is what `FRAMES` accepted, with what waited in it at the start; `stored` the frames that have both a
     reference and an object; `lost` what is neither stored nor dead-lettered nor still waiting; `duplicates` references
-    and objects over one for each frame.
+    and objects over one for each frame. A refused message that was retried counts twice: once refused, and once again.
     """
     end = await position(bus)
     references, stored_times = await _references(bus, start, end)
     keys = await _keys(lake, references)
     stored = {frame_id for frame_id in references if frame_id in keys}
-    refused = await _refused(bus, start, end)
+    models = await _models(bus, start, end)
+    refused = await _refused(bus, start, end, {number for model in models.values() for _, number in model.retries})
     published = start.waiting + end.last[streams.FRAMES] - start.last[streams.FRAMES]
     repeats = sum(references.values()) - len(references) + sum(keys.values()) - len(keys)
-    models = await _models(bus, start, end)
     return {
         "seconds": round(seconds, 3),
         "frames": {
@@ -114,9 +114,21 @@ async def _keys(lake: Lake, references: Counter[str]) -> Counter[str]:
     return found
 
 
-async def _refused(bus: Bus, start: Position, end: Position) -> int:
-    """Messages that were dead-lettered before any model saw them."""
-    return sum([not letter.model async for letter in _between(bus, streams.DEADLETTERS, DeadLetter, start, end)])
+async def _refused(bus: Bus, start: Position, end: Position, retried: set[int]) -> int:
+    """Messages that were dead-lettered before any model saw them, with those whose letters are gone by a retry.
+
+    `retried` are the numbers of letters about models' failures that a newer result has replaced.
+    """
+    first, last = start.last[streams.DEADLETTERS] + 1, end.last[streams.DEADLETTERS]
+    others = {number for number in retried if first <= number <= last}
+    async for message in between(bus, streams.DEADLETTERS, first, last):
+        try:
+            refused = not DeadLetter.FromString(message.data).model
+        except DecodeError:
+            refused = False  # somebody else wrote it
+        if not refused:
+            others.add(message.metadata.sequence.stream)
+    return last + 1 - first - len(others)
 
 
 async def _models(bus: Bus, start: Position, end: Position) -> dict[str, _ModelCount]:

@@ -5,9 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from nats.aio.msg import Msg
 from nats.js.api import ConsumerConfig, DeliverPolicy
 
-from framemesh.bus import Bus, ConsumerGoneError, connect, consume, streams
+from framemesh.bus import Bus, ConsumerGoneError, connect, consume, leases, streams
 from framemesh.bus.leases import Leases
 from framemesh.bus.states import stream_state
 from framemesh.bus.watching import snapshots
@@ -70,6 +71,16 @@ async def test_a_deleted_consumer_ends_the_iteration(bus: Bus) -> None:
     await streams.delete_model_consumer(bus, "gone")
     with pytest.raises(ConsumerGoneError):
         await waiting
+
+
+async def test_what_a_frozen_process_held_is_no_longer_its_own(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = Leases()
+    message = Msg(bus.client, reply="$JS.ACK.one")
+    held.hold(message)
+    assert held.holds(message)
+    monkeypatch.setattr(leases, "_LAPSED_SECONDS", -1.0)  # as if it had not renewed for so long
+    assert not held.holds(message)
+    assert held.held() == []
 
 
 async def test_what_nobody_took_goes_back_when_the_iteration_ends(bus: Bus) -> None:

@@ -51,6 +51,7 @@ class EchoModel(pb2_grpc.InferenceServiceServicer):
     cancelled: int = 0
     delay: float = 0.0
     fails: Callable[[bytes], Exception | None] = lambda _: None
+    hangs: Callable[[bytes], bool] = lambda _: False
     text: str | None = None
     open_gate: asyncio.Event = field(default_factory=asyncio.Event)
     at_once: Counter[int] = field(default_factory=Counter)
@@ -73,6 +74,8 @@ class EchoModel(pb2_grpc.InferenceServiceServicer):
             self.at_once[request.priority] -= 1
         self.seen.append(request.image)
         self.requests.append(request)
+        if self.hangs(request.image):
+            await asyncio.Event().wait()
         if error := self.fails(request.image):
             raise error
         if self.text is not None:

@@ -14,6 +14,7 @@ from framemesh.v1.answer_pb2 import AnswerState
 from framemesh.v1.frame_pb2 import StoredFrame
 from framemesh.v1.inference_service_pb2 import InferResponse
 from framemesh.v1.result_pb2 import DeadLetter, Result
+from gateway import lanes
 from gateway import results as gateway_results
 from tests.gateway.conftest import Results, publish, serving_model, until
 from tests.gateway.mortal import WORKERS, mortal_server
@@ -98,6 +99,21 @@ async def test_a_model_whose_servers_are_all_frozen_delays_nobody_and_goes_on_af
     assert {result.answer.state for result in found.values()} == {SUCCEEDED}
     for name in ("icy", "warm", "prompt"):
         await client.delete(name)
+
+
+async def test_a_frame_that_a_model_hangs_on_is_given_up_and_those_beside_it_are_answered(
+    client: AsyncClient, bus: Bus, results: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lanes, "_ASK_SECONDS", 0.5)
+    async with serving_model(bus, "deep", workers=4) as model:
+        model.hangs = lambda image: image == jpeg(1)
+        await deploy(client, bus, "deep=x,policy=every")
+        sent = await send(bus, "hang", 8)
+        found = await answered_once(results, "deep", sent)
+    assert [frame_id for frame_id in sent if found[frame_id].answer.state == FAILED] == [sent[1]]
+    assert found[sent[1]].answer.error.reason == "DEADLINE_EXCEEDED"
+    assert model.seen.count(jpeg(1)) == 4  # once in company, three times alone
+    await client.delete("deep")
 
 
 async def test_a_server_that_comes_later_takes_its_share(client: AsyncClient, bus: Bus, results: Results) -> None:

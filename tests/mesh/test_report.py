@@ -34,13 +34,16 @@ async def put(lake: Lake, frame_id: FrameId, content_type: str = "image/jpeg") -
     await lake.put(object_key(frame_id, content_type), b"x", content_type=content_type, metadata={})
 
 
-async def answer(bus: Bus, model: str, frame_id: FrameId, *, seconds: float, failed: bool = False) -> None:
+async def answer(
+    bus: Bus, model: str, frame_id: FrameId, *, seconds: float, failed: bool = False, retried: int = 0
+) -> None:
     error = AnswerError(code=13, reason="INTERNAL") if failed else None
     state = AnswerState.ANSWER_STATE_FAILED if failed else AnswerState.ANSWER_STATE_SUCCEEDED
     result = Result(
         frame=Frame(frame_id=str(frame_id), camera=frame_id.camera, capture_time=timestamp(frame_id.captured_ns)),
         answer=ModelAnswer(model=model, state=state, error=error),
         answer_time=timestamp(frame_id.captured_ns + int(seconds * 1e9)),
+        retried_dead_letter=retried,
     )
     result.latency.FromNanoseconds(int(seconds * 1e9 / 2))
     await publish(bus, f"results.{model}.{frame_id.camera}", result.SerializeToString())
@@ -107,3 +110,34 @@ async def test_a_report_of_nothing_is_all_zeros(bus: Bus, lake: Lake) -> None:
     assert isinstance(frames, dict)
     assert [frames[key] for key in ("published", "stored", "lost", "duplicates", "dead_lettered")] == [1, 0, 0, 0, 0]
     assert frames["waiting"] == 1  # what the test before left there
+
+
+async def test_retries_of_dead_letters_are_neither_losses_nor_duplicates(bus: Bus, lake: Lake) -> None:
+    await bus.js.purge_stream(streams.FRAMES)
+    start = await report.position(bus)
+    await streams.ensure_model_consumer(bus, "retried", [], max_ack_pending=100)
+    frame_id = FrameId("r", time.time_ns())
+    await publish(bus, "frames.r", b"refused at first")
+    letter = await bus.js.publish("deadletters.r", DeadLetter(reason="INVALID_IMAGE").SerializeToString())
+    await publish(bus, "frames.r", b"stored when it was retried")
+    await bus.js.purge_stream(streams.FRAMES)
+    await bus.js.delete_msg(streams.DEADLETTERS, letter.seq)
+    await refer(bus, frame_id)
+    await put(lake, frame_id)
+    reader = await bus.js.pull_subscribe_bind(streams.model_consumer("retried"), streams.STORED)
+    await (await reader.fetch(1, timeout=5))[0].ack_sync()
+    failure = DeadLetter(model="retried", reason="INTERNAL").SerializeToString()
+    number = (await bus.js.publish("deadletters.r", failure)).seq
+    await publish(bus, "deadletters.r", failure)  # a second frame's, which stays
+    await publish(bus, "deadletters.r", b"\xff somebody else's")
+    await answer(bus, "retried", frame_id, seconds=0.1, failed=True)
+    await answer(bus, "retried", frame_id, seconds=0.2, retried=number)
+    await bus.js.delete_msg(streams.DEADLETTERS, number)
+    counted = await report.count(bus, lake, start, [parse("retried=x,policy=every")], seconds=1)
+    frames, models = counted["frames"], counted["models"]
+    assert isinstance(frames, dict)
+    assert isinstance(models, dict)
+    of_frames = ("published", "stored", "dead_lettered", "lost", "duplicates")
+    assert [frames[name] for name in of_frames] == [2, 1, 1, 0, 0]
+    of_models = ("analysed", "failed", "missing", "duplicates")
+    assert [models["retried"][name] for name in of_models] == [1, 0, 0, 0]
