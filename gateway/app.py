@@ -29,6 +29,7 @@ from gateway.results import Results
 from gateway.settings import GatewaySettings
 from gateway.status import Status, StatusApi
 from gateway.storing import Storer
+from gateway.syncing import DiskSync
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ async def gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
             hold,
             deadletters,
             metrics,
+            sync=DiskSync(settings.store_sync_folder),
             workers=settings.store_workers,
             max_bytes=settings.store_bytes,
         )
