@@ -43,6 +43,7 @@ from gateway.room import Room
 from gateway.settings import GatewaySettings
 from gateway.status import Status, StatusApi
 from gateway.storing import Storer
+from gateway.syncing import DiskSync
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,7 @@ async def gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
             hold,
             deadletters,
             metrics,
+            sync=DiskSync(settings.store_sync_folder),
             workers=settings.store_workers,
             max_bytes=settings.store_bytes,
         )

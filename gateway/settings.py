@@ -52,6 +52,9 @@ class GatewaySettings(ServiceSettings, BusSettings, LakeSettings):
     """Frames being stored at once. More hides latency and holds more images in memory."""
     store_bytes: int = Field(default=64 * 1024**2, ge=2 * MAX_PAYLOAD_BYTES)
     """Memory for frames being stored and on their way to it, however many or large they are."""
+    store_sync_folder: Path | None = None
+    """A folder on the disk of an S3 server on this machine that answers before it has synced, as that of `framemesh up`
+    does: frames leave NATS after a sync of that disk. Not set, the S3 server's answer is enough."""
     hold_bytes: int = Field(default=128 * 1024**2, ge=0)
     """Memory for frames just stored, so that models that keep up never read the lake."""
     frames_stream_bytes: int = Field(default=4 * _GIB, ge=LEAST_STREAM_BYTES)

@@ -32,6 +32,7 @@ from framemesh.v1.frame_pb2 import Frame, StoredFrame
 from gateway.deadletters import DeadLetters
 from gateway.holding import FrameHold
 from gateway.metrics import GatewayMetrics
+from gateway.syncing import DiskSync
 
 log = structlog.get_logger()
 
@@ -50,6 +51,7 @@ class Storer:
         hold: Where models find the bytes of frames just stored.
         deadletters: Where messages go that are no frames.
         metrics: What is counted.
+        sync: Says when what the lake has acknowledged outlives a power failure.
         workers: Frames being stored at once; while they are, as many more may be on their way here.
         max_bytes: What all of them together may take; at least two of the largest messages.
     """
@@ -64,6 +66,7 @@ class Storer:
         deadletters: DeadLetters,
         metrics: GatewayMetrics,
         *,
+        sync: DiskSync,
         workers: int,
         max_bytes: int,
     ) -> None:
@@ -72,6 +75,7 @@ class Storer:
         self._hold = hold
         self._deadletters = deadletters
         self._metrics = metrics
+        self._sync = sync
         self._workers = workers
         self._batch_bytes = max_bytes // 2
         self._leases = Leases()
@@ -124,7 +128,6 @@ class Storer:
         self._metrics.storing.inc()
         try:
             outcome = await self._settle(message)
-            self._trouble.ended()
         except (LakeUnavailableError, BusUnavailableError) as error:
             self._trouble.met(str(error))
             delay = _put_off_seconds(message.metadata.num_delivered)
@@ -140,6 +143,7 @@ class Storer:
             self._metrics.storing.dec()
             self._metrics.storing_bytes.set(self._leases.size_bytes)
         if outcome == "stored":
+            self._trouble.ended()
             self._metrics.store_seconds.observe(time.monotonic() - started)
             self._metrics.frame_bytes.labels(camera).inc(len(message.data))
         self._count(camera, outcome)
@@ -171,6 +175,7 @@ class Storer:
             {frames.MESSAGE_ID: frame.frame_id},
             timeout=_ACK_SECONDS,
         )
+        await self._sync.synced()  # models needn't wait for it: what a power failure takes is stored again
         await self._acknowledge(message)
         return "stored"
 

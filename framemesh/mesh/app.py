@@ -211,11 +211,12 @@ async def _mesh(options: MeshOptions, supervisor: Supervisor, console: Console) 
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(supervisor)
         supervisor.on_change = lambda: write_processes(folder, supervisor.pids())
-        env, sizes = await _start_servers(options, folder, supervisor, console)
-        watch = DiskWatch(
-            folder, lambda: supervisor.restart("nats"), on_event=lambda words: console.print(Text(words, "red"))
-        )
-        await stack.enter_async_context(running(watch, drain_seconds=1.0))
+        env, own = await _start_servers(options, folder, supervisor, console)
+        if options.external.nats_url is None:
+            watch = DiskWatch(
+                folder, lambda: supervisor.restart("nats"), lambda words: console.print(Text(words, "red"))
+            )
+            await stack.enter_async_context(running(watch, drain_seconds=1.0))
         bus = await stack.enter_async_context(connect(env["FRAMEMESH_NATS_URL"], name="mesh"))
         lake = await stack.enter_async_context(
             Lake(
@@ -232,7 +233,7 @@ async def _mesh(options: MeshOptions, supervisor: Supervisor, console: Console) 
         http_port = _port(options.ports.http, "--http-port")
         await supervisor.start(
             processes.gateway(
-                {**env, **sizes},
+                {**env, **own},
                 grpc_port=grpc_port,
                 http_port=http_port,
                 drain_seconds=options.drain_seconds,
@@ -272,9 +273,10 @@ async def _mesh(options: MeshOptions, supervisor: Supervisor, console: Console) 
 async def _start_servers(
     options: MeshOptions, folder: Path, supervisor: Supervisor, console: Console
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """Start the servers that aren't elsewhere; return the variables that say where all are, and the streams' sizes."""
+    """Start the servers that aren't elsewhere; return the variables that say where all are, and the gateway's own."""
     external = options.external
-    sizes = {}
+    sizes: dict[str, int] = {}
+    own: dict[str, str] = {}
     nats_url = external.nats_url
     for variable, value in (("FRAMEMESH_NATS_URL", nats_url), ("FRAMEMESH_S3_ENDPOINT", external.s3_endpoint)):
         if value:
@@ -282,6 +284,7 @@ async def _start_servers(
     if nats_url is None:
         port = _port(options.ports.nats, "--nats-port")
         sizes = disk.stream_bytes_for(folder, os.environ)
+        own |= {name: str(number) for name, number in sizes.items()}
         if words := disk.small_words(sizes):
             console.print(Text(words, "yellow"))
         secret = credentials(folder, "nats", "framemesh")
@@ -295,6 +298,7 @@ async def _start_servers(
     if external.s3_endpoint is None:
         port = _port(options.ports.s3, "--s3-port")
         secret = credentials(folder, "s3", "framemesh")
+        own["FRAMEMESH_STORE_SYNC_FOLDER"] = str(folder / "s3")
         make = partial(servers.s3_server, folder / "s3", port, secret, leave_bytes=sum(sizes.values()))
         await supervisor.start(await asyncio.to_thread(make))
         s3 = {
@@ -302,7 +306,7 @@ async def _start_servers(
             "FRAMEMESH_S3_ACCESS_KEY": secret.user,
             "FRAMEMESH_S3_SECRET_KEY": secret.password,
         }
-    return {"FRAMEMESH_NATS_URL": nats_url, **s3}, {name: str(number) for name, number in sizes.items()}
+    return {"FRAMEMESH_NATS_URL": nats_url, **s3}, own
 
 
 async def _deploy(client: AsyncClient, options: MeshOptions, demo_folder: Path, console: Console) -> list[ModelSpec]:

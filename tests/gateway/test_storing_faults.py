@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from framemesh.bus import Bus, streams
 from framemesh.bus.reading import between
-from framemesh.frames import NANOSECONDS, FrameId
+from framemesh.frames import MESSAGE_ID, NANOSECONDS, FrameId
 from framemesh.lake import Lake
 from framemesh.mesh import processes
 from framemesh.mesh.servers import free_port
@@ -200,3 +200,23 @@ async def test_a_full_stream_refuses_cameras_which_go_on_once_the_lake_is_back(
 
 def picture(body: bytes) -> Picture:
     return Picture(body, "image/jpeg", Size(64, 48))
+
+
+async def test_a_frame_that_is_sent_again_after_the_dedup_window_is_stored_over_itself(
+    settings: GatewaySettings, bus: Bus, lake: Lake
+) -> None:
+    """Its reference is there twice then, under one id: the lake's tables show it once."""
+    frame_id = FrameId("replayed", START_NS)
+    try:
+        async with gateway(settings):
+            for name in (streams.FRAMES, streams.STORED):
+                config = (await bus.js.stream_info(name)).config
+                await bus.js.update_stream(replace(config, duplicate_window=0.2))
+            for _ in range(2):
+                await bus.publish("frames.replayed", jpeg(1), {MESSAGE_ID: str(frame_id)}, timeout=5)
+                await until(lambda: nothing_left(bus))
+                await asyncio.sleep(0.5)
+        assert len(await lake.keys("replayed/")) == 1
+        assert await references(bus, "replayed") == {str(frame_id): 2}
+    finally:
+        await streams.ensure(bus, settings.stream_sizes())
