@@ -68,7 +68,7 @@ async def _keys(first: replay_pb2.ReplayRequest, others: AsyncIterator[replay_pb
     while request is not None:
         if len(request.object_keys) > _MOST_KEYS:
             raise InvalidRequestError(
-                f"a message has {len(request.object_keys):,} keys: send at most {_MOST_KEYS:,} in each",
+                f"a message has {len(request.object_keys):,} keys: send at most {_MOST_KEYS:,}",
                 field="object_keys",
             )
         for key in request.object_keys:
