@@ -15,6 +15,7 @@ from gateway.replaying import DEFAULT_SHARE, Replayer
 Context = grpc.aio.ServicerContext[Any, Any]
 
 _TELL_SECONDS = 0.25
+_MOST_KEYS = 1000
 _TABLES = {"frames": streams.STORED, "results": streams.RESULTS}
 
 
@@ -35,6 +36,7 @@ class ReplayApi(replay_grpc.ReplayServiceServicer):
         replay = self._replayer.begin(first.model, share=first.share or DEFAULT_SHARE, again=first.again)
         running = asyncio.create_task(replay.run(_keys(first, requests)))
         try:
+            await context.write(replay.progress())  # it has begun: the caller may send on
             while not running.done():
                 await asyncio.wait((running,), timeout=_TELL_SECONDS)
                 await context.write(replay.progress())
@@ -57,8 +59,18 @@ class ReplayApi(replay_grpc.ReplayServiceServicer):
 
 
 async def _keys(first: replay_pb2.ReplayRequest, others: AsyncIterator[replay_pb2.ReplayRequest]) -> AsyncIterator[str]:
-    for key in first.object_keys:
-        yield key
-    async for request in others:
+    """The keys of all messages.
+
+    Raises:
+        InvalidRequestError: One has too many.
+    """
+    request: replay_pb2.ReplayRequest | None = first
+    while request is not None:
+        if len(request.object_keys) > _MOST_KEYS:
+            raise InvalidRequestError(
+                f"a message has {len(request.object_keys):,} keys: send at most {_MOST_KEYS:,}",
+                field="object_keys",
+            )
         for key in request.object_keys:
             yield key
+        request = await anext(others, None)

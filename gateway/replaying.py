@@ -52,7 +52,7 @@ _ASK_SECONDS = 30.0  # live frames go first, so it may take longer than theirs
 _MAX_FAULTS = 3
 _RETRY_SECONDS = (0.05, 1.0)
 _LOOK_SECONDS = 0.25  # until it is noticed that live frames, or servers, come or go
-_MOST_UNDER_WAY, _LEAST_UNDER_WAY = 64, 8  # frames held in memory
+_MOST_UNDER_WAY, _LEAST_UNDER_WAY = 128, 8  # frames held in memory
 _PASSING = (ModelUnavailableError, ModelNotFoundError, QueueFullError, LakeUnavailableError, BusUnavailableError)
 
 _Kept = TypeVar("_Kept")

@@ -73,7 +73,7 @@ class ReplayRequest(Message):
 
 @final
 class ReplayResponse(Message):
-    """How far a replay has come, a few times a second and once at the end."""
+    """How far a replay has come: once it has begun, a few times a second, and at the end."""
 
     DESCRIPTOR: Descriptor
 

@@ -57,7 +57,8 @@ class ReplayServiceServicer(object):
         pace at which it gets answers, so a caller may send millions. Calling again with keys that were answered a moment
         ago changes nothing; the tables in the lake say which are left.
 
-        `NOT_FOUND`: no such model (the message names those that are deployed). `INVALID_ARGUMENT`: the share is none.
+        `NOT_FOUND`: no such model (the message names those that are deployed). `INVALID_ARGUMENT`: the share is none,
+        or a message has too many keys.
         `UNAVAILABLE`: the gateway is stopping; frames under way are finished first, and the last message counts them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

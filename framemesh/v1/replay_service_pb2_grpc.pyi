@@ -33,7 +33,8 @@ class ReplayServiceStub:
     pace at which it gets answers, so a caller may send millions. Calling again with keys that were answered a moment
     ago changes nothing; the tables in the lake say which are left.
 
-    `NOT_FOUND`: no such model (the message names those that are deployed). `INVALID_ARGUMENT`: the share is none.
+    `NOT_FOUND`: no such model (the message names those that are deployed). `INVALID_ARGUMENT`: the share is none,
+    or a message has too many keys.
     `UNAVAILABLE`: the gateway is stopping; frames under way are finished first, and the last message counts them.
     """
     GetArchiveProgress: grpc.UnaryUnaryMultiCallable[framemesh.v1.replay_service_pb2.GetArchiveProgressRequest, framemesh.v1.replay_service_pb2.GetArchiveProgressResponse]
@@ -52,7 +53,8 @@ class ReplayServiceAsyncStub(ReplayServiceStub):
     pace at which it gets answers, so a caller may send millions. Calling again with keys that were answered a moment
     ago changes nothing; the tables in the lake say which are left.
 
-    `NOT_FOUND`: no such model (the message names those that are deployed). `INVALID_ARGUMENT`: the share is none.
+    `NOT_FOUND`: no such model (the message names those that are deployed). `INVALID_ARGUMENT`: the share is none,
+    or a message has too many keys.
     `UNAVAILABLE`: the gateway is stopping; frames under way are finished first, and the last message counts them.
     """
     GetArchiveProgress: grpc.aio.UnaryUnaryMultiCallable[framemesh.v1.replay_service_pb2.GetArchiveProgressRequest, framemesh.v1.replay_service_pb2.GetArchiveProgressResponse]  # type: ignore[assignment]
@@ -74,7 +76,8 @@ class ReplayServiceServicer(metaclass=abc.ABCMeta):
         pace at which it gets answers, so a caller may send millions. Calling again with keys that were answered a moment
         ago changes nothing; the tables in the lake say which are left.
 
-        `NOT_FOUND`: no such model (the message names those that are deployed). `INVALID_ARGUMENT`: the share is none.
+        `NOT_FOUND`: no such model (the message names those that are deployed). `INVALID_ARGUMENT`: the share is none,
+        or a message has too many keys.
         `UNAVAILABLE`: the gateway is stopping; frames under way are finished first, and the last message counts them.
         """
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, aclosing
 
+import grpc
 import pytest
 
 from framemesh.bus import Bus, streams
@@ -23,7 +24,7 @@ from framemesh.frames import FrameId, object_key
 from framemesh.lake import Lake
 from framemesh.v1.answer_pb2 import AnswerState, InferenceTiming
 from framemesh.v1.inference_service_pb2 import Priority
-from framemesh.v1.replay_service_pb2 import ReplayResponse
+from framemesh.v1.replay_service_pb2 import ReplayRequest, ReplayResponse
 from framemesh.v1.result_pb2 import DeadLetter, Result
 from gateway.app import gateway
 from gateway.replaying import at_once, busy_seconds, rest_share
@@ -144,6 +145,14 @@ async def test_a_model_that_is_not_deployed_or_no_longer_ends_it(client: AsyncCl
     await client.delete("brief")
     with pytest.raises(ModelNotFoundError, match="no model 'brief'"):
         await running
+
+
+async def test_a_message_with_too_many_keys_ends_it(settings: GatewaySettings, client: AsyncClient) -> None:
+    await deploy(client, "many=x,camera=none")
+    requests = [ReplayRequest(model="many", object_keys=["x"] * 1001)]
+    with pytest.raises(grpc.RpcError) as refusal:
+        _ = [response async for response in client._replay.Replay(iter(requests))]
+    assert refusal.value.code() == grpc.StatusCode.INVALID_ARGUMENT
 
 
 @pytest.mark.parametrize("share", [-0.5, 1.5, float("nan")])
