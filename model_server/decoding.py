@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from framemesh.errors import InvalidImageError
-from framemesh.images import FORMATS, read_header
+from framemesh.images import FORMATS, opened
 from model_server.geometry import Size
 
 _ORIENTATION = 0x0112  # the EXIF tag
@@ -73,8 +73,7 @@ def open_image(body: bytes) -> EncodedImage:
         InvalidImageError: Not a JPEG, PNG or WebP, or one that is visibly cut or damaged.
         ImageTooLargeError: Over the limit of bytes or pixels.
     """
-    read_header(body)
-    image = Image.open(BytesIO(body), formats=FORMATS)
+    image = opened(body)
     if image.format == "PNG":
         try:
             image.verify()  # takes the image with it

@@ -156,7 +156,7 @@ class Preprocessing:
         make = np.empty if (image.width, image.height) == (size.width, size.height) else np.zeros
         pixels = make((1, 3, size.height, size.width), np.float32)
         filled = pixels[0, :, : image.height, : image.width]
-        channels = np.asarray(image).transpose(2, 0, 1)
-        np.multiply(channels, np.asarray(self.scale, np.float32)[:, None, None], out=filled)
+        filled[...] = np.asarray(image).transpose(2, 0, 1)  # turned first: scaling what lies apart takes twice as long
+        filled *= np.asarray(self.scale, np.float32)[:, None, None]
         filled += np.asarray(self.bias, np.float32)[:, None, None]
         return pixels

@@ -1,4 +1,7 @@
+import itertools
 import shutil
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -6,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from framemesh.errors import ConfigurationError, InvalidImageError, InvalidRequestError
@@ -13,6 +17,7 @@ from framemesh.v1.answer_pb2 import AnswerOptions
 from model_server.artifacts import read_manifest, write_manifest
 from model_server.building import Order, build
 from model_server.inference import Inferred, Job, Model
+from model_server.runtimes import Arrays, Runtime
 from tests.model_server import tiny
 from tests.model_server.servers import encoded
 
@@ -100,9 +105,40 @@ def test_images_whose_inputs_differ_in_size_are_answered_as_each_alone(tmp_path:
             assert score == pytest.approx(expected, abs=1e-5)
 
 
-def test_warming_up_says_how_many_images_should_run_together(model: Model) -> None:
-    assert model.warm_up(1) == 1
-    assert model.warm_up(8) in {1, 2, 4, 8}
+class Slowed:
+    """A runtime that also takes a given time for each run."""
+
+    on_cpu = False  # time it takes by the clock, as a GPU does
+
+    def __init__(self, runtime: Runtime, seconds: Callable[[int], float]) -> None:
+        self._runtime = runtime
+        self._seconds = seconds
+
+    def run(self, pixels: NDArray[np.float32]) -> Arrays:
+        time.sleep(self._seconds(len(pixels)))
+        return self._runtime.run(pixels)
+
+    def shrink(self, pixels: NDArray[np.float32]) -> None:
+        self._runtime.shrink(pixels)
+
+    def embed(self, tokens: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
+        return self._runtime.embed(tokens, mask)
+
+
+def test_images_run_together_where_a_batch_takes_hardly_longer_than_one(model: Model) -> None:
+    together = model.on(Slowed(model.runtime, lambda _: 0.04))
+    assert together.warm_up(1) == 1
+    assert together.warm_up(4) == 4
+
+
+@pytest.mark.parametrize("slow", range(3))
+def test_one_run_that_something_else_holds_up_makes_no_batches(model: Model, slow: int) -> None:
+    lone = itertools.count()
+
+    def seconds(images: int) -> float:
+        return images * 0.03 + (0.1 if images == 1 and next(lone) == slow else 0)
+
+    assert model.on(Slowed(model.runtime, seconds)).warm_up(8) == 1
 
 
 def test_a_model_that_only_transformers_makes_inputs_for_cannot_be_fast(vit: Path, cache: Path, tmp_path: Path) -> None:
