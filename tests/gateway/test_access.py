@@ -31,6 +31,7 @@ from framemesh.errors import (
 from framemesh.rpc.channels import open_channel
 from framemesh.rpc.status import from_rpc_error
 from framemesh.specs import parse
+from framemesh.v1.analysis_service_pb2 import AnalyzeStreamRequest
 from framemesh.v1.model_service_pb2 import ListModelsRequest
 from framemesh.v1.model_service_pb2_grpc import ModelServiceStub
 from gateway import door
@@ -199,6 +200,18 @@ async def test_a_token_taken_back_is_denied_at_once_and_its_streams_end(
         with pytest.raises(UnauthenticatedError):
             await until_refused(watching, following)
         await admin.delete("seen")
+
+
+async def test_a_token_taken_back_ends_the_stream_at_its_next_image(guarded: Gateway, tokens_file: Path) -> None:
+    async with bearing(guarded, ANALYST) as client:
+        stream = client._analysis.AnalyzeStream()
+        await stream.write(AnalyzeStreamRequest(request_id="before"))
+        assert await stream.read() != grpc.aio.EOF
+        tokens_file.write_text(entry("ops", "admin", ADMIN))
+        await stream.write(AnalyzeStreamRequest(request_id="after"))
+        with pytest.raises(grpc.RpcError) as caught:
+            await stream.read()
+    assert isinstance(from_rpc_error(caught.value), UnauthenticatedError)
 
 
 async def until_refused(watching: AsyncIterator[Any], following: asyncio.Task[Any]) -> None:
