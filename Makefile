@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 STUBS := framemesh/v1 framemesh/oip
 PUBLISHED := protos/published.binpb
+PIPELINE := storing outage fanout latency isolation replay
 
 # protoc looks for its plugins on the path.
 export PATH := $(abspath $(BIN)):$(PATH)
@@ -49,10 +50,8 @@ protos: $(READY) ## generate the stubs, once the protos are found compatible wit
 	$(BIN)/buf build protos -o $(PUBLISHED)
 
 .PHONY: bench
-bench: $(READY) ## measure storing, and serving side by side with other servers, on this machine
-	$(BIN)/python -m benchmarks.pipeline.storing
-	$(BIN)/python -m benchmarks.pipeline.latency
-	$(BIN)/python -m benchmarks.pipeline.isolation
+bench: $(READY) ## measure the pipeline against its bare parts, and serving beside other servers; takes over an hour
+	for part in $(PIPELINE); do $(BIN)/python -m benchmarks.pipeline.$$part || exit; done
 	$(BIN)/python -m benchmarks.serving
 	$(BIN)/python -m benchmarks.serving.endurance
 

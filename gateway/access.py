@@ -50,7 +50,6 @@ class Access:
             UnauthenticatedError: Without a token, or with one that isn't in the file.
             PermissionDeniedError: The token's role does not reach so far.
         """
-        structlog.contextvars.bind_contextvars(token=None)
         try:
             token = self._bearer(metadata)
             structlog.contextvars.bind_contextvars(token=token.name)

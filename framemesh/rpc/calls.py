@@ -159,7 +159,7 @@ class _Guard:
     def _authorize(self, context: Context) -> None:
         self.admission.authorize(self.method, tuple(context.invocation_metadata() or ()))
 
-    async def _authorized(self, stream: "UntilDraining", context: Context) -> AsyncGenerator[Any, None]:
+    async def _authorized(self, stream: UntilDraining, context: Context) -> AsyncGenerator[Any, None]:
         async with aclosing(stream.items()) as items:
             with _reading():
                 async for request in items:

@@ -24,7 +24,14 @@ def server_credentials(cert_file: Path, key_file: Path) -> grpc.ServerCredential
         return _load(cert_file, key_file)
 
     files = Reloaded((cert_file, key_file), load)
-    return grpc.dynamic_ssl_server_credentials(files.now(), files.now)
+    given = files.now()
+
+    def renewed() -> grpc.ServerCertificateConfiguration | None:
+        nonlocal given
+        before, given = given, files.now()
+        return None if given is before else given  # none keeps what there is, without parsing it anew
+
+    return grpc.dynamic_ssl_server_credentials(given, renewed)  # type: ignore[arg-type]  # the stubs forget the none
 
 
 def _load(cert_file: Path, key_file: Path) -> grpc.ServerCertificateConfiguration:

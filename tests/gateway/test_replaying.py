@@ -88,6 +88,19 @@ async def test_the_same_frames_again_change_nothing_unless_asked(client: AsyncCl
     assert Counter(result.frame.object_key for result in await told(bus, "twice")) == Counter(keys * 2)
 
 
+async def test_a_frame_that_its_server_dies_of_is_given_up_and_those_beside_it_are_answered(
+    nats: str, client: AsyncClient, bus: Bus, lake: Lake
+) -> None:
+    keys = await stored(lake, "deadly", 12)
+    await deploy(client, "frail=x,camera=none")
+    async with mortal_server(nats, "frail", delay=0.05, poison=picture(5)) as server:
+        last = await replay(client, "frail", keys)
+        assert server.deaths == 3  # once in company, twice alone
+    assert (last.succeeded_count, last.failed_count, last.gone_count) == (11, 1, 0)
+    (failed,) = [result for result in await told(bus, "frail") if result.answer.HasField("error")]
+    assert (failed.frame.object_key, failed.answer.error.reason) == (keys[5], "SERVER_LOST")
+
+
 async def test_frames_that_can_not_be_answered_are_counted_and_dead_lettered(
     client: AsyncClient, bus: Bus, lake: Lake
 ) -> None:
