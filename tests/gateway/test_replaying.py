@@ -133,19 +133,6 @@ async def test_frames_that_can_not_be_answered_are_counted_and_dead_lettered(
     assert Counter(letter.frame.object_key for letter in letters if letter.model == "picky") == Counter(keys[4:7])
 
 
-async def test_a_frame_that_its_server_dies_of_is_given_up_and_those_beside_it_are_answered(
-    nats: str, client: AsyncClient, bus: Bus, lake: Lake
-) -> None:
-    keys = await stored(lake, "deadly", 12)
-    await deploy(client, "mortal=x,camera=none")
-    async with mortal_server(nats, "mortal", delay=0.05, poison=picture(5)) as server:
-        last = await replay(client, "mortal", keys)
-    assert (last.succeeded_count, last.failed_count) == (11, 1)
-    assert server.deaths == 3
-    reasons = {result.frame.object_key: result.answer.error.reason for result in await told(bus, "mortal")}
-    assert reasons == {key: "SERVER_LOST" if key == keys[5] else "" for key in keys}
-
-
 async def test_it_waits_for_servers_that_come_and_says_so(client: AsyncClient, bus: Bus, lake: Lake) -> None:
     keys = await stored(lake, "later", 10)
     await deploy(client, "later=x,camera=none")
