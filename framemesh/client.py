@@ -1,14 +1,13 @@
 """Clients of the gateway, for threads and for asyncio. Answers are the protos' own messages."""
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import islice
 from types import TracebackType
 from typing import Self
 
 import grpc
 
+from framemesh.replaying import Done, paced, replay_requests
 from framemesh.rpc.channels import Tls, open_channel, open_sync_channel
 from framemesh.rpc.status import from_rpc_error
 from framemesh.sending import Image, Named, Sending, analyze_request
@@ -37,12 +36,7 @@ from framemesh.v1.model_service_pb2 import (
     WatchModelsRequest,
 )
 from framemesh.v1.model_service_pb2_grpc import ModelServiceStub
-from framemesh.v1.replay_service_pb2 import (
-    ArchivedTable,
-    GetArchiveProgressRequest,
-    ReplayRequest,
-    ReplayResponse,
-)
+from framemesh.v1.replay_service_pb2 import ArchivedTable, GetArchiveProgressRequest, ReplayResponse
 from framemesh.v1.replay_service_pb2_grpc import ReplayServiceStub
 from framemesh.v1.result_pb2 import Result
 from framemesh.v1.status_service_pb2 import GetStatusRequest, GetStatusResponse
@@ -54,50 +48,11 @@ DEAD_LETTER_SECONDS = 30.0
 STATUS_SECONDS = 15.0
 REPLAY_SHARE = 0.5
 
-_KEYS_AT_ONCE = 32  # of a replay: a gateway that stops still answers those that it has
-_KEYS_AHEAD = 512  # more than are answered between two words from the gateway
-
 
 def _retry_request(which: int | DeadLetterFilter) -> RetryDeadLettersRequest:
     if isinstance(which, int):
         return RetryDeadLettersRequest(number=which)
     return RetryDeadLettersRequest(filter=which)
-
-
-def replay_requests(model: str, keys: Iterable[str], *, share: float, again: bool) -> Iterator[ReplayRequest]:
-    """The messages of a replay."""
-    yield ReplayRequest(model=model, share=share, again=again)
-    left = iter(keys)
-    while several := list(islice(left, _KEYS_AT_ONCE)):
-        yield ReplayRequest(object_keys=several)
-
-
-class _Done:
-    """How many frames of a replay are done; `changed` tells of news."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.changed = asyncio.Event()
-
-    def note(self, response: ReplayResponse) -> None:
-        self.count = response.succeeded_count + response.failed_count + response.gone_count
-        self.changed.set()
-
-
-async def _paced(requests: Iterator[ReplayRequest], done: _Done) -> AsyncIterator[ReplayRequest]:
-    """The messages of a replay, each when there is word from the gateway and it has few left.
-
-    grpc.aio forgets why a call ended when it ends under a message on its way: between them nothing is.
-    """
-    sent = 0
-    yield next(requests)
-    await done.changed.wait()
-    for request in requests:
-        while sent >= done.count + _KEYS_AHEAD:
-            done.changed.clear()
-            await done.changed.wait()
-        sent += len(request.object_keys)
-        yield request
 
 
 @contextmanager
@@ -275,9 +230,9 @@ class AsyncClient:
             again: Whether frames that were answered minutes ago are answered anew.
         """
         with _reporting_errors():
-            done = _Done()
+            done = Done()
             requests = replay_requests(model, object_keys, share=share, again=again)
-            call = self._replay.Replay(_paced(requests, done))
+            call = self._replay.Replay(paced(requests, done))
             try:
                 async for response in call:
                     done.note(response)

@@ -12,7 +12,7 @@ from framemesh.errors import DeadlineError, FramemeshError, ModelUnavailableErro
 from framemesh.rpc.channels import open_channel
 from framemesh.rpc.status import from_rpc_error
 from framemesh.v1.answer_pb2 import InferenceTiming
-from framemesh.v1.inference_service_pb2 import InferRequest, InferResponse
+from framemesh.v1.inference_service_pb2 import InferRequest, InferResponse, Priority
 from framemesh.v1.inference_service_pb2_grpc import InferenceServiceStub
 from gateway.limiting import Limit
 
@@ -118,8 +118,9 @@ class Server:
         finally:
             del self._calls[call]
             self._cut.discard(call)
-        waited, worked = _seconds(response.timing)
-        self.limit.answered(waited=waited, worked=worked, in_flight=in_flight)
+        if request.priority != Priority.PRIORITY_REPLAY:  # that waits for others by rights
+            waited, worked = _seconds(response.timing)
+            self.limit.answered(waited=waited, worked=worked, in_flight=in_flight)
         return response
 
     async def _connected(self, timeout: float) -> None:

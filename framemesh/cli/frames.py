@@ -1,6 +1,6 @@
 """`framemesh frames`."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
@@ -23,9 +23,12 @@ FROM (SELECT *, unnest(labels) AS seen FROM results
       WHERE (len($cameras) = 0 OR list_contains($cameras, camera))
         AND (len($models) = 0 OR list_contains($models, model))
         AND date BETWEEN $since::DATE - 1 AND $until::DATE + 1 AND capture_time BETWEEN $since AND $until)
-WHERE contains(lower(seen.name), lower($label)) AND seen.score >= $min_score
+WHERE contains(lower(seen.name), lower($label)) AND seen.score >= $min_score::FLOAT
 ORDER BY capture_time DESC, score DESC LIMIT $limit
 """
+
+_RECENT = timedelta(days=1)
+"""The newest are mostly there: a year of frames is read only where these are too few."""
 
 
 def frames(
@@ -45,15 +48,13 @@ def frames(
     if (model or min_score) and not label:
         raise typer.BadParameter("--model and --min-score say more of a --label: name one")
     now = datetime.now(UTC)
-    asked = {
-        "cameras": camera or [],
-        "since": parse_time(since, now=now),
-        "until": parse_time(until, now=now),
-        "limit": limit,
-    }
+    first = parse_time(since, now=now)
+    asked = {"cameras": camera or [], "until": parse_time(until, now=now), "limit": limit}
+    if label:
+        asked |= {"label": label, "min_score": min_score, "models": model or []}
     with lake_tables(data_dir) as tables:
-        if label:
-            found = tables.ask(_SEEN, **asked, label=label, min_score=min_score, models=model or [])
-        else:
-            found = tables.ask(_FRAMES, **asked)
+        for earliest in sorted({first, max(first, now - _RECENT)}, reverse=True):
+            found = tables.ask(_SEEN if label else _FRAMES, since=earliest, **asked)
+            if len(found.rows) == limit:
+                break
         show(found, as_json=as_json, least=found.columns.index("object_key") + 1)

@@ -28,7 +28,7 @@ from framemesh.v1.replay_service_pb2 import ReplayResponse
 
 if TYPE_CHECKING:  # it needs what a client may be installed without
     from framemesh.query import LakeTables
-    from framemesh.replaying import Past
+    from framemesh.unanswered import Past
 
 _PATIENCE_SECONDS = 60.0
 _POLL_SECONDS = 0.25
@@ -67,7 +67,7 @@ def replay(
                 f"no server of model {model!r} answers: --again goes by its version; `framemesh models` shows its state"
             )
         with lake_tables(data_dir) as tables:
-            from framemesh.replaying import Past  # noqa: PLC0415 - `lake_tables` says what to install for it
+            from framemesh.unanswered import Past  # noqa: PLC0415 - `lake_tables` says what to install for it
 
             past = Past(model, camera or (), *times)
             work = _Work(client, tables, past, share=share, versions=versions if again else None)
@@ -133,7 +133,7 @@ class _Work:
 
     def report(self, *, as_json: bool) -> None:
         """Print what the lake has now."""
-        from framemesh.replaying import counts  # noqa: PLC0415 - as above
+        from framemesh.unanswered import counts  # noqa: PLC0415 - as above
 
         self._tables.refresh()
         found = counts(self._tables, self._past)
@@ -151,7 +151,7 @@ class _Work:
 
     def _answer(self) -> None:
         """Have what is left answered."""
-        from framemesh.replaying import check_cameras, left  # noqa: PLC0415 - as above
+        from framemesh.unanswered import check_cameras, left  # noqa: PLC0415 - as above
 
         self._tables.refresh()
         check_cameras(self._tables, self._past)

@@ -135,7 +135,8 @@ async def _models(bus: Bus, start: Position, end: Position) -> dict[str, _ModelC
     counts: dict[str, _ModelCount] = defaultdict(_ModelCount)
     async for result in _between(bus, streams.RESULTS, Result, start, end):
         model = counts[result.answer.model]
-        model.messages += 1
+        if not result.replayed or result.frame.frame_id not in model.succeeded | model.failed:
+            model.messages += 1  # a replay answers again where it is told to
         if result.retried_dead_letter:
             model.retries.add((result.frame.frame_id, result.retried_dead_letter))
         if result.answer.state == AnswerState.ANSWER_STATE_SUCCEEDED:

@@ -225,6 +225,7 @@ def test_frames_are_found_by_what_was_seen_in_them(run: Callable[..., str]) -> N
     assert len(keys(cats)) == COUNT + 10
     assert {json.loads(line)["label"] for line in cats.splitlines()} == {"Egyptian cat", "tiger cat"}
     assert len(keys(run("frames", "--json", "--label", "cat", "--min-score", "0.2"))) == COUNT - 20 + 10
+    assert len(keys(run("frames", "--json", "--label", "cat", "--min-score", "0.9"))) == 10
     assert len(keys(run("frames", "--json", "--label", "car'; drop", "--model", "detr", "--limit", "7"))) == 7
     assert keys(run("frames", "--json", "--label", "cat", "--camera", "roof")) == []
     assert len(keys(run("frames", "--json", "--since", "2026-09-21T15:00", "--until", "2026-09-21T15:59"))) == COUNT

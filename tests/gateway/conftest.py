@@ -53,6 +53,7 @@ class EchoModel(pb2_grpc.InferenceServiceServicer):
     fails: Callable[[bytes], Exception | None] = lambda _: None
     hangs: Callable[[bytes], bool] = lambda _: False
     text: str | None = None
+    timing: InferenceTiming = field(default_factory=lambda: InferenceTiming(batch_size=1))
     open_gate: asyncio.Event = field(default_factory=asyncio.Event)
     at_once: Counter[int] = field(default_factory=Counter)
     """Calls under way, by priority."""
@@ -84,7 +85,7 @@ class EchoModel(pb2_grpc.InferenceServiceServicer):
         return pb2.InferResponse(
             model_version=self.version,
             answer=Answer(classification=Classification(labels=[label])),
-            timing=InferenceTiming(batch_size=1),
+            timing=self.timing,
         )
 
     async def GetModelMetadata(  # noqa: N802

@@ -238,6 +238,22 @@ async def test_live_frames_keep_a_worker_while_a_replay_runs(client: AsyncClient
         assert (await replaying).succeeded_count == 400
 
 
+async def test_replayed_frames_that_wait_for_others_leave_the_room_for_live_ones_as_it_is(
+    client: AsyncClient, bus: Bus, lake: Lake
+) -> None:
+    await deploy(client, "roomy=x,policy=every,camera=door")
+    async with serving_model(bus, "roomy", workers=2) as model:
+        model.timing.queue_duration.FromSeconds(5)
+        model.timing.inference_duration.FromMilliseconds(10)
+        assert (await replay(client, "roomy", await stored(lake, "waits", 60))).succeeded_count == 60
+        model.open_gate.clear()
+        for number in range(6):
+            await publish(bus, "door", jpeg(number))
+        await until(lambda: model.at_once[Priority.PRIORITY_BACKGROUND] == 4)
+        model.open_gate.set()
+        await until(lambda: model.at_once[Priority.PRIORITY_BACKGROUND] == 0)
+
+
 async def test_the_archives_progress_is_told(client: AsyncClient, bus: Bus) -> None:
     tables = {table.table: table for table in await client.archive_progress()}
     newest = (await bus.js.stream_info(streams.RESULTS)).state.last_seq

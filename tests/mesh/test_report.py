@@ -35,7 +35,14 @@ async def put(lake: Lake, frame_id: FrameId, content_type: str = "image/jpeg") -
 
 
 async def answer(
-    bus: Bus, model: str, frame_id: FrameId, *, seconds: float, failed: bool = False, retried: int = 0
+    bus: Bus,
+    model: str,
+    frame_id: FrameId,
+    *,
+    seconds: float,
+    failed: bool = False,
+    retried: int = 0,
+    replayed: bool = False,
 ) -> None:
     error = AnswerError(code=13, reason="INTERNAL") if failed else None
     state = AnswerState.ANSWER_STATE_FAILED if failed else AnswerState.ANSWER_STATE_SUCCEEDED
@@ -44,6 +51,7 @@ async def answer(
         answer=ModelAnswer(model=model, state=state, error=error),
         answer_time=timestamp(frame_id.captured_ns + int(seconds * 1e9)),
         retried_dead_letter=retried,
+        replayed=replayed,
     )
     result.latency.FromNanoseconds(int(seconds * 1e9 / 2))
     await publish(bus, f"results.{model}.{frame_id.camera}", result.SerializeToString())
@@ -141,3 +149,16 @@ async def test_retries_of_dead_letters_are_neither_losses_nor_duplicates(bus: Bu
     assert [frames[name] for name in of_frames] == [2, 1, 1, 0, 0]
     of_models = ("analysed", "failed", "missing", "duplicates")
     assert [models["retried"][name] for name in of_models] == [1, 0, 0, 0]
+
+
+async def test_replayed_answers_are_no_duplicates_and_their_age_is_not_the_models(bus: Bus, lake: Lake) -> None:
+    start = await report.position(bus)
+    first, second = (FrameId("past", time.time_ns() + number) for number in range(2))
+    await answer(bus, "again", first, seconds=0.2)
+    for frame_id in (first, second, second):
+        await answer(bus, "again", frame_id, seconds=5000, replayed=True)
+    counted = await report.count(bus, lake, start, [parse("again=x")], seconds=1)
+    assert isinstance(counted["models"], dict)
+    model = counted["models"]["again"]
+    assert (model["analysed"], model["duplicates"]) == (2, 0)
+    assert model["staleness_seconds"] == {"p50": 0.2, "p99": 0.2}
