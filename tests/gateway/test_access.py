@@ -188,17 +188,17 @@ async def test_a_token_taken_back_is_denied_at_once_and_its_streams_end(
         while not first.done():
             await publish(bus, "yard", jpeg(1))
             await asyncio.sleep(0.1)
-        following: asyncio.Task[Any] = asyncio.create_task(anext(watching))  # type: ignore[arg-type]
         tokens_file.write_text(entry("ops", "admin", ADMIN) + entry("new", "read", STRANGER))
         with pytest.raises(UnauthenticatedError, match="taken back"):
             await reader.models()
         async with bearing(guarded, STRANGER) as new:
             assert await new.models()
-        while not following.done():
+        reading = asyncio.create_task(read_on(watching))  # what was under way may still come
+        while not reading.done():
             await publish(bus, "yard", jpeg(2))
             await asyncio.sleep(0.1)
         with pytest.raises(UnauthenticatedError):
-            await until_refused(watching, following)
+            await reading
         await admin.delete("seen")
 
 
@@ -214,9 +214,7 @@ async def test_a_token_taken_back_ends_the_stream_at_its_next_image(guarded: Gat
     assert isinstance(from_rpc_error(caught.value), UnauthenticatedError)
 
 
-async def until_refused(watching: AsyncIterator[Any], following: asyncio.Task[Any]) -> None:
-    """Read on: results that were under way when the token was taken back may still come."""
-    await following
+async def read_on(watching: AsyncIterator[Any]) -> None:
     async for _ in watching:
         pass
 
