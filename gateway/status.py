@@ -29,6 +29,7 @@ _STREAMS = (streams.FRAMES, streams.STORED, streams.RESULTS, streams.DEADLETTERS
 _TABLES = {"frames": streams.STORED, "results": streams.RESULTS}
 _STORED_PREFIX = "stored."
 _AT_ONCE = 16
+_LAKE_SECONDS = 2.0  # whoever looks should see that it hangs, not hang with it
 _AWAY = (BusUnavailableError, nats.errors.Error, nats.js.errors.Error, TimeoutError)
 
 
@@ -74,7 +75,10 @@ class Status:
 
     async def _ask_lake(self, found: pb2.GetStatusResponse) -> str:
         try:
-            await self._lake.check()
+            async with asyncio.timeout(_LAKE_SECONDS):
+                await self._lake.check()
+        except TimeoutError:
+            return f"the lake did not answer in {_LAKE_SECONDS:g} s; until it does, frames wait in NATS"
         except LakeUnavailableError as error:
             return f"{error}; until it does, frames wait in NATS"
         found.lake_answers = True
