@@ -55,7 +55,7 @@ class Status:
         bus: Where frames, references and results are.
         lake: The bucket of frames.
         registry: What is deployed and who serves it.
-        storing_problem: Says why frames can't be stored now; none where they can.
+        storing_problem: Says what went wrong where the last frame could not be stored.
     """
 
     def __init__(self, bus: Bus, lake: Lake, registry: Registry, storing_problem: Callable[[], str | None]) -> None:
@@ -70,6 +70,10 @@ class Status:
         found = pb2.GetStatusResponse(time=_timestamp(now))
         words = await asyncio.gather(self._ask_bus(found), self._ask_lake(found))
         found.problems.extend(word for word in words if word)
+        # What went wrong last here may be over: another gateway may have stored the frames meanwhile.
+        waiting = any(stream.message_count for stream in found.streams if stream.name == streams.FRAMES)
+        if waiting and found.lake_answers and (problem := self._storing_problem()):
+            found.problems.append(f"frames wait in NATS, as they can't be stored: {problem}")
         found.problems.extend(problems(found, now))
         return found
 
@@ -82,8 +86,7 @@ class Status:
         except LakeUnavailableError as error:
             return f"{error}; until it does, frames wait in NATS"
         found.lake_answers = True
-        problem = self._storing_problem()
-        return f"frames can't be stored and wait in NATS: {problem}" if problem else ""
+        return ""
 
     async def _ask_bus(self, found: pb2.GetStatusResponse) -> str:
         """Fill in all that NATS and the registry know; what could not be asked is told in words."""
