@@ -29,6 +29,7 @@ _STREAMS = (streams.FRAMES, streams.STORED, streams.RESULTS, streams.DEADLETTERS
 _TABLES = {"frames": streams.STORED, "results": streams.RESULTS}
 _STORED_PREFIX = "stored."
 _AT_ONCE = 16
+_LAKE_SECONDS = 2.0  # whoever looks should see that it hangs, not hang with it
 _AWAY = (BusUnavailableError, nats.errors.Error, nats.js.errors.Error, TimeoutError)
 
 
@@ -54,7 +55,7 @@ class Status:
         bus: Where frames, references and results are.
         lake: The bucket of frames.
         registry: What is deployed and who serves it.
-        storing_problem: Says why the last frame could not be stored; none where it could.
+        storing_problem: Says what went wrong where the last frame could not be stored.
     """
 
     def __init__(self, bus: Bus, lake: Lake, registry: Registry, storing_problem: Callable[[], str | None]) -> None:
@@ -69,15 +70,19 @@ class Status:
         found = pb2.GetStatusResponse(time=_timestamp(now))
         words = await asyncio.gather(self._ask_bus(found), self._ask_lake(found))
         found.problems.extend(word for word in words if word)
+        # What went wrong last here may be over: another gateway may have stored the frames meanwhile.
         waiting = any(stream.message_count for stream in found.streams if stream.name == streams.FRAMES)
-        if found.lake_answers and waiting and (problem := self._storing_problem()) is not None:
-            found.problems.append(f"frames can't be stored and wait in NATS: {problem}")
+        if waiting and found.lake_answers and (problem := self._storing_problem()):
+            found.problems.append(f"frames wait in NATS, as they can't be stored: {problem}")
         found.problems.extend(problems(found, now))
         return found
 
     async def _ask_lake(self, found: pb2.GetStatusResponse) -> str:
         try:
-            await self._lake.check()
+            async with asyncio.timeout(_LAKE_SECONDS):
+                await self._lake.check()
+        except TimeoutError:
+            return f"the lake did not answer in {_LAKE_SECONDS:g} s; until it does, frames wait in NATS"
         except LakeUnavailableError as error:
             return f"{error}; until it does, frames wait in NATS"
         found.lake_answers = True

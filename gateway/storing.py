@@ -98,7 +98,7 @@ class Storer:
         self._stopping.set()
 
     def problem(self) -> str | None:
-        """Why frames can't be stored now; none where they can, as far as we know."""
+        """Why the last frame could not be stored; none where it could."""
         return self._trouble.words
 
     async def _pull(self, group: asyncio.TaskGroup) -> None:

@@ -3,6 +3,7 @@ import json
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from archiver.app import archiver
 from archiver.settings import ArchiverSettings
 from framemesh import specs
-from framemesh.bus import Bus
+from framemesh.bus import Bus, streams
 from framemesh.client import AsyncClient
 from framemesh.v1 import status_service_pb2 as pb2
 from framemesh.v1.model_pb2 import EveryFrame, FramePolicy, Model, ModelReplica, ModelSpec, ReplicaState
@@ -41,7 +42,9 @@ async def told(client: AsyncClient) -> dict[str, Any]:
 async def test_a_mesh_that_is_well_says_so_with_each_cameras_newest_frame(
     client: AsyncClient, settings: GatewaySettings, bus: Bus
 ) -> None:
-    frame_ids = [await publish(bus, "well", jpeg(number)) for number in range(5)]
+    for number in range(5):  # each stored before the next: at once, they might change places
+        newest = await publish(bus, "well", jpeg(number))
+        await until(partial(stored, bus, number + 1))
     await client.deploy(ModelSpec(name="answers", source="x", policy=FramePolicy(every=EveryFrame())))
     async with serving_model(bus, "answers"), archiver(archiver_settings(settings)):
 
@@ -54,9 +57,13 @@ async def test_a_mesh_that_is_well_says_so_with_each_cameras_newest_frame(
     assert found["streams"]["FRAMES"].message_count == 0
     assert found["streams"]["FRAMES"].limit_bytes == settings.frames_stream_bytes
     assert found["streams"]["STORED"].message_count == 5
-    assert found["cameras"]["well"].newest_frame.frame.frame_id == str(frame_ids[-1])
+    assert found["cameras"]["well"].newest_frame.frame.frame_id == str(newest)
     assert list(found["models"]) == ["answers"]
     await client.delete("answers")
+
+
+async def stored(bus: Bus, count: int) -> bool:
+    return (await bus.js.stream_info(streams.STORED)).state.messages == count
 
 
 def archiver_settings(settings: GatewaySettings) -> ArchiverSettings:
@@ -98,12 +105,15 @@ async def test_a_lake_that_is_away_is_told_with_what_waits_for_it(settings: Gate
             shown = await show(running.grpc_port)
             assert (shown.returncode, "the lake does not answer" in shown.stdout) == (1, True)
             await way.mend()
+            way.stall()
+            assert any("did not answer in 2 s" in problem for problem in (await told(client))["problems"])
+            await way.mend()
 
-            async def stored() -> bool:
+            async def well_again() -> bool:
                 found = await told(client)
                 return bool(found["cameras"]["kept"].waiting_frame_count == 0) and found["answers"] == (True, True)
 
-            await until(stored)
+            await until(well_again)
             shown = await show(running.grpc_port)
             assert (shown.returncode, "all is well" in shown.stdout) == (0, True), shown
             document = json.loads((await show(running.grpc_port, "--json")).stdout)
