@@ -7,8 +7,6 @@ from datetime import datetime
 from framemesh.errors import FrameNotFoundError
 from framemesh.query import LakeTables
 
-_CAMERAS = "SELECT DISTINCT camera FROM frames_files ORDER BY camera"
-
 # Partitions go by the frame's id, which may lie beside the capture time that a foreign camera tells.
 _PAST = """
 SELECT frame_id, object_key, capture_time, state, model_version
@@ -61,12 +59,10 @@ def check_cameras(tables: LakeTables, past: Past) -> None:
 
     Raises:
         FrameNotFoundError: There are none of one; the message names the cameras that there are.
-        LakeUnavailableError: The lake can't be read now.
     """
-    known = [name for (name,) in tables.ask(_CAMERAS).rows]
     for camera in past.cameras:
-        if camera not in known:
-            names = ", ".join(known) or "none"
+        if camera not in tables.cameras:
+            names = ", ".join(tables.cameras) or "none"
             raise FrameNotFoundError(f"the lake has no frames of camera {camera!r}; it has those of: {names}")
 
 

@@ -72,6 +72,7 @@ def run(place: LakePlace, tmp_path: Path) -> Callable[..., str]:
 
 def test_each_frame_and_each_models_newest_answer_is_one_row(place: LakePlace) -> None:
     with tables(place) as lake:
+        assert lake.cameras == ["gate", "roof", "yard"]
         assert lake.ask("SELECT count(*), count(DISTINCT frame_id) FROM frames").rows == [(3 * COUNT, 3 * COUNT)]
         found = lake.ask("SELECT model, count(*) FROM results GROUP BY model ORDER BY model")
         assert found.rows == [("detr", COUNT), ("vit", COUNT + 10)]
