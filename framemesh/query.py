@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 from pyarrow import fs
 
-from framemesh.errors import ConfigurationError, InvalidRequestError, LakeUnavailableError
+from framemesh.errors import ConfigurationError, FrameNotFoundError, InvalidRequestError, LakeUnavailableError
 from framemesh.tables import FRAMES, RESULTS, Table
 
 _CONNECT_SECONDS = 2.0
@@ -88,6 +88,17 @@ class LakeTables:
             self._connection.register(f"{table.name}_files", _dataset(table, self._store, paths))
             if table is FRAMES:
                 self.cameras = sorted({path.split("/")[1].removeprefix("camera=") for path in paths})
+
+    def check_cameras(self, names: Sequence[str]) -> None:
+        """Pass where there are frames of each of these cameras.
+
+        Raises:
+            FrameNotFoundError: There are none of one; the message names the cameras that there are.
+        """
+        for name in names:
+            if name not in self.cameras:
+                known = ", ".join(self.cameras) or "none"
+                raise FrameNotFoundError(f"the lake has no frames of camera {name!r}; it has those of: {known}")
 
     def ask(self, sql: str, **values: object) -> Rows:
         """Run a statement; `$name` in it stands for a value.

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from framemesh.errors import FrameNotFoundError
 from framemesh.query import LakeTables
 
 # Partitions go by the frame's id, which may lie beside the capture time that a foreign camera tells.
@@ -52,18 +51,6 @@ class Counts:
     frames: int
     succeeded: int
     failed: int
-
-
-def check_cameras(tables: LakeTables, past: Past) -> None:
-    """Pass where there are frames of each camera.
-
-    Raises:
-        FrameNotFoundError: There are none of one; the message names the cameras that there are.
-    """
-    for camera in past.cameras:
-        if camera not in tables.cameras:
-            names = ", ".join(tables.cameras) or "none"
-            raise FrameNotFoundError(f"the lake has no frames of camera {camera!r}; it has those of: {names}")
 
 
 def left(tables: LakeTables, past: Past, *, versions: Sequence[str] | None = None) -> list[str]:
