@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from contextlib import aclosing
 
 import nats.errors
 import nats.js.errors
@@ -50,19 +51,20 @@ class Answered:
     async def _read(self) -> set[str]:
         prefix = f"{self._model}/"
         try:
-            state = (await self._bus.js.stream_info(streams.RESULTS)).state
+            last = (await self._bus.js.stream_info(streams.RESULTS)).state.last_seq
             tail = between(
                 self._bus,
                 streams.RESULTS,
-                max(state.first_seq, state.last_seq - _TAIL),
-                state.last_seq,
+                max(1, last - _TAIL),
+                last,
                 subject=f"results.{self._model}.*",
                 headers_only=True,
             )
-            return {
-                name.removeprefix(prefix)
-                async for message in tail
-                if (name := (message.headers or {}).get(MESSAGE_ID, "")).startswith(prefix)
-            }
+            async with aclosing(tail):
+                return {
+                    name.removeprefix(prefix)
+                    async for message in tail
+                    if (name := (message.headers or {}).get(MESSAGE_ID, "")).startswith(prefix)
+                }
         except (nats.errors.Error, nats.js.errors.Error, TimeoutError) as error:
             raise BusUnavailableError(f"the results of model {self._model!r} can't be read: {error}") from error

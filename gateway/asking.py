@@ -129,6 +129,8 @@ class Asker:
             server = self._servers.get(replica.grpc_address)
             if server is None:
                 server = self._servers[replica.grpc_address] = Server(replica.grpc_address, workers)
+            elif server.workers != workers:  # another process, which took over the address
+                server.restart(workers)
             if not server.away:
                 servers.append(server)
         return servers

@@ -53,6 +53,11 @@ class Server:
         self._looked = 0.0
         self._pause = _AWAY_SECONDS[0]
 
+    def restart(self, workers: int) -> None:
+        """Begin anew: the server runs another number of images at once than before."""
+        self.workers = workers
+        self.limit = Limit(workers)
+
     async def close(self) -> None:
         """Close the connection."""
         await self._channel.close()
@@ -106,7 +111,8 @@ class Server:
         except grpc.RpcError as error:
             raise self._told(error, timeout) from error
         except asyncio.CancelledError:
-            if call not in self._cut:
+            task = asyncio.current_task()
+            if call not in self._cut or (task is not None and task.cancelling()):
                 raise  # the caller's own
             raise self._lost("it does not answer a health check") from None
         finally:

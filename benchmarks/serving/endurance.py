@@ -1,8 +1,9 @@
 """`python -m benchmarks.serving.endurance`: what our server does when too much is asked of it, and for long.
 
-Prints three figures: the p50 of lone calls against a server that never batches, in alternating rounds; the share of
-answers that come in time where twice as much is asked as the server can do, each call with half a second; and how much
-memory many calls with images of mixed sizes add.
+Prints how soon it serves a model that was exported before; the p50 of lone calls against a server that never batches,
+in alternating rounds; the share of answers that come in time where twice as much is asked as the server can do, each
+call with half a second, and how soon what is too much is refused; and how much memory many calls with images of mixed
+sizes add.
 """
 
 import argparse
@@ -10,7 +11,7 @@ import asyncio
 import subprocess
 import sys
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ from framemesh.v1.inference_service_pb2 import InferRequest
 from framemesh.v1.inference_service_pb2_grpc import InferenceServiceStub
 
 _ROUNDS = 5
+_STARTS = 3
 _LONE_CALLS = 60
 _OVERLOAD_SECONDS = 20.0
 _DEADLINE_SECONDS = 0.5
@@ -46,13 +48,18 @@ make("mobilenet", Path(sys.argv[1]))
 """
 
 
+Outcomes = defaultdict[str, list[float]]
+"""How long calls took in seconds, by the status with which they ended."""
+
+
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A running model server."""
+    """A running model server. `ready_seconds` passed from its start to its first answer."""
 
     stub: Any
     process: psutil.Process
     http_port: int
+    ready_seconds: float
 
     def counted(self, name: str) -> float:
         """The sum of a metric's samples of that name."""
@@ -72,6 +79,9 @@ async def main() -> None:
     source, _ = model.make(cache)
     folder = photos.make("640x480", cache)
     images = [path.read_bytes() for path in sorted(folder.iterdir())]
+    for _ in range(_STARTS):
+        async with serving(source, cache) as server:
+            print(f"start: ready after {server.ready_seconds:.2f} s")
     async with serving(source, cache) as server, serving(source, cache, FRAMEMESH_MAX_BATCH="1") as unbatched:
         await lone_calls(server, unbatched, images)
     async with serving(source, cache) as server:
@@ -101,6 +111,7 @@ async def serving(source: Path, cache: Path, **variables: str) -> AsyncIterator[
         "FRAMEMESH_LOG_LEVEL": "warning",
         **variables,
     }
+    began = time.perf_counter()
     process = psutil.Popen([sys.executable, "-m", "model_server"], env={**psutil.Process().environ(), **environment})
     try:
         async with open_channel(f"{HOST}:{port}") as channel:
@@ -113,8 +124,8 @@ async def serving(source: Path, cache: Path, **variables: str) -> AsyncIterator[
                 except grpc.aio.AioRpcError as error:
                     if error.code() != grpc.StatusCode.UNAVAILABLE or process.poll() is not None:
                         raise
-                    await asyncio.sleep(0.1)
-            yield Server(stub, process, http_port)
+                    await asyncio.sleep(0.01)
+            yield Server(stub, process, http_port, time.perf_counter() - began)
     finally:
         process.terminate()
         process.wait(30)
@@ -141,62 +152,65 @@ async def _p50(server: Server, images: Sequence[bytes]) -> float:
 
 async def overload(server: Server, images: Sequence[bytes]) -> None:
     """Ask twice what the server can do, each call with half a second."""
-    answered: Counter[str] = Counter()
+    answered = Outcomes(list)
     started = time.perf_counter()
     for _ in range(10):  # few enough at once that none is refused
         await asyncio.gather(
-            *(_ask(server, images[number % len(images)], 30.0, answered, []) for number in range(_IN_FLIGHT))
+            *(_ask(server, images[number % len(images)], 30.0, answered) for number in range(_IN_FLIGHT))
         )
-    capacity = answered["OK"] / (time.perf_counter() - started)
+    capacity = len(answered["OK"]) / (time.perf_counter() - started)
     decoded_before = server.counted("framemesh_model_server_preprocess_duration_seconds_count")
-    outcomes: Counter[str] = Counter()
-    latencies: list[float] = []
+    outcomes = Outcomes(list)
     calls: list[asyncio.Task[None]] = []
     began = time.perf_counter()
     while (elapsed := time.perf_counter() - began) < _OVERLOAD_SECONDS:
         while len(calls) < elapsed * 2 * capacity:
             body = images[len(calls) % len(images)]
-            calls.append(asyncio.create_task(_ask(server, body, _DEADLINE_SECONDS, outcomes, latencies)))
+            calls.append(asyncio.create_task(_ask(server, body, _DEADLINE_SECONDS, outcomes)))
         await asyncio.sleep(0.005)
     await asyncio.gather(*calls)
     decoded = server.counted("framemesh_model_server_preprocess_duration_seconds_count") - decoded_before
-    print(f"overload: capacity {capacity:.0f}/s, asked {len(calls) / elapsed:.0f}/s; {dict(outcomes)}")
-    in_time = outcomes["OK"]
+    print(f"overload: capacity {capacity:.0f}/s, asked {len(calls) / elapsed:.0f}/s; {_counts(outcomes)}")
+    in_time = len(outcomes["OK"])
     print(
         f"overload: {in_time} answers in time of {decoded:.0f} images worked on: {in_time / decoded:.3f}; "
-        f"{in_time / elapsed / capacity:.2f} of the capacity; p99 {percentile(latencies, 0.99) * 1e3:.0f} ms"
+        f"{in_time / elapsed / capacity:.2f} of the capacity; p99 {percentile(outcomes['OK'], 0.99) * 1e3:.0f} ms"
     )
+    p50, p99 = (percentile(outcomes["RESOURCE_EXHAUSTED"], share) * 1e3 for share in (0.5, 0.99))
+    print(f"overload: refused within {p50:.1f} ms (p50), {p99:.1f} ms (p99)")
 
 
-async def _ask(server: Server, body: bytes, timeout: float, outcomes: Counter[str], latencies: list[float]) -> None:
+async def _ask(server: Server, body: bytes, timeout: float, outcomes: Outcomes) -> None:
     started = time.perf_counter()
     try:
         await server.stub.Infer(InferRequest(image=body), timeout=timeout)
+        status = "OK"
     except grpc.aio.AioRpcError as error:
-        outcomes[error.code().name] += 1
-    else:
-        outcomes["OK"] += 1
-        latencies.append(time.perf_counter() - started)
+        status = error.code().name
+    outcomes[status].append(time.perf_counter() - started)
+
+
+def _counts(outcomes: Outcomes) -> dict[str, int]:
+    return {status: len(took) for status, took in outcomes.items()}
 
 
 async def endure(server: Server, count: int) -> None:
     """Send many calls with images of mixed sizes."""
     images = [_jpeg(*size) for size in _MIXED_SIZES]
     numbers = iter(range(count))
-    outcomes: Counter[str] = Counter()
+    outcomes = Outcomes(list)
     memory: list[float] = []
 
     async def sender() -> None:
         for number in numbers:
             if number % max(1, count // 10) == 0:
                 memory.append(server.process.memory_info().rss / 1e6)
-            await _ask(server, images[number * 7919 % len(images)], 60.0, outcomes, [])
+            await _ask(server, images[number * 7919 % len(images)], 60.0, outcomes)
 
     await asyncio.gather(*(sender() for _ in range(_IN_FLIGHT)))
     memory.append(server.process.memory_info().rss / 1e6)
-    print(
-        f"endurance: {dict(outcomes)}; RSS in MB every {count // 10:,} calls: {', '.join(f'{m:.1f}' for m in memory)}"
-    )
+    megabytes = ", ".join(f"{size:.1f}" for size in memory)
+    print(f"endurance: {_counts(outcomes)}; RSS in MB every {count // 10:,} calls: {megabytes}")
     print(f"endurance: {memory[-1] - memory[1]:+.1f} MB since the first tenth")
 
 

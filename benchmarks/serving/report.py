@@ -34,6 +34,14 @@ class Table:
         several = [self.values(entry, size, load, lambda cell: cell.throughput) for load in self.saturating]
         return max(several, key=lambda values: median(values.values()) if values else 0.0)
 
+    def limit_beside_sender(self, size: str) -> dict[int, float]:
+        """Images a second by round that the limit would make with what our sender takes of the cores taken off."""
+        work = self.values((LIMIT, "scaled"), size, self.saturating[0], lambda cell: cell.cpu)
+        sender = self.values(_OURS, size, self.saturating[0], lambda cell: cell.sender_cpu)
+        limit = self.saturation((LIMIT, "scaled"), size)
+        rounds = work.keys() & sender.keys() & limit.keys()
+        return {number: limit[number] * work[number] / (work[number] + sender[number]) for number in rounds}
+
     def overhead(self, entry: _Entry, size: str) -> dict[int, float]:
         """CPU seconds a request by round over those of the limit in the same form, at 8 at once."""
         own = self.values(entry, size, self.saturating[0], lambda cell: cell.cpu)
@@ -100,6 +108,8 @@ def _verdicts(table: Table, plan: Plan) -> str:
         ours = table.saturation(_OURS, size)
         limit = table.saturation((LIMIT, "scaled"), size)
         rows.append(_row(size, "throughput at saturation / the limit's", LIMIT, _ratios(ours, limit), least=0.95))
+        beside = _ratios(ours, table.limit_beside_sender(size))
+        rows.append(_row(size, "the same, less what the sender takes", LIMIT, beside, least=0.95))
         for form in FORMS:
             rates = {peer: table.saturation(peer, size) for peer in table.peers(form)}
             if rates:

@@ -144,6 +144,8 @@ class _Inbox:
                         await message.nak()
         except (nats.errors.Error, TimeoutError) as error:
             log.debug("nats.inbox_cut", error=str(error) or type(error).__name__)
+            # What a drain that was cut leaves behind would be subscribed to again after a reconnection.
+            self._client._remove_sub(self._subscription._id)  # noqa: SLF001
 
     async def _take(self, message: Msg) -> None:
         self._messages.append(message)

@@ -1,5 +1,6 @@
 import asyncio
 import signal
+import socket
 from collections.abc import AsyncIterator
 
 import pytest
@@ -167,6 +168,27 @@ async def test_a_connection_that_is_refused_is_left_at_once(bus: Bus, registry: 
     await bucket.delete("refused.a")
 
 
+async def test_a_listener_that_says_nothing_is_left(bus: Bus, registry: Registry, asker: Asker) -> None:
+    await registry.deploy(parse("mute=x"))
+    bucket = await bus.js.key_value(ROUTES_BUCKET)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        entry = ModelReplica(
+            model="mute",
+            replica="0",
+            grpc_address=f"127.0.0.1:{listener.getsockname()[1]}",
+            state=ReplicaState.REPLICA_STATE_SERVING,
+        )
+        await bucket.put("mute.0", routes.dump(entry, Timestamp(seconds=1)))
+        await until(lambda: asker.images_at_once("mute"))
+        with pytest.raises(DeadlineError):
+            await asker.ask("mute", jpeg(), AnswerOptions(), priority=INTERACTIVE, timeout=0.2)
+        assert asker.images_at_once("mute") > 0  # the caller had too little time to tell
+        with pytest.raises(ModelUnavailableError, match="no connection"):
+            await ask(asker, "mute")
+        assert asker.images_at_once("mute") == 0
+    await bucket.delete("mute.0")
+
+
 async def test_a_server_whose_queue_is_full_is_sent_less(bus: Bus, registry: Registry, asker: Asker) -> None:
     await registry.deploy(parse("busy=x"))
     async with serving_model(bus, "busy", workers=8) as model:
@@ -176,6 +198,22 @@ async def test_a_server_whose_queue_is_full_is_sent_less(bus: Bus, registry: Reg
         with pytest.raises(QueueFullError):
             await ask(asker, "busy")
         assert asker.images_at_once("busy") == before // 2
+
+
+async def test_a_server_that_grew_is_sent_more(bus: Bus, registry: Registry, asker: Asker) -> None:
+    await registry.deploy(parse("grown=x"))
+    bucket = await bus.js.key_value(ROUTES_BUCKET)
+    for workers in (1, 6):
+        entry = ModelReplica(
+            model="grown",
+            replica="0",
+            grpc_address="127.0.0.1:1",
+            state=ReplicaState.REPLICA_STATE_SERVING,
+            worker_count=workers,
+        )
+        await bucket.put("grown.0", routes.dump(entry, Timestamp(seconds=workers)))
+        await until(lambda workers=workers: asker.images_at_once("grown", queued=False) == workers)  # type: ignore[misc]
+    await bucket.delete("grown.0")
 
 
 async def test_connections_close_when_their_server_is_gone(bus: Bus, registry: Registry, asker: Asker) -> None:

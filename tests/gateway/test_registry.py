@@ -1,4 +1,5 @@
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -42,6 +43,26 @@ async def test_a_server_that_falls_silent_is_taken_for_dead(registry: Registry, 
     await bucket.put("mute.0", routes.dump(entry, Timestamp(seconds=1)))  # its clock may be wrong: only ours counts
     await until(lambda: registry.serving("mute"))
     await until(lambda: not registry.serving("mute"))
+
+
+async def test_a_server_that_was_silent_is_noticed_when_it_speaks_again(registry: Registry, bus: Bus) -> None:
+    bucket = await bus.js.key_value(ROUTES_BUCKET)
+    entry = ModelReplica(model="shy", replica="0", grpc_address="127.0.0.1:1", state=ReplicaState.REPLICA_STATE_SERVING)
+    await registry.deploy(parse("shy=x"))
+    await bucket.put("shy.0", routes.dump(entry, Timestamp(seconds=1)))
+    await until(lambda: registry.serving("shy"))
+    await until(lambda: not registry.serving("shy"))
+    noticed = asyncio.ensure_future(_changes(registry, lambda: bool(registry.serving("shy"))))
+    await bucket.put("shy.0", routes.dump(entry, Timestamp(seconds=2)))
+    async with asyncio.timeout(10):
+        await noticed  # whoever follows the changes is told
+    await registry.delete("shy")
+
+
+async def _changes(registry: Registry, until_true: Callable[[], bool]) -> None:
+    async for _ in registry.changes():
+        if until_true():
+            return
 
 
 async def test_only_servers_that_say_serving_are_asked(registry: Registry, bus: Bus) -> None:
