@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 from pyarrow import fs
 
-from framemesh.errors import ConfigurationError, InvalidRequestError, LakeUnavailableError
+from framemesh.errors import ConfigurationError, FrameNotFoundError, InvalidRequestError, LakeUnavailableError
 from framemesh.tables import FRAMES, RESULTS, Table
 
 _CONNECT_SECONDS = 2.0
@@ -63,12 +63,17 @@ class Rows:
 
 
 class LakeTables:
-    """The views `frames` and `results`, of the files that are there when this is made or refreshed."""
+    """The views `frames` and `results`, of the files that are there when this is made or refreshed.
+
+    Attributes:
+        cameras: Those of which there are frames, by name; known without reading a file.
+    """
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, place: LakePlace) -> None:
         self._connection = connection
         self._place = place
         self._store = _store(place)
+        self.cameras: list[str] = []
         self.refresh()
 
     def refresh(self) -> None:
@@ -79,7 +84,21 @@ class LakeTables:
             LakeUnavailableError: The store can't be reached.
         """
         for table in (FRAMES, RESULTS):
-            self._connection.register(f"{table.name}_files", _dataset(table, self._store, self._place.endpoint))
+            paths = _paths(table, self._store, self._place.endpoint)
+            self._connection.register(f"{table.name}_files", _dataset(table, self._store, paths))
+            if table is FRAMES:
+                self.cameras = sorted({path.split("/")[1].removeprefix("camera=") for path in paths})
+
+    def check_cameras(self, names: Sequence[str]) -> None:
+        """Pass where there are frames of each of these cameras.
+
+        Raises:
+            FrameNotFoundError: There are none of one; the message names the cameras that there are.
+        """
+        for name in names:
+            if name not in self.cameras:
+                known = ", ".join(self.cameras) or "none"
+                raise FrameNotFoundError(f"the lake has no frames of camera {name!r}; it has those of: {known}")
 
     def ask(self, sql: str, **values: object) -> Rows:
         """Run a statement; `$name` in it stands for a value.
@@ -152,21 +171,25 @@ def _store(place: LakePlace) -> fs.S3FileSystem:
     )
 
 
-def _dataset(table: Table, store: fs.S3FileSystem, endpoint: str) -> ds.Dataset:
+def _paths(table: Table, store: fs.S3FileSystem, endpoint: str) -> list[str]:
     """A table's files, and nothing else that may lie in its bucket; none where nothing was archived yet."""
-    columns = pa.schema([*table.columns, *table.partitions])
     selector = fs.FileSelector(table.bucket, recursive=True, allow_not_found=True)
     try:
-        paths = [info.path for info in store.get_file_info(selector) if table.holds(info.path.partition("/")[2])]
+        return [info.path for info in store.get_file_info(selector) if table.holds(info.path.partition("/")[2])]
     except OSError as error:
         words = _first_line(error)
         if any(code in words.upper().replace("_", "") for code in _REFUSALS):
             raise ConfigurationError(f"the S3 server at {endpoint} refuses us; check the S3 keys") from error
         raise LakeUnavailableError(f"the S3 server at {endpoint} can't be read: {words}") from error
+
+
+def _dataset(table: Table, store: fs.S3FileSystem, paths: Sequence[str]) -> ds.Dataset:
+    """The rows of a table's files."""
+    columns = pa.schema([*table.columns, *table.partitions])
     if not paths:
         return ds.dataset(columns.empty_table())
     partitioning = ds.partitioning(table.partitions, flavor="hive")
-    return ds.dataset(paths, schema=columns, filesystem=store, format="parquet", partitioning=partitioning)
+    return ds.dataset(list(paths), schema=columns, filesystem=store, format="parquet", partitioning=partitioning)
 
 
 def _first_line(error: Exception) -> str:

@@ -4,10 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from framemesh.errors import FrameNotFoundError
 from framemesh.query import LakeTables
-
-_CAMERAS = "SELECT DISTINCT camera FROM frames_files ORDER BY camera"
 
 # Partitions go by the frame's id, which may lie beside the capture time that a foreign camera tells.
 _PAST = """
@@ -54,20 +51,6 @@ class Counts:
     frames: int
     succeeded: int
     failed: int
-
-
-def check_cameras(tables: LakeTables, past: Past) -> None:
-    """Pass where there are frames of each camera.
-
-    Raises:
-        FrameNotFoundError: There are none of one; the message names the cameras that there are.
-        LakeUnavailableError: The lake can't be read now.
-    """
-    known = [name for (name,) in tables.ask(_CAMERAS).rows]
-    for camera in past.cameras:
-        if camera not in known:
-            names = ", ".join(known) or "none"
-            raise FrameNotFoundError(f"the lake has no frames of camera {camera!r}; it has those of: {names}")
 
 
 def left(tables: LakeTables, past: Past, *, versions: Sequence[str] | None = None) -> list[str]:

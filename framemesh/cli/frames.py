@@ -53,6 +53,8 @@ def frames(
     if label:
         asked |= {"label": label, "min_score": min_score, "models": model or []}
     with lake_tables(data_dir) as tables:
+        if not label:  # results outlive frames
+            tables.check_cameras(camera or [])
         for earliest in sorted({first, max(first, now - _RECENT)}, reverse=True):
             found = tables.ask(_SEEN if label else _FRAMES, since=earliest, **asked)
             if len(found.rows) == limit:

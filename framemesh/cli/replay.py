@@ -151,10 +151,10 @@ class _Work:
 
     def _answer(self) -> None:
         """Have what is left answered."""
-        from framemesh.unanswered import check_cameras, left  # noqa: PLC0415 - as above
+        from framemesh.unanswered import left  # noqa: PLC0415 - as above
 
         self._tables.refresh()
-        check_cameras(self._tables, self._past)
+        self._tables.check_cameras(self._past.cameras)
         keys = left(self._tables, self._past, versions=self._versions)
         if not keys:
             return

@@ -15,7 +15,7 @@ from archiver.settings import ArchiverSettings
 from framemesh.bus import Bus
 from framemesh.cli import app
 from framemesh.cli.times import parse_time
-from framemesh.errors import ConfigurationError, InvalidRequestError, LakeUnavailableError
+from framemesh.errors import ConfigurationError, FrameNotFoundError, InvalidRequestError, LakeUnavailableError
 from framemesh.lake import Lake
 from framemesh.mesh.servers import free_port
 from framemesh.query import LakePlace, tables
@@ -72,6 +72,7 @@ def run(place: LakePlace, tmp_path: Path) -> Callable[..., str]:
 
 def test_each_frame_and_each_models_newest_answer_is_one_row(place: LakePlace) -> None:
     with tables(place) as lake:
+        assert lake.cameras == ["gate", "roof", "yard"]
         assert lake.ask("SELECT count(*), count(DISTINCT frame_id) FROM frames").rows == [(3 * COUNT, 3 * COUNT)]
         found = lake.ask("SELECT model, count(*) FROM results GROUP BY model ORDER BY model")
         assert found.rows == [("detr", COUNT), ("vit", COUNT + 10)]
@@ -228,6 +229,8 @@ def test_frames_are_found_by_what_was_seen_in_them(run: Callable[..., str]) -> N
     assert len(keys(run("frames", "--json", "--label", "cat", "--min-score", "0.9"))) == 10
     assert len(keys(run("frames", "--json", "--label", "car'; drop", "--model", "detr", "--limit", "7"))) == 7
     assert keys(run("frames", "--json", "--label", "cat", "--camera", "roof")) == []
+    with pytest.raises(FrameNotFoundError, match="camera 'attic'; it has those of: gate, roof, yard"):
+        run("frames", "--camera", "attic")
     assert len(keys(run("frames", "--json", "--since", "2026-09-21T15:00", "--until", "2026-09-21T15:59"))) == COUNT
 
 

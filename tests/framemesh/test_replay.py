@@ -85,6 +85,7 @@ async def mesh(
         "FRAMEMESH_DATA_DIR": str(tmp_path_factory.mktemp("nothing")),
     }
     async with AsyncClient(user["FRAMEMESH_ADDRESS"]) as client:
+        await deploy(client, "first=x,camera=none")
         yield Mesh(supervisor, client, user)
 
 
@@ -106,7 +107,6 @@ async def stores(bus: Bus, lake: Lake, place: LakePlace, model: str) -> tuple[in
 async def test_a_second_replay_changes_nothing_and_all_stores_agree(
     mesh: Mesh, bus: Bus, lake: Lake, place: LakePlace
 ) -> None:
-    await deploy(mesh.client, "first=x,camera=none")
     async with serving_model(bus, "first") as model:
         status, out = await mesh.replay("--model", "first", "--json")
         assert status == 0, out
