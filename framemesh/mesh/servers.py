@@ -88,8 +88,8 @@ def s3_server(folder: Path, port: int, credentials: Credentials, *, leave_bytes:
         folder: For all that it stores.
         port: Where it listens.
         credentials: Of its only user.
-        leave_bytes: How much of the disk it leaves to others, rounded up to whole GiB; none means nothing. Without
-            room it refuses what is put, and goes on once something is deleted.
+        leave_bytes: How much of what is free at first it leaves to others, rounded up to whole GiB; none means nothing.
+            Without room it refuses what is put, and goes on once something is deleted.
 
     Raises:
         ConfigurationError: The volume can't be made there.
@@ -98,9 +98,11 @@ def s3_server(folder: Path, port: int, credentials: Credentials, *, leave_bytes:
     folder.mkdir(parents=True, exist_ok=True)
     metadata = f"badger://{folder / 'metadata'}"
     if not (folder / "metadata").exists():
+        # At first only: badger may not open again right after a process that had it open for a moment (1 in 80 here).
+        room = () if leave_bytes is None else ("--capacity", str(_whole_gib(folder, leave_bytes)))
         made = subprocess.run(
             (juicefs, "format", "--storage", "file", "--bucket", f"{folder / 'objects'}/", "--trash-days", "0",
-             metadata, "framemesh"),
+             *room, metadata, "framemesh"),
             capture_output=True,
             text=True,
             check=False,
@@ -108,8 +110,6 @@ def s3_server(folder: Path, port: int, credentials: Credentials, *, leave_bytes:
         if made.returncode != 0:
             shutil.rmtree(folder / "metadata", ignore_errors=True)
             raise ConfigurationError(f"can't make the lake in {folder}: {made.stderr.strip()[-500:]}")
-    if leave_bytes is not None:
-        _limit(juicefs, metadata, shutil.disk_usage(folder).free - leave_bytes)
 
     async def ready() -> bool:
         try:
@@ -131,18 +131,9 @@ def s3_server(folder: Path, port: int, credentials: Credentials, *, leave_bytes:
     return ProcessSpec("s3", argv, env, ready)
 
 
-def _limit(juicefs: str, metadata: str, room_bytes: int) -> None:
-    """Let the volume take so much more than it has, in whole GiB but one at least.
-
-    Raises:
-        ConfigurationError: The volume can't be read.
-    """
-    told = subprocess.run((juicefs, "status", metadata), capture_output=True, text=True, check=False)
-    if told.returncode != 0:
-        raise ConfigurationError(f"can't read the lake's volume: {told.stderr.strip()[-500:]}")
-    used_bytes = json.loads(told.stdout)["Stat"]["UsedSpace"]
-    capacity = max(1, (used_bytes + room_bytes) // _GIB)
-    subprocess.run((juicefs, "config", metadata, "--yes", "--capacity", str(capacity)), capture_output=True, check=True)
+def _whole_gib(folder: Path, leave_bytes: int) -> int:
+    """What the volume may take of the disk: one GiB at least, as it knows no smaller unit."""
+    return max(1, (shutil.disk_usage(folder).free - leave_bytes) // _GIB)
 
 
 def _listens(port: int) -> bool:
