@@ -98,7 +98,9 @@ def _tell_of_one(one: AnalyzeStreamResponse, *, as_json: bool) -> bool:
         typer.echo(MessageToJson(one, indent=None))
     else:
         said = Text(one.error.message, "red") if one.HasField("error") else _table(one.response)
-        Console().print(Text(one.request_id, "bold"), Padding(said, (0, 0, 0, 2)))
+        console = Console()
+        console.print(Text(one.request_id, "bold"), soft_wrap=True)  # a path that is broken is none
+        console.print(Padding(said, (0, 0, 0, 2)))
     return _is_answered(one.response)
 
 

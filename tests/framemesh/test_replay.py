@@ -85,7 +85,7 @@ async def mesh(
         "FRAMEMESH_DATA_DIR": str(tmp_path_factory.mktemp("nothing")),
     }
     async with AsyncClient(user["FRAMEMESH_ADDRESS"]) as client:
-        await deploy(client, "first=x,camera=none")
+        await deploy(client, bus, "first=x,camera=none")
         yield Mesh(supervisor, client, user)
 
 
@@ -125,7 +125,7 @@ async def test_a_second_replay_changes_nothing_and_all_stores_agree(
 
 
 async def test_only_the_frames_asked_for(mesh: Mesh, bus: Bus) -> None:
-    await deploy(mesh.client, "some=x,camera=none")
+    await deploy(mesh.client, bus, "some=x,camera=none")
     async with serving_model(bus, "some"):
         one_minute = ("--since", "2026-05-28T20:26:40", "--until", "2026-05-28T20:27:39.5")
         status, out = await mesh.replay("--model", "some", "--camera", "gate", "--camera", "yard", *one_minute)
@@ -138,7 +138,7 @@ async def test_with_again_another_versions_answers_and_failures_are_redone_once(
     mesh: Mesh, bus: Bus, place: LakePlace
 ) -> None:
     few = ("--model", "anew", "--camera", "roof", "--until", "2026-05-28T20:27:40")
-    await deploy(mesh.client, "anew=x,camera=none")
+    await deploy(mesh.client, bus, "anew=x,camera=none")
     async with serving_model(bus, "anew") as model:
         model.fails = lambda image: ValueError("a fault of the server") if image == jpeg(2) else None
         status, out = await mesh.replay(*few)
@@ -159,7 +159,7 @@ async def test_with_again_another_versions_answers_and_failures_are_redone_once(
 
 
 async def test_interrupted_it_says_so_and_the_same_command_goes_on(mesh: Mesh, bus: Bus) -> None:
-    await deploy(mesh.client, "halved=x,camera=none")
+    await deploy(mesh.client, bus, "halved=x,camera=none")
     async with serving_model(bus, "halved") as model:
         model.delay = 0.02
         process = await mesh.start("--model", "halved")
@@ -176,7 +176,7 @@ async def test_interrupted_it_says_so_and_the_same_command_goes_on(mesh: Mesh, b
 
 
 async def test_killed_itself_and_over_a_killed_gateway_every_frame_is_answered_once(mesh: Mesh, bus: Bus) -> None:
-    await deploy(mesh.client, "hard=x,camera=none")
+    await deploy(mesh.client, bus, "hard=x,camera=none")
     async with serving_model(bus, "hard") as model:
         model.delay = 0.02
         process = await mesh.start("--model", "hard")
@@ -194,7 +194,7 @@ async def test_killed_itself_and_over_a_killed_gateway_every_frame_is_answered_o
 
 
 async def test_over_a_model_server_that_goes_and_comes_every_frame_is_answered(mesh: Mesh, bus: Bus) -> None:
-    await deploy(mesh.client, "away=x,camera=none")
+    await deploy(mesh.client, bus, "away=x,camera=none")
     async with serving_model(bus, "away") as model:
         model.delay = 0.02
         process = await mesh.start("--model", "away")
@@ -237,7 +237,7 @@ async def test_a_frame_that_the_lake_has_no_more_is_told_and_nothing_is_written_
 ) -> None:
     gone = (await lake.keys("yard/"))[0]
     await lake.delete(gone)
-    await deploy(mesh.client, "late=x,camera=none")
+    await deploy(mesh.client, bus, "late=x,camera=none")
     async with serving_model(bus, "late"):
         for just_now in (COUNT // 3 - 1, 0):
             status, out = await mesh.replay("--model", "late", "--camera", "yard")

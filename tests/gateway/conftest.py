@@ -12,7 +12,7 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from pydantic import SecretStr
 
-from framemesh.bus import Bus, routes
+from framemesh.bus import Bus, routes, streams
 from framemesh.bus.streams import ROUTES_BUCKET
 from framemesh.client import AsyncClient
 from framemesh.frames import FrameId, headers, subject
@@ -116,14 +116,15 @@ async def client(settings: GatewaySettings) -> AsyncIterator[AsyncClient]:
         yield client
 
 
-async def deploy(client: AsyncClient, text: str) -> None:
-    """Deploy a model, and wait until the gateway has heard of it from NATS."""
+async def deploy(client: AsyncClient, bus: Bus, text: str) -> None:
+    """Deploy a model and wait until it has its consumer: it sees what is published from then on."""
     spec = await client.deploy(parse(text))
 
-    async def is_there() -> bool:
-        return spec.name in [model.spec.name for model in await client.models()]
+    async def has_consumer() -> bool:
+        names = [info.name for info in await bus.js.consumers_info(streams.STORED)]
+        return streams.model_consumer(spec.name) in names
 
-    await until(is_there)
+    await until(has_consumer)
 
 
 @asynccontextmanager

@@ -16,9 +16,9 @@ from framemesh.v1.inference_service_pb2 import InferResponse
 from framemesh.v1.result_pb2 import DeadLetter, Result
 from gateway import lanes
 from gateway import results as gateway_results
-from tests.gateway.conftest import Results, publish, serving_model, until
+from tests.gateway.conftest import Results, deploy, publish, serving_model, until
 from tests.gateway.mortal import WORKERS, mortal_server
-from tests.gateway.test_lanes import deploy, stored_all
+from tests.gateway.test_lanes import stored_all
 from tests.pictures import jpeg
 
 SUCCEEDED, FAILED = AnswerState.ANSWER_STATE_SUCCEEDED, AnswerState.ANSWER_STATE_FAILED

@@ -4,24 +4,12 @@ from framemesh.bus import Bus, streams
 from framemesh.client import AsyncClient
 from framemesh.errors import InternalError, InvalidImageError, QueueFullError
 from framemesh.frames import CAPTURED_AT
-from framemesh.specs import parse
 from framemesh.v1.answer_pb2 import AnswerState
 from framemesh.v1.frame_pb2 import Frame, StoredFrame
 from framemesh.v1.inference_service_pb2 import Priority
 from framemesh.v1.result_pb2 import DeadLetter
-from tests.gateway.conftest import Results, publish, serving_model, until
+from tests.gateway.conftest import Results, deploy, publish, serving_model, until
 from tests.pictures import jpeg
-
-
-async def deploy(client: AsyncClient, bus: Bus, text: str) -> None:
-    """Deploy a model and wait until it has its consumer: it sees what is published from then on."""
-    spec = await client.deploy(parse(text))
-
-    async def has_consumer() -> bool:
-        names = [info.name for info in await bus.js.consumers_info(streams.STORED)]
-        return streams.model_consumer(spec.name) in names
-
-    await until(has_consumer)
 
 
 async def test_under_every_each_stored_frame_has_exactly_one_result(

@@ -63,7 +63,7 @@ async def replay(client: AsyncClient, model: str, keys: list[str], **options: bo
 
 async def test_each_frame_gets_the_answer_that_a_live_one_gets(client: AsyncClient, bus: Bus, lake: Lake) -> None:
     keys = await stored(lake, "past", 200)
-    await deploy(client, "plain=x,camera=none")
+    await deploy(client, bus, "plain=x,camera=none")
     async with serving_model(bus, "plain") as model:
         last = await replay(client, "plain", keys)
     assert (last.succeeded_count, last.failed_count, last.gone_count, last.waiting_reason) == (200, 0, 0, "")
@@ -79,7 +79,7 @@ async def test_each_frame_gets_the_answer_that_a_live_one_gets(client: AsyncClie
 
 async def test_the_same_frames_again_change_nothing_unless_asked(client: AsyncClient, bus: Bus, lake: Lake) -> None:
     keys = await stored(lake, "twice", 20)
-    await deploy(client, "twice=x,camera=none")
+    await deploy(client, bus, "twice=x,camera=none")
     async with serving_model(bus, "twice"):
         for _ in range(2):
             assert (await replay(client, "twice", keys)).succeeded_count == 20
@@ -92,7 +92,7 @@ async def test_a_frame_that_its_server_dies_of_is_given_up_and_those_beside_it_a
     nats: str, client: AsyncClient, bus: Bus, lake: Lake
 ) -> None:
     keys = await stored(lake, "deadly", 12)
-    await deploy(client, "frail=x,camera=none")
+    await deploy(client, bus, "frail=x,camera=none")
     async with mortal_server(nats, "frail", delay=0.05, poison=picture(5)) as server:
         last = await replay(client, "frail", keys)
         assert server.deaths == 3  # once in company, twice alone
@@ -117,7 +117,7 @@ async def test_frames_that_can_not_be_answered_are_counted_and_dead_lettered(
             return InternalError("always")
         return QueueFullError("full") if tries[image] < 3 else None
 
-    await deploy(client, "picky=x,camera=none")
+    await deploy(client, bus, "picky=x,camera=none")
     async with serving_model(bus, "picky") as model:
         model.fails = fails
         last = await replay(client, "picky", [*keys, "nonsense", "../x"])
@@ -135,7 +135,7 @@ async def test_frames_that_can_not_be_answered_are_counted_and_dead_lettered(
 
 async def test_it_waits_for_servers_that_come_and_says_so(client: AsyncClient, bus: Bus, lake: Lake) -> None:
     keys = await stored(lake, "later", 10)
-    await deploy(client, "later=x,camera=none")
+    await deploy(client, bus, "later=x,camera=none")
     said: list[ReplayResponse] = []
 
     async def run() -> None:
@@ -153,7 +153,7 @@ async def test_a_model_that_is_not_deployed_or_no_longer_ends_it(client: AsyncCl
     keys = await stored(lake, "nobody", 3)
     with pytest.raises(ModelNotFoundError, match="no model 'nobody'"):
         await replay(client, "nobody", keys)
-    await deploy(client, "brief=x,camera=none")
+    await deploy(client, bus, "brief=x,camera=none")
     running = asyncio.create_task(replay(client, "brief", keys))
     await asyncio.sleep(0.3)
     await client.delete("brief")
@@ -161,8 +161,8 @@ async def test_a_model_that_is_not_deployed_or_no_longer_ends_it(client: AsyncCl
         await running
 
 
-async def test_a_message_with_too_many_keys_ends_it(settings: GatewaySettings, client: AsyncClient) -> None:
-    await deploy(client, "many=x,camera=none")
+async def test_a_message_with_too_many_keys_ends_it(settings: GatewaySettings, client: AsyncClient, bus: Bus) -> None:
+    await deploy(client, bus, "many=x,camera=none")
     requests = [ReplayRequest(model="many", object_keys=["x"] * 1001)]
     with pytest.raises(grpc.RpcError) as refusal:
         _ = [response async for response in client._replay.Replay(iter(requests))]
@@ -170,15 +170,15 @@ async def test_a_message_with_too_many_keys_ends_it(settings: GatewaySettings, c
 
 
 @pytest.mark.parametrize("share", [-0.5, 1.5, float("nan")])
-async def test_what_is_no_share_is_refused(client: AsyncClient, share: float) -> None:
-    await deploy(client, "shared=x,camera=none")
+async def test_what_is_no_share_is_refused(client: AsyncClient, bus: Bus, share: float) -> None:
+    await deploy(client, bus, "shared=x,camera=none")
     with pytest.raises(InvalidRequestError, match="share"):
         await replay(client, "shared", [], share=share)
 
 
 async def test_a_caller_that_leaves_ends_it(client: AsyncClient, bus: Bus, lake: Lake) -> None:
     keys = await stored(lake, "left", 100)
-    await deploy(client, "left=x,camera=none")
+    await deploy(client, bus, "left=x,camera=none")
     async with serving_model(bus, "left") as model:
         model.delay = 0.05
         async with aclosing(client.replay("left", keys)) as responses:
@@ -209,7 +209,7 @@ async def test_a_gateway_that_stops_answers_what_it_has_and_says_that_it_stops(
 
         async with gateway(settings) as running:
             own = await clients.enter_async_context(AsyncClient(f"127.0.0.1:{running.grpc_port}"))
-            await deploy(own, "stop=x,camera=none")
+            await deploy(own, bus, "stop=x,camera=none")
             replaying = asyncio.create_task(run(own))
             await until(lambda: said and said[-1].succeeded_count)
         with pytest.raises(ModelUnavailableError, match="draining"):
@@ -221,7 +221,7 @@ async def test_a_gateway_that_stops_answers_what_it_has_and_says_that_it_stops(
 async def test_live_frames_keep_a_worker_while_a_replay_runs(client: AsyncClient, bus: Bus, lake: Lake) -> None:
     """No more replayed images are at the server at once than the share says; without live ones, as many as it takes."""
     keys = await stored(lake, "beside", 400)
-    await deploy(client, "busy=x,policy=every,camera=live")
+    await deploy(client, bus, "busy=x,policy=every,camera=live")
     async with serving_model(bus, "busy", workers=4) as model:
         model.delay = 0.02
         replaying = asyncio.create_task(replay(client, "busy", keys, share=0.5))
@@ -241,7 +241,7 @@ async def test_live_frames_keep_a_worker_while_a_replay_runs(client: AsyncClient
 async def test_replayed_frames_that_wait_for_others_leave_the_room_for_live_ones_as_it_is(
     client: AsyncClient, bus: Bus, lake: Lake
 ) -> None:
-    await deploy(client, "roomy=x,policy=every,camera=door")
+    await deploy(client, bus, "roomy=x,policy=every,camera=door")
     async with serving_model(bus, "roomy", workers=2) as model:
         model.timing.queue_duration.FromSeconds(5)
         model.timing.inference_duration.FromMilliseconds(10)
