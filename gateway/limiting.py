@@ -6,7 +6,7 @@ _REFUSED_SECONDS = 0.2
 
 
 class Limit:
-    """Grows by one with each round of answers that hardly waited there, shrinks by a tenth where they waited long.
+    """Grows by one with each round of answers that hardly waited there, shrinks by 0.1 with each that waited long.
 
     What waits at the server keeps it busy, and lets it batch; more than that ages the frames, and is lost with it.
 
