@@ -1,10 +1,12 @@
 """The NATS and S3 servers from their wheels, as processes of the mesh."""
 
 import json
+import random
 import shutil
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from framemesh.errors import ConfigurationError
 from framemesh.mesh.supervision import ProcessSpec
 
 HOST = "127.0.0.1"
+_FIRST_PORT = 10_240
 _GIB = 1024**3
 
 
@@ -27,10 +30,20 @@ class Credentials:
 
 
 def free_port() -> int:
-    """A TCP port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
+    """A TCP port that nobody listens on now, and that the system gives to nobody's outgoing connection meanwhile."""
+    while True:
+        port = random.randrange(_FIRST_PORT, _outgoing_ports_begin())  # noqa: S311 - so that two who look find two
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind((HOST, port))
+            return port
+
+
+def _outgoing_ports_begin() -> int:
+    try:
+        first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    except OSError:
+        return 32_768  # Linux's own choice
+    return first if first > _FIRST_PORT else 65_536
 
 
 def check_port(port: int, flag: str) -> None:
