@@ -1,6 +1,6 @@
 """Clients of the gateway, for threads and for asyncio. Answers are the protos' own messages."""
 
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Generator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
@@ -101,9 +101,7 @@ class AsyncClient:
         *,
         object_key: str | None = None,
         models: Iterable[str] = (),
-        max_label_count: int = 0,
-        candidate_labels: Sequence[str] = (),
-        min_score: float | None = None,
+        options: AnswerOptions | None = None,
         timeout: float = ANALYZE_SECONDS,
     ) -> AnalyzeResponse:
         """Ask models about an image, or about a stored frame.
@@ -112,12 +110,9 @@ class AsyncClient:
             image: A JPEG, PNG or WebP file's bytes, or its path.
             object_key: Key of a stored frame, instead of an image.
             models: Who is asked; none means all.
-            max_label_count: How many classes a classification names at most; 0 means 5.
-            candidate_labels: What a zero-shot model looks for, in words; none means the labels of its spec.
-            min_score: The least score of an object or segment that is named, from 0 to 1; none means the model's own.
+            options: What is wanted of the answers: how many classes, which labels, the least score, persons' boxes.
             timeout: Seconds that it may take in all.
         """
-        options = AnswerOptions(max_label_count=max_label_count, candidate_labels=candidate_labels, min_score=min_score)
         request = analyze_request(image, object_key, models, options)
         with _reporting_errors():
             return await self._analysis.Analyze(request, timeout=timeout)
@@ -127,9 +122,7 @@ class AsyncClient:
         images: AsyncIterable[Named] | Iterable[Named],
         *,
         models: Iterable[str] = (),
-        max_label_count: int = 0,
-        candidate_labels: Sequence[str] = (),
-        min_score: float | None = None,
+        options: AnswerOptions | None = None,
         timeout: float = ANALYZE_SECONDS,
     ) -> AsyncIterator[AnalyzeStreamResponse]:
         """Ask models about many images, some of them at once, and yield what becomes of each as soon as it is known.
@@ -141,12 +134,9 @@ class AsyncClient:
             images: Each with an id of the caller's, which its response carries: a JPEG, PNG or WebP file's bytes, its
                 path, or a stored frame as results carry it (only its `object_key` counts).
             models: As in `analyze`.
-            max_label_count: As in `analyze`.
-            candidate_labels: As in `analyze`.
-            min_score: As in `analyze`.
+            options: As in `analyze`.
             timeout: Seconds that each image may take.
         """
-        options = AnswerOptions(max_label_count=max_label_count, candidate_labels=candidate_labels, min_score=min_score)
         sending = Sending(models, options, timeout)
         call = self._analysis.AnalyzeStream(sending.requests_async(images))
         try:
@@ -282,13 +272,10 @@ class Client:
         *,
         object_key: str | None = None,
         models: Iterable[str] = (),
-        max_label_count: int = 0,
-        candidate_labels: Sequence[str] = (),
-        min_score: float | None = None,
+        options: AnswerOptions | None = None,
         timeout: float = ANALYZE_SECONDS,
     ) -> AnalyzeResponse:
         """See `AsyncClient.analyze`."""
-        options = AnswerOptions(max_label_count=max_label_count, candidate_labels=candidate_labels, min_score=min_score)
         request = analyze_request(image, object_key, models, options)
         with _reporting_errors():
             return self._analysis.Analyze(request, timeout=timeout)
@@ -298,13 +285,10 @@ class Client:
         images: Iterable[Named],
         *,
         models: Iterable[str] = (),
-        max_label_count: int = 0,
-        candidate_labels: Sequence[str] = (),
-        min_score: float | None = None,
+        options: AnswerOptions | None = None,
         timeout: float = ANALYZE_SECONDS,
     ) -> Iterator[AnalyzeStreamResponse]:
         """See `AsyncClient.analyze_stream`; `images` is asked for more in a thread of its own."""
-        options = AnswerOptions(max_label_count=max_label_count, candidate_labels=candidate_labels, min_score=min_score)
         sending = Sending(models, options, timeout)
         call = self._analysis.AnalyzeStream(sending.requests(images))
         try:

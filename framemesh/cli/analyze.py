@@ -16,6 +16,7 @@ from framemesh.client import ANALYZE_SECONDS
 from framemesh.errors import InvalidImageError
 from framemesh.sending import unreadable
 from framemesh.v1.analysis_service_pb2 import AnalyzeResponse, AnalyzeStreamResponse
+from framemesh.v1.answer_pb2 import AnswerOptions
 from framemesh.v1.frame_pb2 import Frame
 from framemesh.words import words
 
@@ -44,9 +45,7 @@ def analyze(
     """Ask the models about an image, or about many: each is told of as soon as it is answered."""
     options: dict[str, Any] = {
         "models": model or (),
-        "max_label_count": top,
-        "candidate_labels": label or (),
-        "min_score": min_score,
+        "options": AnswerOptions(max_label_count=top, candidate_labels=label or (), min_score=min_score),
         "timeout": timeout,
     }
     with open_client(address, data_dir) as client:

@@ -20,8 +20,8 @@ def up(
         list[str] | None,
         typer.Option(
             help="A model to run, as [NAME=]SOURCE and, in the same word, any of ,task=TASK ,runtime=onnx|torch "
-            ",precision=fp32|int8|fp16|bf16 ,policy=every|latest|fps=N ,replicas=N ,revision=R ,camera=C and, for what "
-            "a zero-shot model looks for, ,label=WORDS. SOURCE is a Hugging Face id, a folder, "
+            ",precision=fp32|int8|fp16|bf16 ,policy=every|latest|fps=N ,start=TIME ,replicas=N ,revision=R ,camera=C "
+            "and, for what a zero-shot model looks for, ,label=WORDS. SOURCE is a Hugging Face id, a folder, "
             "lake://models/NAME/VERSION or demo:efficientnet-lite0. Repeatable. Without it, the models of the last "
             "time, or else the demo's two."
         ),

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import nats.errors
 import nats.js.errors
+from pydantic import SecretStr
 from rich.console import Console
 from rich.text import Text
 
@@ -31,13 +32,12 @@ from framemesh.mesh.servers import HOST
 from framemesh.mesh.state import credentials, locked, write_processes
 from framemesh.mesh.supervision import Supervisor
 from framemesh.service import interrupted_by, running, stop_signals
+from framemesh.settings import LakeSettings
 from framemesh.specs import parse
 from framemesh.v1.model_pb2 import FramePolicy, ModelSpec
 
 _POLL_SECONDS = 0.1
 _PATIENCE_SECONDS = 2.0
-_S3_REGION = "us-east-1"
-_FRAMES_BUCKET = "frames"
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,16 +218,12 @@ async def _mesh(options: MeshOptions, supervisor: Supervisor, console: Console) 
             )
             await stack.enter_async_context(running(watch, drain_seconds=1.0))
         bus = await stack.enter_async_context(connect(env["FRAMEMESH_NATS_URL"], name="mesh"))
-        lake = await stack.enter_async_context(
-            Lake(
-                env["FRAMEMESH_S3_ENDPOINT"],
-                access_key=env["FRAMEMESH_S3_ACCESS_KEY"],
-                secret_key=env["FRAMEMESH_S3_SECRET_KEY"],
-                region=_S3_REGION,
-                bucket=_FRAMES_BUCKET,
-                requests=4,
-            )
+        settings = LakeSettings(  # region and bucket come from the environment, as those of the services do
+            s3_endpoint=env["FRAMEMESH_S3_ENDPOINT"],
+            s3_access_key=SecretStr(env["FRAMEMESH_S3_ACCESS_KEY"]),
+            s3_secret_key=SecretStr(env["FRAMEMESH_S3_SECRET_KEY"]),
         )
+        lake = await stack.enter_async_context(Lake.from_settings(settings, bucket=settings.s3_frames_bucket))
         start = await report.position(bus)
         grpc_port = _port(options.ports.grpc, "--grpc-port")
         http_port = _port(options.ports.http, "--http-port")

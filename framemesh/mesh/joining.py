@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -45,7 +46,7 @@ class MeshState:
             **({"FRAMEMESH_TOKEN": self.token} if self.token else {}),
             **({"FRAMEMESH_TLS_CA_FILE": self.tls_ca_file} if self.tls_ca_file else {}),
         }
-        return "\n".join(f"export {name}='{value}'" for name, value in values.items())
+        return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in values.items())
 
 
 def write_state(folder: Path, state: MeshState) -> None:

@@ -17,5 +17,7 @@ def photo_folder() -> Path:
     """
     found = find_spec("skimage")
     if found is None or found.origin is None:
-        raise ConfigurationError("the demo's photos are missing: pip install 'framemesh[demo]'")
+        raise ConfigurationError(
+            "the demo's photos are missing: run `pip install -e '.[demo]'` in its checkout"
+        )
     return Path(found.origin).parent / "data"

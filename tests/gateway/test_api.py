@@ -58,7 +58,8 @@ async def test_what_is_asked_of_the_answers_reaches_the_models_and_goes_before_f
     async with serving_model(bus, "asked") as model:
         await client.deploy(parse("asked=x,policy=every"))
         await ready(client, "asked")
-        await client.analyze(jpeg(1), max_label_count=3, candidate_labels=["a cat", "a dog"], min_score=0.25)
+        asked = AnswerOptions(max_label_count=3, candidate_labels=["a cat", "a dog"], min_score=0.25)
+        await client.analyze(jpeg(1), options=asked)
         await client.analyze(jpeg(1))
         full, plain = model.requests
         options = full.options
