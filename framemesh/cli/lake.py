@@ -33,7 +33,7 @@ def lake_tables(data_dir: Path) -> "Iterator[LakeTables]":
     """
     missing = next((name for name in ("duckdb", "pyarrow") if find_spec(name) is None), None)
     if missing is not None:
-        raise ConfigurationError(f"this needs {missing}: run `pip install -e '.[query]'` in its checkout")
+        raise ConfigurationError(f"this needs {missing}: run `pip install -e '.[query]'` in framemesh's checkout")
     from framemesh.query import LakePlace, tables  # noqa: PLC0415 - see above
 
     known = {**os.environ, **lake_of_mesh(data_dir, os.environ)}

@@ -18,6 +18,6 @@ def photo_folder() -> Path:
     found = find_spec("skimage")
     if found is None or found.origin is None:
         raise ConfigurationError(
-            "the demo's photos are missing: run `pip install -e '.[demo]'` in its checkout"
+            "the demo's photos are missing: run `pip install -e '.[demo]'` in framemesh's checkout"
         )
     return Path(found.origin).parent / "data"

@@ -161,6 +161,6 @@ def program(name: str) -> str:
     found = str(beside) if beside.exists() else shutil.which(name)
     if found is None:
         raise ConfigurationError(
-            f"{name} is not installed: run `pip install -e '.[mesh]'` in its checkout", name=name
+            f"{name} is not installed: run `pip install -e '.[mesh]'` in framemesh's checkout", name=name
         )
     return found
