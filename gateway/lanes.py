@@ -48,7 +48,8 @@ _ASK_SECONDS = 10.0
 _MAX_FAULTS = 3  # a frame on which a model fails, hangs or ends so often is given up
 _RETRY_SECONDS = (0.05, 1.0)  # first and longest wait between tries
 _BATCH = 128
-_BATCH_BYTES = 1024 * 1024
+_BATCH_BYTES = 2 * streams.MAX_PAYLOAD_BYTES  # ours have 250 each, but NATS stops at one that is over the limit
+_GONE_SECONDS = 30.0  # the registry has heard of a deleted model by then
 _MAX_REFERENCE_BYTES = 4096  # ours have 250
 _RECENT = 512  # references whose parsed form the lanes share
 _PASSING = (ModelUnavailableError, QueueFullError, LakeUnavailableError, BusUnavailableError)
@@ -138,24 +139,29 @@ class Lane:
 
     async def _read(self) -> None:
         """Fill the queue; the policy says what is passed over."""
-        references = consume(
-            self._parts.bus,
-            streams.STORED,
-            await self._consumer(),
-            batch=_BATCH,
-            max_bytes=_BATCH_BYTES,
-            room=lambda: self._leases.below(_BATCH),
-        )
-        try:
-            async with aclosing(references):
-                async for message in references:
-                    try:
-                        await self._offer(message)
-                    except Exception:  # or it would come again, and end the lane again, for ever
-                        log.exception("reference.fault", model=self.spec.name)
-                        await self._settle(message)
-        except ConsumerGoneError:
-            log.info("lane.consumer_deleted", model=self.spec.name)
+        while not self._stopping.is_set():
+            references = consume(
+                self._parts.bus,
+                streams.STORED,
+                await self._consumer(),
+                batch=_BATCH,
+                max_bytes=_BATCH_BYTES,
+                room=lambda: self._leases.below(_BATCH),
+            )
+            try:
+                async with aclosing(references):
+                    async for message in references:
+                        try:
+                            await self._offer(message)
+                        except Exception:  # or it would come again, and end the lane again, for ever
+                            log.exception("reference.fault", model=self.spec.name)
+                            await self._settle(message)
+            except ConsumerGoneError:
+                # With its model, mostly, and then the stop comes. Else somebody deleted the consumer alone.
+                log.info("lane.consumer_deleted", model=self.spec.name)
+                await self._pause(_GONE_SECONDS)
+            else:
+                return
 
     async def _consumer(self) -> str:
         start = self.spec.start.ToDatetime(UTC) if self.spec.HasField("start") else None
