@@ -166,18 +166,22 @@ class Replay:
             frame, body = await self._insist(lambda: stored_frame(self._parts.lake, key))
             began = time.monotonic()
             answer = results.succeeded(self._model, await self._ask(body))
+            await self._write(frame, answer, began)
         except ModelNotFoundError:
             raise
         except FrameNotFoundError:
             return "gone"
-        except FramemeshError as error:
+        except FramemeshError as error:  # also that its answer is too large to keep
             answer = await self._give_up(frame, error)
+            await self._write(frame, answer, began)
+        self._waiting_reason = ""
+        return "failed" if answer.HasField("error") else "succeeded"
+
+    async def _write(self, frame: Frame, answer: ModelAnswer, began: float) -> None:
         took = time.monotonic() - began
         await self._insist(
             lambda: self._parts.results.write_replayed(frame, answer, latency_seconds=took, again=self._again)
         )
-        self._waiting_reason = ""
-        return "failed" if answer.HasField("error") else "succeeded"
 
     async def _ask(self, body: bytes) -> InferResponse:
         """The model's answer to an image; a fault is tried again a few times.
