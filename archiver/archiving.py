@@ -12,7 +12,6 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
 import nats.errors
-import nats.js.errors
 import structlog
 from google.protobuf.message import DecodeError
 from nats.aio.msg import Msg
@@ -35,7 +34,7 @@ log = structlog.get_logger()
 _ROWS = 16_384
 _BYTES = 32 * 1024 * 1024
 _RETRY_SECONDS = (0.5, 10.0)
-_PASSING = (BusUnavailableError, LakeUnavailableError, nats.errors.Error, nats.js.errors.Error, TimeoutError)
+_PASSING = (BusUnavailableError, LakeUnavailableError, nats.errors.Error, TimeoutError)
 
 
 @dataclass(frozen=True, slots=True)

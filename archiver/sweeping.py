@@ -140,7 +140,7 @@ class Sweeper:
 
     async def _warn_of_models(self, camera: str, first: datetime) -> None:
         """Say which models have yet to read frames that go. A model that lags must not fill the disk for ever."""
-        with suppress(nats.errors.Error, nats.js.errors.Error, TimeoutError):
+        with suppress(nats.errors.Error, TimeoutError):
             for consumer in await self._bus.js.consumers_info(streams.STORED):
                 if not consumer.num_pending or consumer.ack_floor is None:
                     continue

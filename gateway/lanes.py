@@ -10,7 +10,6 @@ from datetime import UTC
 from functools import lru_cache
 
 import nats.errors
-import nats.js.errors
 import structlog
 from google.protobuf.message import DecodeError
 from nats.aio.msg import Msg
@@ -170,7 +169,7 @@ class Lane:
                 return await streams.ensure_model_consumer(
                     self._parts.bus, self.spec.name, list(self.spec.cameras), max_ack_pending=2 * _BATCH, start=start
                 )
-            except (nats.errors.Error, nats.js.errors.Error, TimeoutError) as error:
+            except (nats.errors.Error, TimeoutError) as error:
                 log.warning("lane.waits_for_nats", model=self.spec.name, error=str(error))
                 await self._pause(_RETRY_SECONDS[1])
 

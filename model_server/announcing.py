@@ -5,7 +5,6 @@ import time
 from contextlib import suppress
 
 import nats.errors
-import nats.js.errors
 import structlog
 
 from framemesh.bus import Bus, connect, routes
@@ -16,7 +15,7 @@ from framemesh.v1.model_pb2 import ModelReplica, ReplicaState
 
 log = structlog.get_logger()
 
-_PROBLEMS = (nats.errors.Error, nats.js.errors.Error, TimeoutError, OSError)
+_PROBLEMS = (nats.errors.Error, TimeoutError, OSError)
 _FAREWELL_SECONDS = 2.0
 
 

@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 
 import nats.errors
-import nats.js.errors
 from rich.console import Console
 from rich.text import Text
 
@@ -197,7 +196,7 @@ class _Mesh:
         for what, (stream, consumer) in consumers.items():
             try:
                 info = await self.bus.js.consumer_info(stream, consumer)
-            except (nats.errors.Error, nats.js.errors.Error, TimeoutError):
+            except (nats.errors.Error, TimeoutError):
                 left[what] = -1  # NATS, or the gateway that makes the consumers, is being restarted
             else:
                 left[what] = (info.num_pending or 0) + (info.num_ack_pending or 0)
