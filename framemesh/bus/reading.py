@@ -45,32 +45,29 @@ async def between(
         ack_policy=AckPolicy.NONE,
         inactive_threshold=_INACTIVE_SECONDS,
     )
-    problem = f"stream {stream} can't be read"
-    with reporting(problem):
+    with reporting(f"stream {stream} can't be read"):
         made = await bus.js.add_consumer(stream, config)
-    left = made.num_pending
-    messages = consume(bus, stream, made.name, batch=_BATCH, max_bytes=_BATCH_BYTES, room=_always)
-    try:
-        async with aclosing(messages):
-            while left:
-                try:
-                    async with asyncio.timeout(_SILENT_SECONDS):
-                        message = await anext(messages)
-                except (TimeoutError, StopAsyncIteration, ConsumerGoneError):
-                    with reporting(problem):
-                        info = await bus.js.consumer_info(stream, made.name)
-                    if not info.num_pending:
-                        break  # the stream's limits took the rest
-                    raise BusUnavailableError(f"NATS stopped in the middle of stream {stream}") from None
-                left = message.metadata.num_pending
-                sequence = message.metadata.sequence.stream
-                if sequence <= last:
-                    yield message
-                if sequence >= last:
-                    break
-    finally:
-        with suppress(nats.errors.Error, TimeoutError):  # else it goes after a minute of silence
-            await bus.js.delete_consumer(stream, made.name)
+        left = made.num_pending
+        messages = consume(bus, stream, made.name, batch=_BATCH, max_bytes=_BATCH_BYTES, room=_always)
+        try:
+            async with aclosing(messages):
+                while left:
+                    try:
+                        async with asyncio.timeout(_SILENT_SECONDS):
+                            message = await anext(messages)
+                    except (TimeoutError, StopAsyncIteration, ConsumerGoneError):
+                        if not (await bus.js.consumer_info(stream, made.name)).num_pending:
+                            break  # the stream's limits took the rest
+                        raise BusUnavailableError(f"NATS stopped in the middle of stream {stream}") from None
+                    left = message.metadata.num_pending
+                    sequence = message.metadata.sequence.stream
+                    if sequence <= last:
+                        yield message
+                    if sequence >= last:
+                        break
+        finally:
+            with suppress(nats.errors.Error, TimeoutError):  # else it goes after a minute of silence
+                await bus.js.delete_consumer(stream, made.name)
 
 
 async def _always() -> None:
