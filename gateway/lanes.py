@@ -1,7 +1,6 @@
 """One model's lane: from references of stored frames to results, at the model's own pace."""
 
 import asyncio
-import random
 import time
 from collections import Counter
 from contextlib import aclosing, suppress
@@ -33,6 +32,7 @@ from framemesh.v1.answer_pb2 import AnswerOptions, ModelAnswer
 from framemesh.v1.frame_pb2 import Frame, StoredFrame
 from framemesh.v1.inference_service_pb2 import Priority
 from framemesh.v1.model_pb2 import ModelSpec
+from framemesh.waiting import happens, jittered
 from gateway import policies, results
 from gateway.answered import Answered
 from gateway.asking import Asker
@@ -341,9 +341,7 @@ class Lane:
             await message.nak()
 
     async def _pause(self, seconds: float) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(random.uniform(0.5, 1.0) * seconds):  # noqa: S311 - jitter
-                await self._stopping.wait()
+        await happens(self._stopping, within=jittered(seconds))
 
 
 def reference(body: bytes) -> StoredFrame | None:
