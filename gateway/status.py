@@ -13,7 +13,7 @@ from nats.js.errors import NotFoundError
 
 from framemesh.bus import Bus, streams
 from framemesh.bus.archive import TABLES, archived_until
-from framemesh.bus.states import StreamState, stream_state
+from framemesh.bus.states import StreamState, stream_state, unfinished
 from framemesh.errors import BusUnavailableError, LakeUnavailableError
 from framemesh.frames import SUBJECT_PREFIX
 from framemesh.lake import Lake
@@ -138,7 +138,7 @@ class Status:
             info = await self._bus.js.consumer_info(streams.STORED, streams.model_consumer(model.spec.name))
         except NotFoundError:  # just deployed, or just deleted
             return pb2.ModelStatus(model=model)
-        return pb2.ModelStatus(model=model, waiting_frame_count=(info.num_pending or 0) + (info.num_ack_pending or 0))
+        return pb2.ModelStatus(model=model, waiting_frame_count=unfinished(info))
 
     async def _table(self, name: str, stream: StreamState) -> pb2.TableStatus:
         archived = await archived_until(self._bus, name, stream)

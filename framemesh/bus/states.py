@@ -1,9 +1,11 @@
-"""What a stream holds now. Asked of NATS directly: nats-py leaves out the times."""
+"""What a stream holds now, asked of NATS directly, as nats-py leaves out the times; what a consumer has yet to do."""
 
 import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
+
+from nats.js.api import ConsumerInfo
 
 from framemesh.bus.connection import ACK_SECONDS, Bus, reporting
 from framemesh.errors import BusUnavailableError
@@ -64,3 +66,8 @@ async def stream_state(bus: Bus, stream: str, *, subjects: bool = False) -> Stre
         created=datetime.fromisoformat(found["created"]).astimezone(UTC),
         subjects=state.get("subjects") or {},
     )
+
+
+def unfinished(consumer: ConsumerInfo) -> int:
+    """How many messages a consumer has yet to settle: those that wait, and those that are being worked on."""
+    return (consumer.num_pending or 0) + (consumer.num_ack_pending or 0)

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from framemesh.bus import Bus, connect, streams
+from framemesh.bus.states import unfinished
 from framemesh.client import AsyncClient
 from framemesh.errors import ConfigurationError
 from framemesh.lake import Lake
@@ -199,7 +200,7 @@ class _Mesh:
             except (nats.errors.Error, TimeoutError):
                 left[what] = -1  # NATS, or the gateway that makes the consumers, is being restarted
             else:
-                left[what] = (info.num_pending or 0) + (info.num_ack_pending or 0)
+                left[what] = unfinished(info)
         return {what: count for what, count in left.items() if count}
 
 

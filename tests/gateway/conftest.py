@@ -13,6 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from pydantic import SecretStr
 
 from framemesh.bus import Bus, routes, streams
+from framemesh.bus.states import unfinished
 from framemesh.bus.streams import ROUTES_BUCKET
 from framemesh.client import AsyncClient
 from framemesh.frames import FrameId, headers, subject
@@ -120,6 +121,11 @@ async def deploy(client: AsyncClient, bus: Bus, text: str) -> None:
     """Deploy a model and wait until it has its consumer: it sees what is published from then on."""
     spec = await client.deploy(parse(text))
     await until(lambda: has_consumer(bus, spec.name))
+
+
+async def stored_all(bus: Bus) -> bool:
+    """Whether no frame waits to be stored."""
+    return not unfinished(await bus.js.consumer_info(streams.FRAMES, streams.STORE_CONSUMER))
 
 
 async def has_consumer(bus: Bus, model: str) -> bool:

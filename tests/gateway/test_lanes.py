@@ -11,7 +11,7 @@ from framemesh.v1.frame_pb2 import Frame, StoredFrame
 from framemesh.v1.inference_service_pb2 import Priority
 from framemesh.v1.result_pb2 import DeadLetter
 from gateway import lanes
-from tests.gateway.conftest import Results, deploy, has_consumer, publish, serving_model, until
+from tests.gateway.conftest import Results, deploy, has_consumer, publish, serving_model, stored_all, until
 from tests.pictures import jpeg
 
 
@@ -126,11 +126,6 @@ async def test_a_slow_model_holds_back_no_other(client: AsyncClient, bus: Bus, r
         await until(lambda: len(results.of("stuck")) == 40)
     await client.delete("stuck")
     await client.delete("quick")
-
-
-async def stored_all(bus: Bus) -> bool:
-    info = await bus.js.consumer_info(streams.FRAMES, streams.STORE_CONSUMER)
-    return not info.num_pending and not info.num_ack_pending
 
 
 async def test_references_that_are_none_of_ours_stop_no_lane(client: AsyncClient, bus: Bus, results: Results) -> None:
