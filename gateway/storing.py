@@ -168,6 +168,8 @@ class Storer:
         await self._lake.put(frame.object_key, message.data, content_type=frame.content_type, metadata=metadata)
         self._hold.put(frame.object_key, message.data)
         self._metrics.held_bytes.set(self._hold.size_bytes)
+        if not self._leases.holds(message):  # we were frozen for long: it is another's, whose reference is out
+            return "put_off"
         stored = StoredFrame(frame=frame, store_time=frames.timestamp(time.time_ns()))
         await self._bus.publish(
             f"stored.{frame.camera}",

@@ -12,7 +12,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from framemesh.bus import Bus, streams
+from framemesh.bus import Bus, leases, streams
 from framemesh.bus.reading import between
 from framemesh.frames import MESSAGE_ID, NANOSECONDS, FrameId
 from framemesh.lake import Lake
@@ -113,6 +113,19 @@ async def test_frames_wait_in_nats_while_the_lake_is_away_and_the_metrics_say_ho
         await until(lambda: stored_all(bus), seconds=60)
         await assert_stored_once(bus, lake, "away", frame_ids)
         await until(lambda: told_none(port))
+
+
+async def test_a_frame_that_a_gateway_was_frozen_with_is_no_longer_its_own(
+    settings: GatewaySettings, bus: Bus, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with behind_proxy(settings) as (_, port):
+        with monkeypatch.context() as frozen:
+            frozen.setattr(leases, "_LAPSED_SECONDS", -1.0)
+            frame_id = await publish(bus, "frozen", jpeg(1))
+            await until(lambda: metric(port, "framemesh_gateway_frames_total"))
+            assert await references(bus, "frozen") == Counter()
+        await until(lambda: stored_all(bus), seconds=60)
+        await assert_stored_once(bus, lake, "frozen", [frame_id])
 
 
 async def told_none(port: int) -> bool:
