@@ -162,6 +162,8 @@ class Registry:
                     found[key] = replica
                     if known is None or known.heartbeat_time != replica.heartbeat_time:
                         self._heard[key] = now
+            for gone in self._heard.keys() - found.keys():  # it said goodbye: it has not fallen silent
+                del self._heard[gone]
             values = content
             changed = _outlines(found) != _outlines(self._replicas) or heard != self._heard.keys()
             self._replicas = found
