@@ -3,9 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
 
-import grpc
 import nats.errors
 from google.protobuf.message import DecodeError
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -19,7 +17,6 @@ from framemesh.frames import SUBJECT_PREFIX
 from framemesh.lake import Lake
 from framemesh.names import is_label
 from framemesh.v1 import status_service_pb2 as pb2
-from framemesh.v1 import status_service_pb2_grpc as pb2_grpc
 from framemesh.v1.frame_pb2 import StoredFrame
 from framemesh.v1.model_pb2 import Model
 from gateway.problems import problems
@@ -30,21 +27,6 @@ _STORED_PREFIX = "stored."
 _AT_ONCE = 16
 _LAKE_SECONDS = 2.0  # whoever looks should see that it hangs, not hang with it
 _AWAY = (BusUnavailableError, nats.errors.Error, TimeoutError)
-
-
-class StatusApi(pb2_grpc.StatusServiceServicer):
-    """`framemesh.v1.StatusService`."""
-
-    def __init__(self, status: "Status") -> None:
-        self._status = status
-
-    async def GetStatus(  # noqa: N802 - as in the proto
-        self,
-        request: pb2.GetStatusRequest,  # noqa: ARG002 - gRPC hands every method a request and a context
-        context: grpc.aio.ServicerContext[Any, Any],  # noqa: ARG002
-    ) -> pb2.GetStatusResponse:
-        """See `status_service.proto`."""
-        return await self._status.look()
 
 
 class Status:
