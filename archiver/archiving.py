@@ -5,14 +5,12 @@ messages again and writes the same rows under the same names.
 """
 
 import asyncio
-import random
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
 import nats.errors
-import nats.js.errors
 import structlog
 from google.protobuf.message import DecodeError
 from nats.aio.msg import Msg
@@ -29,13 +27,14 @@ from framemesh.bus.states import stream_state
 from framemesh.errors import BusUnavailableError, FrameNotFoundError, LakeUnavailableError
 from framemesh.lake import Lake
 from framemesh.tables import Table
+from framemesh.waiting import happens, jittered
 
 log = structlog.get_logger()
 
 _ROWS = 16_384
 _BYTES = 32 * 1024 * 1024
 _RETRY_SECONDS = (0.5, 10.0)
-_PASSING = (BusUnavailableError, LakeUnavailableError, nats.errors.Error, nats.js.errors.Error, TimeoutError)
+_PASSING = (BusUnavailableError, LakeUnavailableError, nats.errors.Error, TimeoutError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +95,13 @@ class Archive:
                     await self._merger.work()
             except _PASSING as error:
                 log.warning("archive.put_off", table=self._feed.table.name, error=str(error) or type(error).__name__)
-                await _within(random.uniform(0.5, 1.0) * self._delay, self._stopping)  # noqa: S311 - jitter
+                await happens(self._stopping, within=jittered(self._delay))
                 self._delay = min(2 * self._delay, _RETRY_SECONDS[1])
                 more = not last_round
             else:
                 self._delay = _RETRY_SECONDS[0]
                 if not more and not last_round:
-                    await _within(self._seconds, self._asked)
+                    await happens(self._asked, within=self._seconds)
             if last_round and not more:
                 return
 
@@ -174,10 +173,3 @@ class Archive:
         self._metrics.rows.labels(table.name).inc(len(rows))
         self._metrics.files.labels(table.name, "new").inc()
         return prefix
-
-
-async def _within(seconds: float, event: asyncio.Event) -> None:
-    """Wait for the event, at most so long."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await event.wait()

@@ -23,6 +23,7 @@ from framemesh.frames import NANOSECONDS, frame_id_of
 from framemesh.lake import Lake, StoredObject
 from framemesh.names import is_label
 from framemesh.v1.frame_pb2 import StoredFrame
+from framemesh.waiting import happens
 
 log = structlog.get_logger()
 
@@ -75,7 +76,7 @@ class Sweeper:
                 await self._sweep(datetime.now(UTC))
             except LakeUnavailableError as error:
                 log.warning("retention.put_off", error=str(error))
-            await self._pause(self._seconds)
+            await happens(self._stopping, within=self._seconds)
         await self._stopping.wait()
 
     def stop(self) -> None:
@@ -135,12 +136,13 @@ class Sweeper:
                 return objects[:start]
             began, some = time.monotonic(), objects[start : start + _AT_ONCE]
             await lake.delete(*(one.key for one in some))
-            await self._pause(len(some) / self._deletes_per_second - (time.monotonic() - began))
+            pace = len(some) / self._deletes_per_second
+            await happens(self._stopping, within=pace - (time.monotonic() - began))
         return objects
 
     async def _warn_of_models(self, camera: str, first: datetime) -> None:
         """Say which models have yet to read frames that go. A model that lags must not fill the disk for ever."""
-        with suppress(nats.errors.Error, nats.js.errors.Error, TimeoutError):
+        with suppress(nats.errors.Error, TimeoutError):
             for consumer in await self._bus.js.consumers_info(streams.STORED):
                 if not consumer.num_pending or consumer.ack_floor is None:
                     continue
@@ -151,11 +153,6 @@ class Sweeper:
                     frame_id = frame_id_of(StoredFrame.FromString(message.data or b"").frame.object_key)
                     if frame_id is not None and frame_id.captured_ns < first.timestamp() * NANOSECONDS:
                         log.warning("retention.ahead_of_model", camera=camera, consumer=consumer.name)
-
-    async def _pause(self, seconds: float) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._stopping.wait()
 
 
 async def _hours(lake: Lake, prefix: str, pattern: str) -> AsyncIterator[tuple[datetime, str]]:

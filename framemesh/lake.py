@@ -1,7 +1,6 @@
 """The data lake on any S3 server. PUT, GET, HEAD, LIST and DELETE only, so that every store will do."""
 
 import asyncio
-import random
 import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -19,6 +18,7 @@ from obstore.store import S3Store
 
 from framemesh.errors import ConfigurationError, FrameNotFoundError, LakeUnavailableError
 from framemesh.settings import LakeSettings
+from framemesh.waiting import jittered
 
 log = structlog.get_logger()
 
@@ -141,7 +141,7 @@ class Lake:
                 return await self.__aenter__()
             except LakeUnavailableError as error:
                 log.warning("lake.not_there", error=str(error))
-            await asyncio.sleep(random.uniform(0.5, 1.0) * delay)  # noqa: S311 - jitter
+            await asyncio.sleep(jittered(delay))
             delay = min(2 * delay, _LONGEST_WAIT_SECONDS)
 
     async def put(self, key: str, body: bytes, *, content_type: str, metadata: Mapping[str, str]) -> None:

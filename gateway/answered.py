@@ -4,12 +4,9 @@ import asyncio
 import time
 from contextlib import aclosing
 
-import nats.errors
-import nats.js.errors
-
 from framemesh.bus import Bus, streams
 from framemesh.bus.reading import between
-from framemesh.errors import BusUnavailableError
+from framemesh.bus.states import stream_state
 from framemesh.frames import MESSAGE_ID
 
 _TAIL = 20_000
@@ -50,21 +47,18 @@ class Answered:
 
     async def _read(self) -> set[str]:
         prefix = f"{self._model}/"
-        try:
-            last = (await self._bus.js.stream_info(streams.RESULTS)).state.last_seq
-            tail = between(
-                self._bus,
-                streams.RESULTS,
-                max(1, last - _TAIL),
-                last,
-                subject=f"results.{self._model}.*",
-                headers_only=True,
-            )
-            async with aclosing(tail):
-                return {
-                    name.removeprefix(prefix)
-                    async for message in tail
-                    if (name := (message.headers or {}).get(MESSAGE_ID, "")).startswith(prefix)
-                }
-        except (nats.errors.Error, nats.js.errors.Error, TimeoutError) as error:
-            raise BusUnavailableError(f"the results of model {self._model!r} can't be read: {error}") from error
+        last = (await stream_state(self._bus, streams.RESULTS)).last
+        tail = between(
+            self._bus,
+            streams.RESULTS,
+            max(1, last - _TAIL),
+            last,
+            subject=f"results.{self._model}.*",
+            headers_only=True,
+        )
+        async with aclosing(tail):
+            return {
+                name.removeprefix(prefix)
+                async for message in tail
+                if (name := (message.headers or {}).get(MESSAGE_ID, "")).startswith(prefix)
+            }

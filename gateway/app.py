@@ -41,7 +41,8 @@ from gateway.results import Results
 from gateway.retrying import Retrier
 from gateway.room import Room
 from gateway.settings import GatewaySettings
-from gateway.status import Status, StatusApi
+from gateway.status import Status
+from gateway.status_api import StatusApi
 from gateway.storing import Storer
 from gateway.syncing import DiskSync
 

@@ -140,19 +140,25 @@ class Asker:
         return min(left, key=lambda server: server.in_flight / server.limit.value, default=None)
 
     async def _watch(self) -> None:
-        """Look after servers that are away or silent, and close the connections to those that are gone."""
         while True:
             await asyncio.sleep(_WATCH_SECONDS)
-            now = time.monotonic()
-            known = self._registry.addresses()
-            for address, server in list(self._servers.items()):
-                if address in self._looks:
-                    continue
-                if address not in known and not server.in_flight:
-                    del self._servers[address]
-                    await server.close()
-                elif server.due(now):
-                    self._looks[address] = asyncio.create_task(self._look(server))
+            try:
+                await self._look_around()
+            except Exception:  # or no server that is away would ever be found to be back
+                log.exception("servers.watch_failed")
+
+    async def _look_around(self) -> None:
+        """Look after servers that are away or silent, and close the connections to those that are gone."""
+        now = time.monotonic()
+        known = self._registry.addresses()
+        for address, server in list(self._servers.items()):
+            if address in self._looks:
+                continue
+            if address not in known and not server.in_flight:
+                del self._servers[address]
+                await server.close()
+            elif server.due(now):
+                self._looks[address] = asyncio.create_task(self._look(server))
 
     async def _look(self, server: Server) -> None:
         try:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from framemesh.bus import Bus, streams
 from framemesh.bus.states import stream_state
 from framemesh.errors import BusUnavailableError
+from framemesh.waiting import happens
 from gateway.metrics import GatewayMetrics
 
 _LOOK_SECONDS = 2.0
@@ -32,9 +33,7 @@ class Backlog:
         while not self._stopping.is_set():
             with suppress(BusUnavailableError):
                 await self._look()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_LOOK_SECONDS):
-                    await self._stopping.wait()
+            await happens(self._stopping, within=_LOOK_SECONDS)
 
     def stop(self) -> None:
         """Look no more."""

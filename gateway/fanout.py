@@ -1,11 +1,11 @@
 """One lane for each deployed model, started and stopped as the registry changes."""
 
 import asyncio
-from contextlib import suppress
 
 import structlog
 
 from framemesh.v1.model_pb2 import ModelSpec
+from framemesh.waiting import happens
 from gateway.lanes import Lane, LaneParts
 from gateway.registry import Registry
 
@@ -62,9 +62,7 @@ class Fanout:
             await lane.run()
         except Exception:
             log.exception("lane.failed", model=lane.spec.name, restart_seconds=_RESTART_SECONDS)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_RESTART_SECONDS):
-                    await self._stopping.wait()
+            await happens(self._stopping, within=_RESTART_SECONDS)
         del self._lanes[lane.spec.name]
         self._registry.touch()
 

@@ -1,7 +1,6 @@
 """One model's lane: from references of stored frames to results, at the model's own pace."""
 
 import asyncio
-import random
 import time
 from collections import Counter
 from contextlib import aclosing, suppress
@@ -10,7 +9,6 @@ from datetime import UTC
 from functools import lru_cache
 
 import nats.errors
-import nats.js.errors
 import structlog
 from google.protobuf.message import DecodeError
 from nats.aio.msg import Msg
@@ -34,6 +32,7 @@ from framemesh.v1.answer_pb2 import AnswerOptions, ModelAnswer
 from framemesh.v1.frame_pb2 import Frame, StoredFrame
 from framemesh.v1.inference_service_pb2 import Priority
 from framemesh.v1.model_pb2 import ModelSpec
+from framemesh.waiting import happens, jittered
 from gateway import policies, results
 from gateway.answered import Answered
 from gateway.asking import Asker
@@ -48,7 +47,8 @@ _ASK_SECONDS = 10.0
 _MAX_FAULTS = 3  # a frame on which a model fails, hangs or ends so often is given up
 _RETRY_SECONDS = (0.05, 1.0)  # first and longest wait between tries
 _BATCH = 128
-_BATCH_BYTES = 1024 * 1024
+_BATCH_BYTES = 2 * streams.MAX_PAYLOAD_BYTES  # ours have 250 each, but NATS stops at one that is over the limit
+_GONE_SECONDS = 30.0  # the registry has heard of a deleted model by then
 _MAX_REFERENCE_BYTES = 4096  # ours have 250
 _RECENT = 512  # references whose parsed form the lanes share
 _PASSING = (ModelUnavailableError, QueueFullError, LakeUnavailableError, BusUnavailableError)
@@ -138,24 +138,29 @@ class Lane:
 
     async def _read(self) -> None:
         """Fill the queue; the policy says what is passed over."""
-        references = consume(
-            self._parts.bus,
-            streams.STORED,
-            await self._consumer(),
-            batch=_BATCH,
-            max_bytes=_BATCH_BYTES,
-            room=lambda: self._leases.below(_BATCH),
-        )
-        try:
-            async with aclosing(references):
-                async for message in references:
-                    try:
-                        await self._offer(message)
-                    except Exception:  # or it would come again, and end the lane again, for ever
-                        log.exception("reference.fault", model=self.spec.name)
-                        await self._settle(message)
-        except ConsumerGoneError:
-            log.info("lane.consumer_deleted", model=self.spec.name)
+        while not self._stopping.is_set():
+            references = consume(
+                self._parts.bus,
+                streams.STORED,
+                await self._consumer(),
+                batch=_BATCH,
+                max_bytes=_BATCH_BYTES,
+                room=lambda: self._leases.below(_BATCH),
+            )
+            try:
+                async with aclosing(references):
+                    async for message in references:
+                        try:
+                            await self._offer(message)
+                        except Exception:  # or it would come again, and end the lane again, for ever
+                            log.exception("reference.fault", model=self.spec.name)
+                            await self._settle(message)
+            except ConsumerGoneError:
+                # With its model, mostly, and then the stop comes. Else somebody deleted the consumer alone.
+                log.info("lane.consumer_deleted", model=self.spec.name)
+                await self._pause(_GONE_SECONDS)
+            else:
+                return
 
     async def _consumer(self) -> str:
         start = self.spec.start.ToDatetime(UTC) if self.spec.HasField("start") else None
@@ -164,7 +169,7 @@ class Lane:
                 return await streams.ensure_model_consumer(
                     self._parts.bus, self.spec.name, list(self.spec.cameras), max_ack_pending=2 * _BATCH, start=start
                 )
-            except (nats.errors.Error, nats.js.errors.Error, TimeoutError) as error:
+            except (nats.errors.Error, TimeoutError) as error:
                 log.warning("lane.waits_for_nats", model=self.spec.name, error=str(error))
                 await self._pause(_RETRY_SECONDS[1])
 
@@ -336,9 +341,7 @@ class Lane:
             await message.nak()
 
     async def _pause(self, seconds: float) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(random.uniform(0.5, 1.0) * seconds):  # noqa: S311 - jitter
-                await self._stopping.wait()
+        await happens(self._stopping, within=jittered(seconds))
 
 
 def reference(body: bytes) -> StoredFrame | None:

@@ -9,6 +9,7 @@ from google.protobuf.json_format import MessageToJson, Parse, ParseError
 
 from framemesh import specs
 from framemesh.bus import Bus, routes, streams
+from framemesh.bus.connection import reporting
 from framemesh.bus.streams import MODELS_BUCKET, ROUTES_BUCKET
 from framemesh.bus.watching import snapshots
 from framemesh.errors import FramemeshError, ModelNotFoundError
@@ -75,6 +76,7 @@ class Registry:
 
         Raises:
             InvalidSpecError: It can't be deployed.
+            BusUnavailableError: It can't be recorded now.
         """
         done = specs.complete(spec)
         await self._write(done)
@@ -86,6 +88,7 @@ class Registry:
         Raises:
             ModelNotFoundError: No such model.
             InvalidSpecError: Not a number of servers.
+            BusUnavailableError: It can't be recorded now.
         """
         changed = ModelSpec()
         changed.CopyFrom(self.spec(model))
@@ -97,11 +100,13 @@ class Registry:
 
         Raises:
             ModelNotFoundError: No such model.
+            BusUnavailableError: It can't be recorded now.
         """
         self.spec(model)
-        bucket = await self._bus.js.key_value(MODELS_BUCKET)
-        await bucket.delete(model)
-        await streams.delete_model_consumer(self._bus, model)
+        with reporting(f"model {model!r} can't be deleted now"):
+            bucket = await self._bus.js.key_value(MODELS_BUCKET)
+            await bucket.delete(model)
+            await streams.delete_model_consumer(self._bus, model)
 
     async def run(self) -> None:
         """Follow both buckets until stopped."""
@@ -121,8 +126,9 @@ class Registry:
         self.touch()
 
     async def _write(self, spec: ModelSpec) -> None:
-        bucket = await self._bus.js.key_value(MODELS_BUCKET)
-        await bucket.put(spec.name, MessageToJson(spec, indent=None).encode())
+        with reporting(f"model {spec.name!r} can't be recorded now"):
+            bucket = await self._bus.js.key_value(MODELS_BUCKET)
+            await bucket.put(spec.name, MessageToJson(spec, indent=None).encode())
 
     async def _follow_models(self) -> None:
         async for content in snapshots(self._bus, MODELS_BUCKET):
@@ -156,6 +162,8 @@ class Registry:
                     found[key] = replica
                     if known is None or known.heartbeat_time != replica.heartbeat_time:
                         self._heard[key] = now
+            for gone in self._heard.keys() - found.keys():  # it said goodbye: it has not fallen silent
+                del self._heard[gone]
             values = content
             changed = _outlines(found) != _outlines(self._replicas) or heard != self._heard.keys()
             self._replicas = found

@@ -6,7 +6,8 @@ from typing import Any
 
 import grpc
 
-from framemesh.bus import Bus, archive, streams
+from framemesh.bus import Bus, archive
+from framemesh.bus.states import stream_state
 from framemesh.errors import InvalidRequestError
 from framemesh.v1 import replay_service_pb2 as replay_pb2
 from framemesh.v1 import replay_service_pb2_grpc as replay_grpc
@@ -16,7 +17,6 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 _TELL_SECONDS = 0.25
 _MOST_KEYS = 1000
-_TABLES = {"frames": streams.STORED, "results": streams.RESULTS}
 
 
 class ReplayApi(replay_grpc.ReplayServiceServicer):
@@ -50,9 +50,12 @@ class ReplayApi(replay_grpc.ReplayServiceServicer):
     ) -> replay_pb2.GetArchiveProgressResponse:
         """See `replay_service.proto`."""
         tables = []
-        for table, stream in _TABLES.items():
-            newest, archived = await archive.sequences(self._bus, table, stream)
-            tables.append(replay_pb2.ArchivedTable(table=table, newest_sequence=newest, archived_sequence=archived))
+        for table, name in archive.TABLES.items():
+            stream = await stream_state(self._bus, name)
+            archived = await archive.archived_until(self._bus, table, stream)
+            tables.append(
+                replay_pb2.ArchivedTable(table=table, newest_sequence=stream.last, archived_sequence=archived)
+            )
         if any(table.archived_sequence < table.newest_sequence for table in tables):
             await archive.write_now(self._bus)
         return replay_pb2.GetArchiveProgressResponse(tables=tables)

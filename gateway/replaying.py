@@ -6,12 +6,10 @@ replay has no more images there at once than its share of the model, so that mos
 
 import asyncio
 import math
-import random
 import secrets
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -37,6 +35,7 @@ from framemesh.v1.answer_pb2 import AnswerOptions, InferenceTiming, ModelAnswer
 from framemesh.v1.frame_pb2 import Frame
 from framemesh.v1.inference_service_pb2 import InferResponse, Priority
 from framemesh.v1.replay_service_pb2 import ReplayResponse
+from framemesh.waiting import happens, jittered
 from gateway import results
 from gateway.asking import Asker
 from gateway.deadletters import DeadLetters
@@ -166,18 +165,22 @@ class Replay:
             frame, body = await self._insist(lambda: stored_frame(self._parts.lake, key))
             began = time.monotonic()
             answer = results.succeeded(self._model, await self._ask(body))
+            await self._write(frame, answer, began)
         except ModelNotFoundError:
             raise
         except FrameNotFoundError:
             return "gone"
-        except FramemeshError as error:
+        except FramemeshError as error:  # also that its answer is too large to keep
             answer = await self._give_up(frame, error)
+            await self._write(frame, answer, began)
+        self._waiting_reason = ""
+        return "failed" if answer.HasField("error") else "succeeded"
+
+    async def _write(self, frame: Frame, answer: ModelAnswer, began: float) -> None:
         took = time.monotonic() - began
         await self._insist(
             lambda: self._parts.results.write_replayed(frame, answer, latency_seconds=took, again=self._again)
         )
-        self._waiting_reason = ""
-        return "failed" if answer.HasField("error") else "succeeded"
 
     async def _ask(self, body: bytes) -> InferResponse:
         """The model's answer to an image; a fault is tried again a few times.
@@ -222,7 +225,7 @@ class Replay:
             except Exception as error:
                 log.exception("replay.fault", model=self._model)
                 raise InternalError("the gateway failed on this frame; its log says why") from error
-            await asyncio.sleep(random.uniform(0.5, 1.0) * delay)  # noqa: S311 - jitter
+            await asyncio.sleep(jittered(delay))
             delay = min(2 * delay, _RETRY_SECONDS[1])
 
 
@@ -255,9 +258,7 @@ class _Valve:
 
     async def _change(self) -> None:
         self._freed.clear()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_LOOK_SECONDS):
-                await self._freed.wait()
+        await happens(self._freed, within=_LOOK_SECONDS)
 
     async def _ask(self, body: bytes, share: float) -> InferResponse:
         self._taken += 1

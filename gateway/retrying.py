@@ -5,12 +5,13 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 
-import nats.errors
-import nats.js.errors
+from nats.js.errors import APIError
 
 from framemesh.bus import Bus, streams
+from framemesh.bus.connection import reporting
 from framemesh.bus.reading import between
-from framemesh.errors import BusUnavailableError, DeadLetterNotFoundError, FramemeshError, InvalidRequestError
+from framemesh.bus.states import stream_state
+from framemesh.errors import DeadLetterNotFoundError, FramemeshError, InvalidRequestError
 from framemesh.frames import CAPTURED_AT, FRAME_ID, MESSAGE_ID, SEQUENCE, SUBJECT_PREFIX, FrameId
 from framemesh.lake import Lake
 from framemesh.names import check_label
@@ -26,7 +27,6 @@ from gateway.registry import Registry
 _PART = 1000
 _ASK_SECONDS = 10.0
 _ACK_SECONDS = 5.0
-_NATS_ERRORS = (nats.errors.Error, nats.js.errors.Error, TimeoutError)
 _NO_MESSAGE = 10037  # JSNoMessageFoundErr
 
 Try = tuple[int, FramemeshError | None]
@@ -115,13 +115,12 @@ class Retrier:
         return number, None
 
     async def _delete(self, number: int) -> None:
-        try:
-            await self.bus.js.delete_msg(streams.DEADLETTERS, number)
-        except nats.js.errors.APIError as error:
-            if error.err_code != _NO_MESSAGE:  # somebody else's retry was quicker
-                raise BusUnavailableError(f"it was retried, but not deleted: {error.description}") from error
-        except _NATS_ERRORS as error:
-            raise BusUnavailableError(f"it was retried, but not deleted: {error}") from error
+        with reporting("it was retried, but not deleted"):
+            try:
+                await self.bus.js.delete_msg(streams.DEADLETTERS, number)
+            except APIError as error:
+                if error.err_code != _NO_MESSAGE:  # else somebody else's retry was quicker
+                    raise
 
     async def _publish_again(self, letter: DeadLetter, number: int) -> None:
         """Publish a refused message's body to its subject. Its message id is new: NATS knows the old one still."""
@@ -156,26 +155,18 @@ class Retrier:
         )
 
     async def _bounds(self) -> tuple[int, int]:
-        try:
-            state = (await self.bus.js.stream_info(streams.DEADLETTERS)).state
-        except _NATS_ERRORS as error:
-            raise BusUnavailableError(f"the dead letters can't be read: {error}") from error
-        return max(1, state.first_seq), state.last_seq
+        stream = await stream_state(self.bus, streams.DEADLETTERS)
+        return max(1, stream.first), stream.last
 
     async def _between(
         self, first: int, last: int, *, headers_only: bool = True
     ) -> AsyncGenerator[KeptDeadLetter, None]:
-        try:
-            async with aclosing(
-                between(self.bus, streams.DEADLETTERS, first, last, headers_only=headers_only)
-            ) as messages:
-                async for message in messages:
-                    kept = summary(message)
-                    if not headers_only:
-                        kept.dead_letter.body = _body(kept, message.data)
-                    yield kept
-        except _NATS_ERRORS as error:
-            raise BusUnavailableError(f"the dead letters can't be read: {error}") from error
+        async with aclosing(between(self.bus, streams.DEADLETTERS, first, last, headers_only=headers_only)) as messages:
+            async for message in messages:
+                kept = summary(message)
+                if not headers_only:
+                    kept.dead_letter.body = _body(kept, message.data)
+                yield kept
 
 
 def _body(kept: KeptDeadLetter, message: bytes) -> bytes:

@@ -3,49 +3,30 @@
 import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
 
-import grpc
 import nats.errors
-import nats.js.errors
 from google.protobuf.message import DecodeError
 from google.protobuf.timestamp_pb2 import Timestamp
+from nats.js.errors import NotFoundError
 
 from framemesh.bus import Bus, streams
-from framemesh.bus.archive import sequences
-from framemesh.bus.states import StreamState, stream_state
+from framemesh.bus.archive import TABLES, archived_until
+from framemesh.bus.states import StreamState, stream_state, unfinished
 from framemesh.errors import BusUnavailableError, LakeUnavailableError
 from framemesh.frames import SUBJECT_PREFIX
 from framemesh.lake import Lake
 from framemesh.names import is_label
 from framemesh.v1 import status_service_pb2 as pb2
-from framemesh.v1 import status_service_pb2_grpc as pb2_grpc
 from framemesh.v1.frame_pb2 import StoredFrame
 from framemesh.v1.model_pb2 import Model
 from gateway.problems import problems
 from gateway.registry import Registry
 
 _STREAMS = (streams.FRAMES, streams.STORED, streams.RESULTS, streams.DEADLETTERS)
-_TABLES = {"frames": streams.STORED, "results": streams.RESULTS}
 _STORED_PREFIX = "stored."
 _AT_ONCE = 16
 _LAKE_SECONDS = 2.0  # whoever looks should see that it hangs, not hang with it
-_AWAY = (BusUnavailableError, nats.errors.Error, nats.js.errors.Error, TimeoutError)
-
-
-class StatusApi(pb2_grpc.StatusServiceServicer):
-    """`framemesh.v1.StatusService`."""
-
-    def __init__(self, status: "Status") -> None:
-        self._status = status
-
-    async def GetStatus(  # noqa: N802 - as in the proto
-        self,
-        request: pb2.GetStatusRequest,  # noqa: ARG002 - gRPC hands every method a request and a context
-        context: grpc.aio.ServicerContext[Any, Any],  # noqa: ARG002
-    ) -> pb2.GetStatusResponse:
-        """See `status_service.proto`."""
-        return await self._status.look()
+_AWAY = (BusUnavailableError, nats.errors.Error, TimeoutError)
 
 
 class Status:
@@ -106,11 +87,11 @@ class Status:
             }
             found.bus_answers = True
             found.streams.extend(_stream(state) for state in states.values())
-            found.tables.extend([await self._table(table, states[stream]) for table, stream in _TABLES.items()])
+            found.tables.extend([await self._table(table, states[stream]) for table, stream in TABLES.items()])
             found.cameras.extend(await self._cameras(states[streams.FRAMES], states[streams.STORED]))
             found.models.extend(await asyncio.gather(*(self._model(model) for model in models)))
         except _AWAY as error:
-            return f"NATS doesn't answer in full: {error or type(error).__name__}"
+            return f"NATS doesn't answer in full: {str(error) or type(error).__name__}"
         return ""
 
     async def _cameras(self, frames: StreamState, stored: StreamState) -> list[pb2.CameraStatus]:
@@ -131,24 +112,24 @@ class Status:
         try:
             message = await self._bus.js.get_last_msg(streams.STORED, subject)
             return StoredFrame.FromString(message.data or b"")
-        except (nats.js.errors.NotFoundError, DecodeError):  # not one yet, or none of ours
+        except (NotFoundError, DecodeError):  # not one yet, or none of ours
             return None
 
     async def _model(self, model: Model) -> pb2.ModelStatus:
         try:
             info = await self._bus.js.consumer_info(streams.STORED, streams.model_consumer(model.spec.name))
-        except nats.js.errors.NotFoundError:  # just deployed, or just deleted
+        except NotFoundError:  # just deployed, or just deleted
             return pb2.ModelStatus(model=model)
-        return pb2.ModelStatus(model=model, waiting_frame_count=(info.num_pending or 0) + (info.num_ack_pending or 0))
+        return pb2.ModelStatus(model=model, waiting_frame_count=unfinished(info))
 
     async def _table(self, name: str, stream: StreamState) -> pb2.TableStatus:
-        _, archived = await sequences(self._bus, name, stream.name)
+        archived = await archived_until(self._bus, name, stream)
         following = max(archived + 1, stream.first)
         if following > stream.last:
             return pb2.TableStatus(name=name)
         try:
             first = await self._bus.js.get_msg(stream.name, following)
-        except nats.js.errors.NotFoundError:
+        except NotFoundError:
             since = stream.oldest_time
         else:
             since = first.time

@@ -8,7 +8,6 @@ within 5 s of one another (`gateway.policies`).
 """
 
 import asyncio
-import random
 import time
 from contextlib import aclosing
 
@@ -29,6 +28,7 @@ from framemesh.errors import (
 from framemesh.images import read_header
 from framemesh.lake import Lake
 from framemesh.v1.frame_pb2 import Frame, StoredFrame
+from framemesh.waiting import jittered
 from gateway.deadletters import DeadLetters
 from gateway.holding import FrameHold
 from gateway.metrics import GatewayMetrics
@@ -168,6 +168,8 @@ class Storer:
         await self._lake.put(frame.object_key, message.data, content_type=frame.content_type, metadata=metadata)
         self._hold.put(frame.object_key, message.data)
         self._metrics.held_bytes.set(self._hold.size_bytes)
+        if not self._leases.holds(message):  # we were frozen for long: it is another's, whose reference is out
+            return "put_off"
         stored = StoredFrame(frame=frame, store_time=frames.timestamp(time.time_ns()))
         await self._bus.publish(
             f"stored.{frame.camera}",
@@ -222,7 +224,7 @@ class Trouble:
         self.words = words
         if time.monotonic() >= self._until:
             self._seconds = min(max(2 * self._seconds, self._first), self._longest)
-            self._until = time.monotonic() + random.uniform(0.5, 1.0) * self._seconds  # noqa: S311 - jitter
+            self._until = time.monotonic() + jittered(self._seconds)
 
     def ended(self) -> None:
         """It worked."""
@@ -271,4 +273,4 @@ def look(frame: Frame, body: bytes) -> None:
 
 def _put_off_seconds(deliveries: int) -> float:
     first, longest = _PUT_OFF_SECONDS
-    return random.uniform(0.5, 1.0) * min(longest, first * float(2 ** min(deliveries, 10)))  # noqa: S311 - jitter
+    return jittered(min(longest, first * float(2 ** min(deliveries, 10))))

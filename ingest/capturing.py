@@ -7,6 +7,7 @@ import structlog
 
 from framemesh.errors import ConfigurationError, ImageTooLargeError, InvalidImageError
 from framemesh.frames import NANOSECONDS, FrameId
+from framemesh.waiting import happens
 from ingest.metrics import IngestMetrics
 from ingest.pacing import Pace
 from ingest.pictures import Picture
@@ -78,9 +79,4 @@ class Camera:
 
     async def _reached(self, due_ns: int) -> bool:
         """Wait for the time; false as soon as capturing is to stop."""
-        try:
-            async with asyncio.timeout((due_ns - time.monotonic_ns()) / NANOSECONDS):
-                await self._stopping.wait()
-        except TimeoutError:
-            return True
-        return False
+        return not await happens(self._stopping, within=(due_ns - time.monotonic_ns()) / NANOSECONDS)

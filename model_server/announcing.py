@@ -2,10 +2,8 @@
 
 import asyncio
 import time
-from contextlib import suppress
 
 import nats.errors
-import nats.js.errors
 import structlog
 
 from framemesh.bus import Bus, connect, routes
@@ -13,10 +11,11 @@ from framemesh.bus.streams import ROUTES_BUCKET
 from framemesh.errors import FramemeshError
 from framemesh.frames import timestamp
 from framemesh.v1.model_pb2 import ModelReplica, ReplicaState
+from framemesh.waiting import happens
 
 log = structlog.get_logger()
 
-_PROBLEMS = (nats.errors.Error, nats.js.errors.Error, TimeoutError, OSError)
+_PROBLEMS = (nats.errors.Error, TimeoutError, OSError)
 _FAREWELL_SECONDS = 2.0
 
 
@@ -94,9 +93,7 @@ class Announcer:
                 self._silent = False
             except _PROBLEMS as error:
                 self._log(error)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(routes.HEARTBEAT_SECONDS):
-                    await changed.wait()
+            await happens(changed, within=routes.HEARTBEAT_SECONDS)
 
     async def _delete(self, bus: Bus) -> None:
         try:

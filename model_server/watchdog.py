@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
+from framemesh.waiting import happens
 from model_server.batching import Batcher
 from model_server.inference import Job
 
@@ -38,7 +39,7 @@ class Watchdog:
     async def run(self) -> None:
         """Watch until stopped."""
         answering = True
-        while not await self._stopped_within(_PERIOD_SECONDS):
+        while not await happens(self._stopping, within=_PERIOD_SECONDS):
             problem = await self._problem()
             if (problem is None) != answering:
                 answering = problem is None
@@ -67,10 +68,3 @@ class Watchdog:
         except Exception as error:  # noqa: BLE001 - whatever it is, the model doesn't answer
             return str(error) or type(error).__name__
         return None
-
-    async def _stopped_within(self, seconds: float) -> bool:
-        try:
-            async with asyncio.timeout(seconds):
-                return await self._stopping.wait()
-        except TimeoutError:
-            return False

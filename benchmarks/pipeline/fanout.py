@@ -12,6 +12,7 @@ from statistics import median
 from benchmarks.frames import noise_jpeg
 from benchmarks.pipeline.rig import Rig, publish, rig
 from framemesh.bus import streams
+from framemesh.bus.states import unfinished
 from framemesh.client import AsyncClient
 from framemesh.mesh.servers import HOST
 
@@ -71,10 +72,7 @@ async def _frames(bench: Rig, body: bytes, names: list[str], count: int) -> None
     consumers = [(streams.FRAMES, streams.STORE_CONSUMER)]
     consumers += [(streams.STORED, streams.model_consumer(name)) for name in names]
     for stream, consumer in consumers:
-        while True:
-            info = await bench.bus.js.consumer_info(stream, consumer)
-            if not info.num_pending and not info.num_ack_pending:
-                break
+        while unfinished(await bench.bus.js.consumer_info(stream, consumer)):
             await asyncio.sleep(0.05)
 
 

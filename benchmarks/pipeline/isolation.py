@@ -15,6 +15,7 @@ from benchmarks.frames import noise_jpeg
 from benchmarks.pipeline.rig import Rig, rig
 from benchmarks.pipeline.traffic import Ages, p50_p99_ms, paced
 from framemesh.bus import streams
+from framemesh.bus.states import unfinished
 from framemesh.client import AsyncClient
 from framemesh.mesh.servers import HOST
 
@@ -86,11 +87,9 @@ async def _stored_bytes(bench: Rig) -> int:
 
 
 async def _caught_up(bench: Rig) -> None:
+    consumer = streams.model_consumer("troubled")
     async with asyncio.timeout(_CATCH_UP_SECONDS):
-        while True:
-            info = await bench.bus.js.consumer_info(streams.STORED, streams.model_consumer("troubled"))
-            if not info.num_pending and not info.num_ack_pending:
-                return
+        while unfinished(await bench.bus.js.consumer_info(streams.STORED, consumer)):
             await asyncio.sleep(0.1)
 
 

@@ -116,7 +116,7 @@ async def _replay(running: Rig, site: _Site, keys: list[str], capacity: float) -
             rate = written / took
             shares = ", ".join(f"{name} {cost:.2f}" for name, cost in cpu.items())
             print(f"  {rate:.1f} frames/s, {rate / capacity:.2f} of the server alone; ms of CPU a frame: {shares}")
-    place = LakePlace(running.env["FRAMEMESH_S3_ENDPOINT"], "bench", "only-on-this-machine")
+    place = LakePlace(*(running.env[f"FRAMEMESH_S3_{name}"] for name in ("ENDPOINT", "ACCESS_KEY", "SECRET_KEY")))
     async with running.lake("frames") as lake:
         objects = len(await lake.keys("past/"))
     with tables(place) as lake_tables:

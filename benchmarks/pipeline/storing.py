@@ -12,6 +12,7 @@ from statistics import median
 from benchmarks.frames import noise_jpeg
 from benchmarks.pipeline.rig import Rig, publish, rig
 from framemesh.bus import streams
+from framemesh.bus.states import unfinished
 
 _ROUNDS = 5
 _FRAMES = 1500
@@ -58,17 +59,15 @@ async def _stored(bench: Rig, body: bytes) -> float:
     await bench.start_gateway()
     waiting = await _waiting(bench)
     before, started = _cpu(bench), time.perf_counter()
-    while left := await _waiting(bench):
+    while await _waiting(bench):
         await asyncio.sleep(0.02)
-    del left
     rate = _told("storing", bench, before, time.perf_counter() - started, waiting)
     await bench.supervisor.stop("gateway")
     return rate
 
 
 async def _waiting(bench: Rig) -> int:
-    info = await bench.bus.js.consumer_info(streams.FRAMES, streams.STORE_CONSUMER)
-    return (info.num_pending or 0) + (info.num_ack_pending or 0)
+    return unfinished(await bench.bus.js.consumer_info(streams.FRAMES, streams.STORE_CONSUMER))
 
 
 def _cpu(bench: Rig) -> dict[str, float]:

@@ -4,16 +4,16 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from json import dumps, loads
 
-import nats.errors
-import nats.js.errors
 from nats.js.errors import KeyNotFoundError
 
-from framemesh.bus.connection import Bus
-from framemesh.bus.streams import ARCHIVE_BUCKET
-from framemesh.errors import BusUnavailableError
+from framemesh.bus.connection import Bus, reporting
+from framemesh.bus.states import StreamState
+from framemesh.bus.streams import ARCHIVE_BUCKET, RESULTS, STORED
 
 WRITE_NOW = "archive.write-now"
 """Subject of messages, of any body, on which archivers write what is new without waiting for their time."""
+TABLES = {"frames": STORED, "results": RESULTS}
+"""Each table's stream."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ def load(value: bytes | None) -> Progress | None:
         return None
 
 
-def going_on(noted: Progress | None, created: datetime | None) -> Progress:
+def going_on(noted: Progress | None, created: datetime) -> Progress:
     """What was noted; where the stream was made anew since, nothing of it is done, but a merge still has its end."""
     stream = f"{created:%Y%m%dT%H%M%S%f}"
     if noted is None:
@@ -57,22 +57,19 @@ def going_on(noted: Progress | None, created: datetime | None) -> Progress:
     return noted if noted.stream == stream else replace(noted, stream=stream, next=1, last=0)
 
 
-async def sequences(bus: Bus, table: str, stream: str) -> tuple[int, int]:
-    """The newest sequence of a table's stream, and the newest up to which all are in the table; 0 for none.
+async def archived_until(bus: Bus, table: str, stream: StreamState) -> int:
+    """The newest sequence of a table's stream up to which all are in the table; 0 for none.
 
     Raises:
         BusUnavailableError: NATS can't say now.
     """
-    try:
-        info = await bus.js.stream_info(stream)
+    with reporting("NATS can't say how far the archive is"):
         bucket = await bus.js.key_value(ARCHIVE_BUCKET)
         try:
             noted = load((await bucket.get(table)).value)
         except KeyNotFoundError:
             noted = None
-    except (nats.errors.Error, nats.js.errors.Error, TimeoutError) as error:
-        raise BusUnavailableError(f"NATS can't say how far the archive is: {error or type(error).__name__}") from error
-    return info.state.last_seq, going_on(noted, info.created).next - 1
+    return going_on(noted, stream.created).next - 1
 
 
 async def write_now(bus: Bus) -> None:
@@ -81,7 +78,5 @@ async def write_now(bus: Bus) -> None:
     Raises:
         BusUnavailableError: NATS can't be reached now.
     """
-    try:
+    with reporting("NATS can't be reached"):
         await bus.client.publish(WRITE_NOW)
-    except nats.errors.Error as error:
-        raise BusUnavailableError(f"NATS can't be reached: {error or type(error).__name__}") from error

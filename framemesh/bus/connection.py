@@ -1,8 +1,8 @@
 """The connection to NATS, and publishing that ends in a receipt or a clear error."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from urllib.parse import urlsplit
 
 import nats
@@ -24,6 +24,15 @@ ACK_SECONDS = 5.0
 _FULL = 10077  # JSStreamStoreFailedF: "maximum bytes exceeded"; the class nats-py raises is that of any 503
 _TOO_LONG = 10054  # JSStreamMessageExceedsMaximumErr
 _HEADER_SLACK = 512
+
+
+@contextmanager
+def reporting(problem: str) -> Iterator[None]:
+    """Make a `BusUnavailableError` of what nats-py raises in the block; `problem` says what can't be done by that."""
+    try:
+        yield
+    except (nats.errors.Error, TimeoutError) as error:
+        raise BusUnavailableError(f"{problem}: {str(error) or type(error).__name__}") from error
 
 
 class Bus:
@@ -100,7 +109,7 @@ class Bus:
             ) from error
         except (nats.errors.Error, TimeoutError) as error:
             raise BusUnavailableError(
-                f"NATS did not acknowledge {subject!r}: {error or type(error).__name__}"
+                f"NATS did not acknowledge {subject!r}: {str(error) or type(error).__name__}"
             ) from error
 
 

@@ -13,6 +13,7 @@ from contextlib import suppress
 import nats.errors
 import structlog
 from nats.aio.msg import Msg
+from nats.js.errors import NotFoundError
 
 from framemesh.bus.connection import Bus
 from framemesh.errors import FramemeshError
@@ -21,9 +22,12 @@ log = structlog.get_logger()
 
 _EXPIRES_SECONDS = 30.0
 _HEARTBEAT_SECONDS = 2.0
-_RECONNECT_SECONDS = 0.1
+_PAUSE_SECONDS = 0.1  # before asking one again who can't answer
 _CLOSE_SECONDS = 2.0
 _NANOSECONDS = 1_000_000_000
+_COMPLETED = "Batch Completed"
+"""Said after the last message of a request, when the next one is open already: taken for the end of that, each full
+batch would leave one more request open, and more would come than there is room for."""
 
 
 class ConsumerGoneError(FramemeshError):
@@ -66,7 +70,7 @@ async def consume(
         while not bus.closed.is_set():
             await room()
             if not bus.client.is_connected:  # requests sent now would all be answered at once later
-                await asyncio.sleep(_RECONNECT_SECONDS)
+                await asyncio.sleep(_PAUSE_SECONDS)
                 continue
             received = 0
             try:
@@ -78,11 +82,15 @@ async def consume(
                         yield message
                         continue
                     headers = message.headers or {}
-                    status = headers.get("Status")
-                    if status == "409" and "Deleted" in headers.get("Description", ""):
+                    status, words = headers.get("Status"), headers.get("Description", "")
+                    if status == "409" and "Deleted" in words:
                         raise ConsumerGoneError(f"consumer {consumer!r} of stream {stream!r} was deleted")
-                    if status != "100":  # the request has ended: expired, satisfied by bytes, or nobody leads yet
-                        break
+                    if status == "100" or words == _COMPLETED:
+                        continue
+                    if status != "408" and not received:  # refused: asking again at once would keep both ends busy
+                        await _check_consumer(bus, stream, consumer)
+                        await asyncio.sleep(_PAUSE_SECONDS)
+                    break  # the request has ended: expired, satisfied by bytes, or nobody leads yet
             except (nats.errors.Error, TimeoutError) as error:
                 log.debug("nats.pull_again", stream=stream, consumer=consumer, error=str(error))
                 # Silence beyond the heartbeat: ask again, elsewhere. A server that only hung answers every request
@@ -92,6 +100,14 @@ async def consume(
                     await inbox.move()
     finally:
         await inbox.close()
+
+
+async def _check_consumer(bus: Bus, stream: str, consumer: str) -> None:
+    """Pass unless the consumer is gone: one that is deleted between two requests has nobody to tell us."""
+    try:
+        await bus.js.consumer_info(stream, consumer)
+    except NotFoundError:
+        raise ConsumerGoneError(f"stream {stream!r} has no consumer {consumer!r}") from None
 
 
 class _Inbox:

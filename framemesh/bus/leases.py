@@ -9,6 +9,7 @@ import nats.errors
 from nats.aio.msg import Msg
 
 from framemesh.bus.streams import ACK_WAIT_SECONDS
+from framemesh.waiting import happens
 
 _LAPSED_SECONDS = 300.0
 """A process that was frozen for so long must not go on with what it held: others have it, and what they made of it may
@@ -59,12 +60,8 @@ class Leases:
 
     async def run(self) -> None:
         """Renew what is held, three times in each `ack_wait`, until stopped."""
-        while not self._stopping.is_set():
-            try:
-                async with asyncio.timeout(ACK_WAIT_SECONDS / 3):
-                    await self._stopping.wait()
-            except TimeoutError:
-                await self._renew()
+        while not await happens(self._stopping, within=ACK_WAIT_SECONDS / 3):
+            await self._renew()
 
     def stop(self) -> None:
         """Renew nothing more."""

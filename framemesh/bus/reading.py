@@ -5,12 +5,11 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 
 import nats.errors
-import nats.js.errors
 from nats.aio.msg import Msg
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
-from framemesh.bus.connection import Bus
-from framemesh.bus.consuming import consume
+from framemesh.bus.connection import Bus, reporting
+from framemesh.bus.consuming import ConsumerGoneError, consume
 from framemesh.bus.streams import MAX_PAYLOAD_BYTES
 from framemesh.errors import BusUnavailableError
 
@@ -34,7 +33,7 @@ async def between(
         headers_only: Leave the bodies out.
 
     Raises:
-        BusUnavailableError: It stopped before the end; begin again.
+        BusUnavailableError: It can't be read now, or stopped before the end; begin again.
     """
     if first > last:
         return
@@ -46,28 +45,29 @@ async def between(
         ack_policy=AckPolicy.NONE,
         inactive_threshold=_INACTIVE_SECONDS,
     )
-    made = await bus.js.add_consumer(stream, config)
-    left = made.num_pending
-    messages = consume(bus, stream, made.name, batch=_BATCH, max_bytes=_BATCH_BYTES, room=_always)
-    try:
-        async with aclosing(messages):
-            while left:
-                try:
-                    async with asyncio.timeout(_SILENT_SECONDS):
-                        message = await anext(messages)
-                except (TimeoutError, StopAsyncIteration):
-                    if not (await bus.js.consumer_info(stream, made.name)).num_pending:
-                        break  # the stream's limits took the rest
-                    raise BusUnavailableError(f"NATS stopped in the middle of stream {stream}") from None
-                left = message.metadata.num_pending
-                sequence = message.metadata.sequence.stream
-                if sequence <= last:
-                    yield message
-                if sequence >= last:
-                    break
-    finally:
-        with suppress(nats.errors.Error, nats.js.errors.Error, TimeoutError):  # else it goes after a minute of silence
-            await bus.js.delete_consumer(stream, made.name)
+    with reporting(f"stream {stream} can't be read"):
+        made = await bus.js.add_consumer(stream, config)
+        left = made.num_pending
+        messages = consume(bus, stream, made.name, batch=_BATCH, max_bytes=_BATCH_BYTES, room=_always)
+        try:
+            async with aclosing(messages):
+                while left:
+                    try:
+                        async with asyncio.timeout(_SILENT_SECONDS):
+                            message = await anext(messages)
+                    except (TimeoutError, StopAsyncIteration, ConsumerGoneError):
+                        if not (await bus.js.consumer_info(stream, made.name)).num_pending:
+                            break  # the stream's limits took the rest
+                        raise BusUnavailableError(f"NATS stopped in the middle of stream {stream}") from None
+                    left = message.metadata.num_pending
+                    sequence = message.metadata.sequence.stream
+                    if sequence <= last:
+                        yield message
+                    if sequence >= last:
+                        break
+        finally:
+            with suppress(nats.errors.Error, TimeoutError):  # else it goes after a minute of silence
+                await bus.js.delete_consumer(stream, made.name)
 
 
 async def _always() -> None:

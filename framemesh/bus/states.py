@@ -1,13 +1,13 @@
-"""What a stream holds now. Asked of NATS directly: nats-py leaves out the times."""
+"""What a stream holds now, asked of NATS directly, as nats-py leaves out the times; what a consumer has yet to do."""
 
 import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-import nats.errors
+from nats.js.api import ConsumerInfo
 
-from framemesh.bus.connection import ACK_SECONDS, Bus
+from framemesh.bus.connection import ACK_SECONDS, Bus, reporting
 from framemesh.errors import BusUnavailableError
 
 
@@ -49,10 +49,8 @@ async def stream_state(bus: Bus, stream: str, *, subjects: bool = False) -> Stre
         BusUnavailableError: NATS doesn't answer, or has no such stream.
     """
     request = json.dumps({"subjects_filter": ">"} if subjects else {}).encode()
-    try:
+    with reporting(f"NATS says nothing of stream {stream}"):
         answer = await bus.client.request(f"$JS.API.STREAM.INFO.{stream}", request, timeout=ACK_SECONDS)
-    except (nats.errors.Error, TimeoutError) as error:
-        raise BusUnavailableError(f"NATS says nothing of stream {stream}: {error or type(error).__name__}") from error
     found: dict[str, Any] = json.loads(answer.data)
     if "error" in found:
         raise BusUnavailableError(f"NATS says nothing of stream {stream}: {found['error'].get('description')}")
@@ -65,6 +63,11 @@ async def stream_state(bus: Bus, stream: str, *, subjects: bool = False) -> Stre
         first=state["first_seq"],
         last=state["last_seq"],
         oldest_time=datetime.fromisoformat(state["first_ts"]).astimezone(UTC) if state["messages"] else None,
-        created=datetime.fromisoformat(found["created"]),
+        created=datetime.fromisoformat(found["created"]).astimezone(UTC),
         subjects=state.get("subjects") or {},
     )
+
+
+def unfinished(consumer: ConsumerInfo) -> int:
+    """How many messages a consumer has yet to settle: those that wait, and those that are being worked on."""
+    return (consumer.num_pending or 0) + (consumer.num_ack_pending or 0)

@@ -5,7 +5,6 @@ import time
 from collections.abc import AsyncGenerator
 
 import nats.errors
-import nats.js.errors
 import structlog
 
 from framemesh.bus.connection import Bus
@@ -27,7 +26,7 @@ async def snapshots(bus: Bus, bucket: str) -> AsyncGenerator[dict[str, bytes], N
         connection, resync = bus.connections, time.monotonic() + _RESYNC_SECONDS
         try:
             watcher = await (await bus.js.key_value(bucket)).watchall()
-        except (nats.errors.Error, nats.js.errors.Error, TimeoutError) as error:
+        except (nats.errors.Error, TimeoutError) as error:
             log.debug("nats.watch_again", bucket=bucket, error=str(error))
             await asyncio.sleep(_RETRY_SECONDS)
             continue

@@ -10,6 +10,8 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
+from framemesh.words import printable
+
 if TYPE_CHECKING:  # a client may be installed without what it needs
     from framemesh.query import Rows
 
@@ -79,7 +81,7 @@ def _short(value: Any) -> str:
             text = json.dumps(_brief(value), default=_plain, ensure_ascii=False)
         case _:
             text = str(_plain(value))
-    text = " ".join(text.split())
+    text = printable(" ".join(text.split()))
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 

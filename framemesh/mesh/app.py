@@ -11,12 +11,12 @@ from functools import partial
 from pathlib import Path
 
 import nats.errors
-import nats.js.errors
 from pydantic import SecretStr
 from rich.console import Console
 from rich.text import Text
 
 from framemesh.bus import Bus, connect, streams
+from framemesh.bus.states import unfinished
 from framemesh.client import AsyncClient
 from framemesh.errors import ConfigurationError
 from framemesh.lake import Lake
@@ -197,10 +197,10 @@ class _Mesh:
         for what, (stream, consumer) in consumers.items():
             try:
                 info = await self.bus.js.consumer_info(stream, consumer)
-            except (nats.errors.Error, nats.js.errors.Error, TimeoutError):
+            except (nats.errors.Error, TimeoutError):
                 left[what] = -1  # NATS, or the gateway that makes the consumers, is being restarted
             else:
-                left[what] = (info.num_pending or 0) + (info.num_ack_pending or 0)
+                left[what] = unfinished(info)
         return {what: count for what, count in left.items() if count}
 
 

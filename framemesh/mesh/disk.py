@@ -9,11 +9,11 @@ must be started again.
 import asyncio
 import shutil
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 
 from framemesh.bus.streams import LEAST_STREAM_BYTES, USUAL_BYTES_A_SECOND
 from framemesh.errors import ConfigurationError
+from framemesh.waiting import happens
 from framemesh.words import size, span
 
 _MIB = 1024**2
@@ -107,9 +107,7 @@ class DiskWatch:
         """Look until stopped."""
         while not self._stopping.is_set():
             self._look(shutil.disk_usage(self._folder).free)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_LOOK_SECONDS):
-                    await self._stopping.wait()
+            await happens(self._stopping, within=_LOOK_SECONDS)
 
     def stop(self) -> None:
         """Look no more."""

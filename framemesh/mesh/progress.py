@@ -17,6 +17,7 @@ from framemesh.errors import FramemeshError
 from framemesh.v1.frame_pb2 import StoredFrame
 from framemesh.v1.model_pb2 import Model
 from framemesh.v1.result_pb2 import Result
+from framemesh.waiting import happens
 from framemesh.words import span, state, words
 
 _WINDOW_SECONDS = 5.0
@@ -96,24 +97,17 @@ class Progress:
         await self._bus.client.subscribe("results.*.*", cb=self._on_result)
         if self._console.is_terminal:
             with Live(console=self._console, auto_refresh=False, transient=True) as live:
-                while not await self._stopped_within(_TABLE_SECONDS):
+                while not await happens(self._stopping, within=_TABLE_SECONDS):
                     await self._look()
                     live.update(self._table(), refresh=True)
         else:
-            while not await self._stopped_within(_LINE_SECONDS):
+            while not await happens(self._stopping, within=_LINE_SECONDS):
                 await self._look()
                 self._console.print(self._line(), soft_wrap=True, highlight=False)
 
     def stop(self) -> None:
         """Show no more."""
         self._stopping.set()
-
-    async def _stopped_within(self, seconds: float) -> bool:
-        try:
-            async with asyncio.timeout(seconds):
-                return await self._stopping.wait()
-        except TimeoutError:
-            return False
 
     async def _on_stored(self, message: Msg) -> None:
         camera = self._cameras[StoredFrame.FromString(message.data).frame.camera]

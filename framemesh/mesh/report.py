@@ -14,6 +14,7 @@ from nats.js.errors import NotFoundError
 
 from framemesh.bus import Bus, streams
 from framemesh.bus.reading import between
+from framemesh.bus.states import unfinished
 from framemesh.frames import FrameId, frame_id_of, hour_prefix
 from framemesh.lake import Lake
 from framemesh.v1.answer_pb2 import AnswerState
@@ -158,7 +159,7 @@ async def _model(bus: Bus, spec: ModelSpec, counted: _ModelCount, stored: dict[s
         mine, waiting = set(), 0
     else:
         mine = _meant_for(spec, consumer, stored)
-        waiting = (consumer.num_pending or 0) + (consumer.num_ack_pending or 0)
+        waiting = unfinished(consumer)
     answered = counted.succeeded | counted.failed
     left = len(mine - answered) - waiting
     every = spec.policy.HasField("every")

@@ -11,7 +11,7 @@ import structlog
 from google.protobuf.message import DecodeError
 
 from framemesh.errors import DeadlineError, FramemeshError, InternalError, InvalidRequestError
-from framemesh.rpc.draining import STOPPING, Calls, UntilDraining
+from framemesh.rpc.draining import Calls, UntilDraining, stopping
 from framemesh.rpc.status import to_status
 
 log = structlog.get_logger()
@@ -121,7 +121,7 @@ class _Guard:
                         async for response in items:
                             self._authorize(context)
                             yield response
-                ending = STOPPING if stream.cut else None
+                ending = stopping() if stream.cut else None
             except Exception as error:  # noqa: BLE001 - as above
                 ending = error
             if ending is not None:
@@ -141,7 +141,7 @@ class _Guard:
                     stream = UntilDraining(aiter(requests), self.calls.draining)
                     async with aclosing(self._authorized(stream, context)) as items:
                         await answer(items, context)
-                ending = STOPPING if stream.cut else None
+                ending = stopping() if stream.cut else None
             except Exception as error:  # noqa: BLE001 - as above
                 ending = error
             if ending is not None:

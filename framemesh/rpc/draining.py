@@ -11,7 +11,10 @@ from framemesh.errors import ModelUnavailableError
 _QUIET_SECONDS = 0.5
 _LONGEST_WAIT_FOR_QUIET_SECONDS = 2.0  # for callers that go on asking
 
-STOPPING = ModelUnavailableError("the server is draining: ask another, or this one again in a moment")
+
+def stopping() -> ModelUnavailableError:
+    """What a call that a draining server does not take, or cuts, is told."""
+    return ModelUnavailableError("the server is draining: ask another, or this one again in a moment")
 
 
 class Calls:
@@ -31,7 +34,7 @@ class Calls:
         """
         self._newest = time.monotonic()
         if self.draining.is_set():
-            raise STOPPING
+            raise stopping()
         self._under_way += 1
         try:
             yield

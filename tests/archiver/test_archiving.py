@@ -17,8 +17,9 @@ from archiver.progress import Notebook
 from archiver.rows import frame_row
 from archiver.settings import ArchiverSettings
 from framemesh.bus import Bus, streams
-from framemesh.bus.archive import Progress, going_on, sequences, write_now
+from framemesh.bus.archive import Progress, archived_until, going_on, write_now
 from framemesh.bus.reading import between
+from framemesh.bus.states import stream_state
 from framemesh.frames import timestamp
 from framemesh.lake import Lake, StoredObject
 from framemesh.mesh import processes
@@ -267,8 +268,8 @@ async def test_asked_to_it_writes_before_its_time(settings: ArchiverSettings, bu
             return await archived(bus, "frames", streams.STORED)
 
         await until(asked)
-    newest, written = await sequences(bus, "frames", streams.STORED)
-    assert newest == written > 0
+    stream = await stream_state(bus, streams.STORED)
+    assert stream.last == await archived_until(bus, "frames", stream) > 0
 
 
 def test_a_stream_made_anew_is_begun_anew_but_a_merge_still_ends() -> None:

@@ -57,6 +57,21 @@ async def test_a_single_message_comes_without_waiting_for_a_full_batch(bus: Bus)
         assert await taking == [b"alone"]
 
 
+async def test_one_request_is_open_however_many_batches_were_full(bus: Bus) -> None:
+    for number in range(40):
+        await bus.publish("frames.gate", str(number).encode(), {}, timeout=5)
+    messages = consume(bus, streams.FRAMES, streams.STORE_CONSUMER, batch=4, max_bytes=1 << 24, room=at_once)
+    async with asyncio.timeout(20), aclosing(messages):
+        for _ in range(40):
+            await (await anext(messages)).ack_sync()
+        waiting = asyncio.ensure_future(anext(messages))
+        while not (info := await bus.js.consumer_info(streams.FRAMES, streams.STORE_CONSUMER)).num_waiting:
+            await asyncio.sleep(0.01)
+        waiting.cancel()
+        await asyncio.wait((waiting,))
+    assert info.num_waiting == 1
+
+
 async def test_a_message_that_looks_like_a_status_is_a_message(bus: Bus) -> None:
     await bus.publish("frames.gate", b"", {"Status": "409", "Description": "Consumer Deleted"}, timeout=5)
     assert await take(bus, 1) == [b""]
@@ -71,6 +86,12 @@ async def test_a_deleted_consumer_ends_the_iteration(bus: Bus) -> None:
     await streams.delete_model_consumer(bus, "gone")
     with pytest.raises(ConsumerGoneError):
         await waiting
+
+
+async def test_a_consumer_that_is_gone_before_it_is_asked_ends_the_iteration(bus: Bus) -> None:
+    async with asyncio.timeout(20):
+        with pytest.raises(ConsumerGoneError):
+            await anext(consume(bus, streams.STORED, "nobody", batch=4, max_bytes=1 << 24, room=at_once))
 
 
 async def test_what_a_frozen_process_held_is_no_longer_its_own(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:

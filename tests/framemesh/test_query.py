@@ -192,6 +192,10 @@ def test_a_query_prints_a_table_or_json(run: Callable[..., str]) -> None:
     assert "nothing found" in run("query", "SELECT * FROM frames WHERE camera = 'nobody'")
 
 
+def test_what_somebody_else_wrote_does_nothing_to_the_terminal(run: Callable[..., str]) -> None:
+    assert run("query", "SELECT chr(27) || '[2J' AS words").splitlines()[1] == r"\x1b[2J"
+
+
 NARROW = {"COLUMNS": "80", "TTY_COMPATIBLE": "1", "NO_COLOR": "1", "TERM": "dumb"}
 
 

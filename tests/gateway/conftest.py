@@ -13,6 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from pydantic import SecretStr
 
 from framemesh.bus import Bus, routes, streams
+from framemesh.bus.states import unfinished
 from framemesh.bus.streams import ROUTES_BUCKET
 from framemesh.client import AsyncClient
 from framemesh.frames import FrameId, headers, subject
@@ -119,12 +120,17 @@ async def client(settings: GatewaySettings) -> AsyncIterator[AsyncClient]:
 async def deploy(client: AsyncClient, bus: Bus, text: str) -> None:
     """Deploy a model and wait until it has its consumer: it sees what is published from then on."""
     spec = await client.deploy(parse(text))
+    await until(lambda: has_consumer(bus, spec.name))
 
-    async def has_consumer() -> bool:
-        names = [info.name for info in await bus.js.consumers_info(streams.STORED)]
-        return streams.model_consumer(spec.name) in names
 
-    await until(has_consumer)
+async def stored_all(bus: Bus) -> bool:
+    """Whether no frame waits to be stored."""
+    return not unfinished(await bus.js.consumer_info(streams.FRAMES, streams.STORE_CONSUMER))
+
+
+async def has_consumer(bus: Bus, model: str) -> bool:
+    """Whether a model has its consumer now."""
+    return streams.model_consumer(model) in [info.name for info in await bus.js.consumers_info(streams.STORED)]
 
 
 @asynccontextmanager

@@ -25,8 +25,7 @@ from framemesh.v1.dead_letter_service_pb2 import DeadLetterFilter, KeptDeadLette
 from framemesh.v1.frame_pb2 import StoredFrame
 from gateway.app import gateway
 from gateway.settings import GatewaySettings
-from tests.gateway.conftest import Results, deploy, publish, serving_model, until
-from tests.gateway.test_lanes import stored_all
+from tests.gateway.conftest import Results, deploy, publish, serving_model, stored_all, until
 from tests.pictures import jpeg
 
 

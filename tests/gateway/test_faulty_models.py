@@ -6,6 +6,7 @@ from collections import Counter
 import pytest
 
 from framemesh.bus import Bus, streams
+from framemesh.bus.states import unfinished
 from framemesh.client import AsyncClient
 from framemesh.errors import ModelUnavailableError
 from framemesh.frames import MESSAGE_ID
@@ -16,9 +17,8 @@ from framemesh.v1.inference_service_pb2 import InferResponse
 from framemesh.v1.result_pb2 import DeadLetter, Result
 from gateway import lanes
 from gateway import results as gateway_results
-from tests.gateway.conftest import Results, deploy, publish, serving_model, until
+from tests.gateway.conftest import Results, deploy, has_consumer, publish, serving_model, stored_all, until
 from tests.gateway.mortal import WORKERS, mortal_server
-from tests.gateway.test_lanes import stored_all
 from tests.pictures import jpeg
 
 SUCCEEDED, FAILED = AnswerState.ANSWER_STATE_SUCCEEDED, AnswerState.ANSWER_STATE_FAILED
@@ -90,7 +90,7 @@ async def test_a_model_whose_servers_are_all_frozen_delays_nobody_and_goes_on_af
         spec = await client.deploy(parse("prompt=x,policy=every"))  # nor do its calls hold up another's start
         assert (await client.models(timeout=5))[0].spec.name == "icy"
         async with serving_model(bus, "prompt"):
-            await until(lambda: _has_consumer(bus, spec.name))
+            await until(lambda: has_consumer(bus, spec.name))
             late = await send(bus, "late", 1)
             await answered_once(results, "prompt", late)
         for server in (first, second):
@@ -231,13 +231,8 @@ async def test_a_new_model_may_start_in_the_past_and_goes_on_where_it_is_whateve
     await client.delete("late")
 
 
-async def _has_consumer(bus: Bus, model: str) -> bool:
-    return streams.model_consumer(model) in [info.name for info in await bus.js.consumers_info(streams.STORED)]
-
-
 async def _is_done(bus: Bus, consumer: str) -> bool:
-    info = await bus.js.consumer_info(streams.STORED, consumer)
-    return not info.num_pending and not info.num_ack_pending
+    return not unfinished(await bus.js.consumer_info(streams.STORED, consumer))
 
 
 async def _is_delivered(bus: Bus, model: str, count: int) -> bool:

@@ -1,5 +1,7 @@
 from collections import Counter
 
+import pytest
+
 from framemesh.bus import Bus, streams
 from framemesh.client import AsyncClient
 from framemesh.errors import InternalError, InvalidImageError, QueueFullError
@@ -8,7 +10,8 @@ from framemesh.v1.answer_pb2 import AnswerState
 from framemesh.v1.frame_pb2 import Frame, StoredFrame
 from framemesh.v1.inference_service_pb2 import Priority
 from framemesh.v1.result_pb2 import DeadLetter
-from tests.gateway.conftest import Results, deploy, publish, serving_model, until
+from gateway import lanes
+from tests.gateway.conftest import Results, deploy, has_consumer, publish, serving_model, stored_all, until
 from tests.pictures import jpeg
 
 
@@ -125,21 +128,32 @@ async def test_a_slow_model_holds_back_no_other(client: AsyncClient, bus: Bus, r
     await client.delete("quick")
 
 
-async def stored_all(bus: Bus) -> bool:
-    info = await bus.js.consumer_info(streams.FRAMES, streams.STORE_CONSUMER)
-    return not info.num_pending and not info.num_ack_pending
-
-
 async def test_references_that_are_none_of_ours_stop_no_lane(client: AsyncClient, bus: Bus, results: Results) -> None:
     bad = StoredFrame(frame=Frame(frame_id="px-1767225600000000000", camera="px", object_key="../x/px-1.jpg"))
     async with serving_model(bus, "firm"):
         await deploy(client, bus, "firm=x,policy=every")
-        for body in (b"", b"nonsense", bad.SerializeToString(), b"\xff" * 100):
+        for body in (b"", b"nonsense", bad.SerializeToString(), b"\xff" * 100, b"\xff" * (7 << 20)):
             await bus.publish("stored.px", body, {}, timeout=5)
         sent = await publish(bus, "plaza", jpeg(1))
         await until(lambda: results.of("firm"))
     assert [result.frame.frame_id for result in results.of("firm")] == [str(sent)]
     await client.delete("firm")
+
+
+async def test_a_model_whose_consumer_somebody_deleted_goes_on(
+    client: AsyncClient, bus: Bus, results: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lanes, "_GONE_SECONDS", 0.1)
+    async with serving_model(bus, "robbed"):
+        await deploy(client, bus, "robbed=x,policy=every")
+        sent = [str(await publish(bus, "lot", jpeg(1)))]
+        await until(lambda: results.of("robbed"))
+        await streams.delete_model_consumer(bus, "robbed")
+        await until(lambda: has_consumer(bus, "robbed"))
+        sent.append(str(await publish(bus, "lot", jpeg(2))))
+        await until(lambda: len(results.of("robbed")) == 2)
+    assert [result.frame.frame_id for result in results.of("robbed")] == sent
+    await client.delete("robbed")
 
 
 async def test_a_camera_whose_clock_jumped_ahead_is_not_silenced(

@@ -133,6 +133,18 @@ async def test_frames_that_can_not_be_answered_are_counted_and_dead_lettered(
     assert Counter(letter.frame.object_key for letter in letters if letter.model == "picky") == Counter(keys[4:7])
 
 
+async def test_an_answer_too_large_to_keep_is_a_failed_result_and_ends_nothing(
+    client: AsyncClient, bus: Bus, lake: Lake
+) -> None:
+    keys = await stored(lake, "wordy", 2)
+    await deploy(client, bus, "wordy=x,camera=none")
+    async with serving_model(bus, "wordy") as model:
+        model.text = "x" * (9 << 20)
+        last = await replay(client, "wordy", keys)
+    assert (last.succeeded_count, last.failed_count, last.gone_count) == (0, 2, 0)
+    assert {result.answer.error.reason for result in await told(bus, "wordy")} == {"IMAGE_TOO_LARGE"}
+
+
 async def test_it_waits_for_servers_that_come_and_says_so(client: AsyncClient, bus: Bus, lake: Lake) -> None:
     keys = await stored(lake, "later", 10)
     await deploy(client, bus, "later=x,camera=none")

@@ -13,7 +13,7 @@ from framemesh.frames import CAPTURED_AT, MESSAGE_ID, FrameId, object_key
 from framemesh.lake import Lake
 from framemesh.v1.frame_pb2 import StoredFrame
 from framemesh.v1.result_pb2 import DeadLetter
-from tests.gateway.conftest import publish, until
+from tests.gateway.conftest import publish, stored_all, until
 from tests.pictures import encoded, jpeg, png_bomb
 from tests.stores import STORES
 
@@ -21,11 +21,6 @@ from tests.stores import STORES
 @pytest.fixture(scope="module", params=STORES)
 def s3_name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
-
-
-async def drained(bus: Bus) -> bool:
-    info = await bus.js.consumer_info(streams.FRAMES, streams.STORE_CONSUMER)
-    return not info.num_pending and not info.num_ack_pending
 
 
 async def last(bus: Bus, stream: str, subject: str) -> Any:
@@ -36,7 +31,7 @@ async def test_a_frame_lies_in_the_lake_under_its_own_key_with_its_metadata(
     client: AsyncClient, bus: Bus, lake: Lake
 ) -> None:
     frame_id = await publish(bus, "gate", jpeg(1), sequence=7)
-    await until(lambda: drained(bus))
+    await until(lambda: stored_all(bus))
     body, metadata = await lake.get(object_key(frame_id, "image/jpeg"))
     assert body == jpeg(1)
     assert metadata["width-px"] == "64"
@@ -51,7 +46,7 @@ async def test_a_frame_published_twice_is_stored_once(client: AsyncClient, bus: 
     frame_id = FrameId("twice", 1_767_225_600_000_000_001)
     for _ in range(2):
         await bus.publish("frames.twice", jpeg(2), {MESSAGE_ID: str(frame_id)}, timeout=5)
-    await until(lambda: drained(bus))
+    await until(lambda: stored_all(bus))
     assert (await bus.js.stream_info(streams.STORED)).state.last_seq == before + 1
 
 
@@ -72,7 +67,7 @@ async def test_ids_of_a_camera_that_counts_from_one_eat_no_other_frames(
 ) -> None:
     for camera in ("left", "right"):
         await bus.js.publish(f"frames.{camera}", jpeg(5), headers={MESSAGE_ID: f"{camera}-1", CAPTURED_AT: "yesterday"})
-    await until(lambda: drained(bus))
+    await until(lambda: stored_all(bus))
     assert len(await lake.keys("left/")) == len(await lake.keys("right/")) == 1
 
 
@@ -85,7 +80,7 @@ async def test_what_is_no_image_is_dead_lettered_with_its_reason_and_its_bytes(c
     }
     for camera, (body, _) in cases.items():
         await bus.js.publish(f"frames.{camera}", body)
-    await until(lambda: drained(bus))
+    await until(lambda: stored_all(bus))
     for camera, (body, reason) in cases.items():
         letter = DeadLetter.FromString((await last(bus, streams.DEADLETTERS, f"deadletters.{camera}")).data)
         assert (letter.reason, letter.body, letter.frame.camera) == (reason, body, camera)
@@ -95,7 +90,7 @@ async def test_what_is_no_image_is_dead_lettered_with_its_reason_and_its_bytes(c
 async def test_a_name_that_no_camera_may_have_is_dead_lettered(client: AsyncClient, bus: Bus, lake: Lake) -> None:
     for name in ("Gate_1", "%2e%2e", "a/b", "x" * 64):
         await bus.js.publish(f"frames.{name}", jpeg(4))
-    await until(lambda: drained(bus))
+    await until(lambda: stored_all(bus))
     letter = DeadLetter.FromString((await last(bus, streams.DEADLETTERS, "deadletters.a/b")).data)
     assert letter.reason == "INVALID_NAME"
     assert "a-z" in letter.message
@@ -137,7 +132,7 @@ async def test_messages_that_no_client_can_parse_stop_nothing(
     await writer.wait_closed()
     await publish(bus, "after-raw", jpeg(9))
     await until(lambda: stored_count(lake, "after-raw/", 1))
-    await until(lambda: drained(bus))
+    await until(lambda: stored_all(bus))
     assert await stored_count(lake, "raw/", 3)
     letter = DeadLetter.FromString((await last(bus, streams.DEADLETTERS, "deadletters.>")).data)
     assert letter.reason == "INVALID_NAME"

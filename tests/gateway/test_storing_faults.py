@@ -12,7 +12,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from framemesh.bus import Bus, streams
+from framemesh.bus import Bus, leases, streams
 from framemesh.bus.reading import between
 from framemesh.frames import MESSAGE_ID, NANOSECONDS, FrameId
 from framemesh.lake import Lake
@@ -26,7 +26,7 @@ from ingest.metrics import IngestMetrics
 from ingest.pictures import Picture, Size
 from ingest.publishing import Publisher
 from tests.faults.proxy import Proxy, proxy
-from tests.gateway.conftest import publish, until
+from tests.gateway.conftest import publish, stored_all, until
 from tests.pictures import jpeg, large_jpeg
 from tests.stores import STORES
 
@@ -62,15 +62,6 @@ async def metric(port: int, name: str) -> float:
     )
 
 
-async def left(bus: Bus) -> int:
-    info = await bus.js.consumer_info(streams.FRAMES, streams.STORE_CONSUMER)
-    return (info.num_pending or 0) + (info.num_ack_pending or 0)
-
-
-async def nothing_left(bus: Bus) -> bool:
-    return not await left(bus)
-
-
 async def references(bus: Bus, camera: str) -> Counter[str]:
     """How often each frame of a camera was referred to."""
     last = (await bus.js.stream_info(streams.STORED)).state.last_seq
@@ -98,7 +89,7 @@ async def test_large_frames_are_held_up_to_so_many_bytes_however_many_wait(
         assert 2 <= (info.num_ack_pending or 0) <= 5
         assert await metric(port, "framemesh_gateway_storing_bytes") <= 16 * MIB
         await way.mend()
-        await until(lambda: nothing_left(bus), seconds=60)
+        await until(lambda: stored_all(bus), seconds=60)
         await assert_stored_once(bus, lake, "large", frame_ids)
         assert await metric(port, "framemesh_gateway_storing_bytes") == 0
 
@@ -119,9 +110,22 @@ async def test_frames_wait_in_nats_while_the_lake_is_away_and_the_metrics_say_ho
         assert await metric(port, "framemesh_gateway_waiting_oldest_seconds") > 0
         await until(lambda: metric(port, "framemesh_gateway_storing_frames"))
         await way.mend()
-        await until(lambda: nothing_left(bus), seconds=60)
+        await until(lambda: stored_all(bus), seconds=60)
         await assert_stored_once(bus, lake, "away", frame_ids)
         await until(lambda: told_none(port))
+
+
+async def test_a_frame_that_a_gateway_was_frozen_with_is_no_longer_its_own(
+    settings: GatewaySettings, bus: Bus, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with behind_proxy(settings) as (_, port):
+        with monkeypatch.context() as frozen:
+            frozen.setattr(leases, "_LAPSED_SECONDS", -1.0)
+            frame_id = await publish(bus, "frozen", jpeg(1))
+            await until(lambda: metric(port, "framemesh_gateway_frames_total"))
+            assert await references(bus, "frozen") == Counter()
+        await until(lambda: stored_all(bus), seconds=60)
+        await assert_stored_once(bus, lake, "frozen", [frame_id])
 
 
 async def told_none(port: int) -> bool:
@@ -137,7 +141,7 @@ async def test_a_lake_in_trouble_is_left_alone_more_and_more(settings: GatewaySe
         await asyncio.sleep(6)
         assert await metric(port, "framemesh_gateway_frames_total") < 300
         await way.mend()
-        await until(lambda: nothing_left(bus), seconds=60)
+        await until(lambda: stored_all(bus), seconds=60)
 
 
 async def test_a_lake_that_is_killed_loses_nothing_and_doubles_nothing(
@@ -150,7 +154,7 @@ async def test_a_lake_that_is_killed_loses_nothing_and_doubles_nothing(
             if number in {150, 400}:
                 killed = await until(lambda: supervisor.pids().get("s3"))
                 psutil.Process(killed).kill()
-        await until(lambda: nothing_left(bus), seconds=60)
+        await until(lambda: stored_all(bus), seconds=60)
     await assert_stored_once(bus, lake, "killed", frame_ids)
 
 
@@ -173,7 +177,7 @@ async def test_two_gateways_share_the_work_and_one_takes_over_what_the_other_hel
         assert await metric(port, "framemesh_gateway_frames_total") > 0
     psutil.Process(supervisor.pids()["gateway-a"]).kill()
     frame_ids += [await publish(bus, "shared", jpeg(number)) for number in range(200)]
-    await until(lambda: nothing_left(bus), seconds=60)
+    await until(lambda: stored_all(bus), seconds=60)
     for name in ports:
         await supervisor.stop(name)
     await assert_stored_once(bus, lake, "shared", frame_ids)
@@ -194,7 +198,7 @@ async def test_a_full_stream_refuses_cameras_which_go_on_once_the_lake_is_back(
             assert (held.messages, held.bytes > 15 * MIB) == (15, True)
             await way.mend()
         # Leaving the publisher's block has waited until every frame was accepted.
-        await until(lambda: nothing_left(bus), seconds=60)
+        await until(lambda: stored_all(bus), seconds=60)
         await assert_stored_once(bus, lake, "full", frame_ids)
 
 
@@ -214,7 +218,7 @@ async def test_a_frame_that_is_sent_again_after_the_dedup_window_is_stored_over_
                 await bus.js.update_stream(replace(config, duplicate_window=0.2))
             for _ in range(2):
                 await bus.publish("frames.replayed", jpeg(1), {MESSAGE_ID: str(frame_id)}, timeout=5)
-                await until(lambda: nothing_left(bus))
+                await until(lambda: stored_all(bus))
                 await asyncio.sleep(0.5)
         assert len(await lake.keys("replayed/")) == 1
         assert await references(bus, "replayed") == {str(frame_id): 2}

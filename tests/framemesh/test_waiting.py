@@ -1,0 +1,17 @@
+import asyncio
+
+from framemesh.waiting import happens, jittered
+
+
+async def test_an_event_ends_the_wait_and_so_does_the_time() -> None:
+    event = asyncio.Event()
+    assert not await happens(event, within=0.01)
+    asyncio.get_running_loop().call_soon(event.set)
+    assert await happens(event, within=3600)
+    assert await happens(event, within=-1)  # it has happened: there is nothing to wait for
+
+
+def test_jitter_takes_up_to_half() -> None:
+    found = [jittered(4.0) for _ in range(100)]
+    assert all(2.0 <= seconds <= 4.0 for seconds in found)
+    assert len(set(found)) > 1
