@@ -20,7 +20,7 @@ Named = tuple[str, Image | Frame]
 
 
 def analyze_request(
-    image: Image | None, object_key: str | None, models: Iterable[str], options: AnswerOptions
+    image: Image | None, object_key: str | None, models: Iterable[str], options: AnswerOptions | None
 ) -> AnalyzeRequest:
     """The request for an image, or for a stored frame.
 
@@ -43,7 +43,7 @@ def analyze_request(
 class Sending:
     """The requests of one stream as they go out, and those that don't: what is wrong with an image ends no stream."""
 
-    def __init__(self, models: Iterable[str], options: AnswerOptions, timeout: float) -> None:
+    def __init__(self, models: Iterable[str], options: AnswerOptions | None, timeout: float) -> None:
         self._models = list(models)
         self._options = options
         self._timeout = Duration()
