@@ -216,7 +216,7 @@ class AsyncClient:
         Args:
             model: Name of a deployed model.
             object_keys: Keys of the frames, taken at the pace of the answers: they may be millions.
-            share: The most of the model's capacity that it takes while live frames come, over 0 and up to 1.
+            share: The most of the model's capacity that it takes while live frames come, from 0.01 to 1.
             again: Whether frames that were answered minutes ago are answered anew.
         """
         with _reporting_errors():

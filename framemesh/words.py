@@ -11,7 +11,7 @@ _NOTHING = ("nothing", "")
 def words(answer: ModelAnswer) -> list[tuple[str, str]]:
     """What a model says, line by line, each with its score as text (empty where there is none)."""
     if answer.HasField("error"):
-        return [(f"{answer.error.reason}: {answer.error.message}", "")]
+        return [(printable(f"{answer.error.reason}: {answer.error.message}"), "")]
     said = answer.answer
     match said.WhichOneof("answer"):
         case "classification":
@@ -30,7 +30,7 @@ def words(answer: ModelAnswer) -> list[tuple[str, str]]:
             lines = [_points(instance) for instance in said.keypoints.instances]
         case kind:  # of a newer server
             lines = [(str(kind), "")]
-    return lines or [_NOTHING]
+    return [(printable(what), score) for what, score in lines] or [_NOTHING]
 
 
 def printable(text: str) -> str:

@@ -26,7 +26,7 @@ class GatewayMetrics:
         )
         self.store_seconds = Histogram(
             "framemesh_gateway_store_duration_seconds",
-            "From taking a frame from the stream to a durable object.",
+            "From taking a frame from the stream until it left it: stored, referred to and synced.",
             buckets=_SECONDS,
             registry=registry,
         )

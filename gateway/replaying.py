@@ -46,6 +46,7 @@ from gateway.stored import stored_frame
 log = structlog.get_logger()
 
 DEFAULT_SHARE = 0.5
+_LEAST_SHARE = 0.01
 
 _ASK_SECONDS = 30.0  # live frames go first, so it may take longer than theirs
 _MAX_FAULTS = 3
@@ -90,7 +91,7 @@ class Replayer:
 
         Args:
             model: Name of a deployed model.
-            share: The most of the model that it may take while live frames come, over 0 and up to 1.
+            share: The most of the model that it may take while live frames come, from 0.01 to 1.
             again: Whether frames answered minutes ago are answered anew.
 
         Raises:
@@ -98,8 +99,8 @@ class Replayer:
             InvalidRequestError: That is no share.
         """
         self._parts.registry.spec(model)
-        if not 0 < share <= 1:
-            raise InvalidRequestError(f"a share of {share:.3g} is none: choose one over 0 and up to 1", field="share")
+        if not _LEAST_SHARE <= share <= 1:  # with less, one replay's rests would hold up the model's others for ever
+            raise InvalidRequestError(f"a share of {share:.3g} can't be: choose {_LEAST_SHARE} to 1", field="share")
         valve = self._valves.setdefault(model, _Valve(self._parts.asker, model))
         return Replay(model, self._parts, valve, share=share, again=secrets.token_hex(4) if again else "")
 

@@ -72,7 +72,8 @@ class Results:
         outcome = "succeeded" if answer.state == AnswerState.ANSWER_STATE_SUCCEEDED else "failed"
         self._metrics.answers.labels(answer.model, outcome).inc()
         self._metrics.latency_seconds.labels(answer.model).observe(latency_seconds)
-        self._metrics.staleness_seconds.labels(answer.model).observe(staleness)
+        if not retried_dead_letter:  # its age is that of the fault
+            self._metrics.staleness_seconds.labels(answer.model).observe(staleness)
         best = answer.answer.classification.labels[0] if answer.answer.classification.labels else None
         log.info(
             "result",

@@ -43,7 +43,8 @@ def replay(
     since: Since = FIRST,
     until: Until = LAST,
     share: Annotated[
-        float, typer.Option(help="Part of the model's capacity that it may take while live frames come.")
+        float,
+        typer.Option(min=0.01, max=1, help="Part of the model's capacity that it may take while live frames come."),
     ] = REPLAY_SHARE,
     again: Annotated[
         bool, typer.Option("--again", help="Also frames that failed, or that another version of the model answered.")
@@ -56,8 +57,6 @@ def replay(
 
     Stop it whenever you like: the same command goes on with what is left, and one that has all does nothing.
     """
-    if not 0 < share <= 1:
-        raise typer.BadParameter(f"--share {share:g} is no part of a model: write a number over 0 and up to 1")
     now = datetime.now(UTC)
     times = parse_time(since, now=now), parse_time(until, now=now)
     with open_client(address, data_dir) as client:

@@ -142,7 +142,7 @@ async def _models(bus: Bus, start: Position, end: Position) -> dict[str, _ModelC
             model.retries.add((result.frame.frame_id, result.retried_dead_letter))
         if result.answer.state == AnswerState.ANSWER_STATE_SUCCEEDED:
             model.succeeded.add(result.frame.frame_id)
-            if result.replayed:  # a frame of the past: its age is no model's doing
+            if result.replayed or result.retried_dead_letter:  # a frame of the past: its age is no model's doing
                 continue
             model.latencies.append(result.latency.ToNanoseconds() / 1e9)
             model.ages.append((result.answer_time.ToNanoseconds() - result.frame.capture_time.ToNanoseconds()) / 1e9)

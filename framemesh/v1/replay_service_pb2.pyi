@@ -49,7 +49,7 @@ class ReplayRequest(Message):
     model: str
     """The model's name. Required in the first message, ignored in others."""
     share: float
-    """How much of the model's capacity replay may take at most while live frames come, over 0 and up to 1; 0 means 0.5.
+    """How much of the model's capacity replay may take at most while live frames come, from 0.01 to 1; 0 means 0.5.
     Without live frames it takes all. Counts in the first message.
     """
     again: bool

@@ -54,3 +54,12 @@ def test_a_models_state_is_that_of_its_servers() -> None:
     assert state(model(ReplicaState.REPLICA_STATE_PREPARING)) == "preparing"
     assert state(model(ReplicaState.REPLICA_STATE_PREPARING, ReplicaState.REPLICA_STATE_LOADING)) == "loading"
     assert state(model(ReplicaState.REPLICA_STATE_SERVING, ReplicaState.REPLICA_STATE_LOADING)) == "ready 1/2"
+
+
+def test_what_others_wrote_reaches_no_terminal_as_it_is() -> None:
+    red = Label(name="\x1b[31mcat\r", score=1)
+    assert words(ModelAnswer(answer=Answer(classification=Classification(labels=[red])))) == [
+        (r"\x1b[31mcat\r", "1.000")
+    ]
+    failed = ModelAnswer(error=AnswerError(reason="X", message="\x07"))
+    assert words(failed) == [(r"X: \x07", "")]

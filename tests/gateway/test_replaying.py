@@ -181,7 +181,7 @@ async def test_a_message_with_too_many_keys_ends_it(settings: GatewaySettings, c
     assert refusal.value.code() == grpc.StatusCode.INVALID_ARGUMENT
 
 
-@pytest.mark.parametrize("share", [-0.5, 1.5, float("nan")])
+@pytest.mark.parametrize("share", [-0.5, 0.001, 1.5, float("nan")])
 async def test_what_is_no_share_is_refused(client: AsyncClient, bus: Bus, share: float) -> None:
     await deploy(client, bus, "shared=x,camera=none")
     with pytest.raises(InvalidRequestError, match="share"):
