@@ -48,7 +48,10 @@ def admission(settings: GatewaySettings, room: Room, metrics: GatewayMetrics) ->
     Raises:
         ConfigurationError: The tokens can't be used.
     """
-    at_the_door = {"/framemesh.v1.AnalysisService/Analyze": room.image}
+    at_the_door = {
+        "/framemesh.v1.AnalysisService/Analyze": room.image,
+        "/framemesh.v1.AnalysisService/AnalyzeStream": room.stream,
+    }
     if settings.tokens_file is None:
         return Admission(room=at_the_door)
     return Admission(authorize=Access(settings.tokens_file, metrics).authorize, room=at_the_door)

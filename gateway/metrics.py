@@ -6,7 +6,7 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 
 
 FRAME_OUTCOMES = ("stored", "dead_lettered", "put_off")
 MODEL_OUTCOMES = ("succeeded", "failed", "skipped")
-SHED_LIMITS = ("images", "bytes")
+SHED_LIMITS = ("images", "bytes", "streams")
 DENIED_REASONS = ("UNAUTHENTICATED", "PERMISSION_DENIED")
 REPLAY_OUTCOMES = ("succeeded", "failed", "gone")
 
@@ -104,7 +104,7 @@ class GatewayMetrics:
         )
         self.shed = Counter(
             "framemesh_gateway_analyze_shed_total",
-            "Images refused unseen because clients' calls held as many images, or bytes of them, as they may.",
+            "Images, and streams of them, refused unseen because clients' calls held as much as they may.",
             ["limit"],
             registry=registry,
         )

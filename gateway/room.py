@@ -11,7 +11,7 @@ class Room:
     """How many images, and how many bytes of them, calls may hold at once.
 
     Args:
-        max_images: Counted from before an image is received.
+        max_images: Counted from before an image is received. There may be as many streams of them, too.
         max_bytes: Counted once it is.
         metrics: Told what is held and what is refused.
     """
@@ -22,6 +22,7 @@ class Room:
         self._metrics = metrics
         self._images = 0
         self._bytes = 0
+        self._streams = 0
 
     @contextmanager
     def image(self) -> Iterator[None]:
@@ -39,6 +40,21 @@ class Room:
         finally:
             self._images -= 1
             self._metrics.call_images.set(self._images)
+
+    @contextmanager
+    def stream(self) -> Iterator[None]:
+        """Hold one stream during the block: each receives an image before there is a word of its size.
+
+        Raises:
+            OverloadedError: As many are held already.
+        """
+        if self._streams >= self._max_images:
+            raise self._full("streams", f"{self._max_images:,} streams")
+        self._streams += 1
+        try:
+            yield
+        finally:
+            self._streams -= 1
 
     @contextmanager
     def bytes(self, size_bytes: int) -> Iterator[None]:

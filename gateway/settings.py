@@ -45,7 +45,7 @@ class GatewaySettings(ServiceSettings, BusSettings, LakeSettings):
     max_image_pixels: int = Field(default=MAX_IMAGE_PIXELS, ge=1024, le=MAX_IMAGE_PIXELS)
     """The most pixels that it may have."""
     analyze_images: int = Field(default=256, ge=1, le=65536)
-    """Images that callers may have in work at once; beyond them calls are refused at once."""
+    """Images that callers may have in work at once, and streams of them; beyond these calls are refused at once."""
     analyze_bytes: int = Field(default=128 * 1024**2, ge=MAX_MESSAGE_BYTES)
     """Bytes of such images, likewise. An image's copies in messages take some four times as much again."""
     store_workers: int = Field(default=16, ge=1, le=256)

@@ -99,6 +99,20 @@ async def test_a_refusal_says_when_to_ask_again(settings: GatewaySettings, bus: 
         await first
 
 
+async def test_streams_are_bounded_too(settings: GatewaySettings, bus: Bus) -> None:
+    async with held(settings, bus, analyze_images=1) as (client, model, page):
+        first = client.analyze_stream([("one", jpeg())], timeout=120)
+        told = asyncio.ensure_future(anext(first))
+        await until(lambda: model.arrived == 1)
+        with pytest.raises(OverloadedError, match="1 streams"):
+            await anext(client.analyze_stream([("two", jpeg())]))
+        assert await metric(page, 'framemesh_gateway_analyze_shed_total{limit="streams"}') == 1
+        model.open_gate.set()
+        assert (await told).response.answers[0].HasField("answer")
+        assert [one async for one in first] == []
+        assert [one.request_id async for one in client.analyze_stream([("two", jpeg())])] == ["two"]  # room again
+
+
 async def test_bytes_are_bounded_too(settings: GatewaySettings, bus: Bus) -> None:
     image = padded(6 * MIB)
     async with held(settings, bus, analyze_bytes=16 * MIB) as (client, model, page):
