@@ -99,7 +99,7 @@ async def test_a_name_that_no_camera_may_have_is_dead_lettered(client: AsyncClie
 
 async def test_a_png_keeps_its_own_kind(client: AsyncClient, bus: Bus, lake: Lake) -> None:
     await bus.js.publish("frames.png", encoded("PNG"))
-    await until(lambda: stored_count(lake, "png/", 1))
+    await until(lambda: stored_all(bus))
     (key,) = await lake.keys("png/")
     assert key.endswith(".png")
 

@@ -25,9 +25,9 @@ def test_the_state_reads_back_and_only_its_owner_may(tmp_path: Path) -> None:
 
 def test_what_opens_the_gateway_is_told_only_where_it_is_needed() -> None:
     assert "TOKEN" not in state().shell_exports()
-    closed = replace(state(), token="t" * 32, tls_ca_file="/etc/ca.crt").shell_exports()
-    assert f"export FRAMEMESH_TOKEN='{'t' * 32}'" in closed
-    assert "export FRAMEMESH_TLS_CA_FILE='/etc/ca.crt'" in closed
+    closed = replace(state(), token="t" * 32, tls_ca_file="/etc/my ca's.crt").shell_exports()
+    assert f"export FRAMEMESH_TOKEN={'t' * 32}\n" in closed
+    assert """export FRAMEMESH_TLS_CA_FILE='/etc/my ca'"'"'s.crt'""" in closed
 
 
 @pytest.mark.parametrize("content", [None, "", "{}", "[1]", "not json"])

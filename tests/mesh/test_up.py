@@ -253,7 +253,7 @@ def test_the_command_line_reads_the_mesh(quiet: tuple[MeshState, Path], tmp_path
     assert machine["answers"][0]["model"] == "tiny"
     assert "ready 1/1" in run("models", *here).stdout
     assert json.loads(run("models", *here, "--json").stdout)["spec"]["name"] == "tiny"
-    assert "export FRAMEMESH_NATS_URL='nats://" in run("env", *here).stdout
+    assert "export FRAMEMESH_NATS_URL=nats://" in run("env", *here).stdout
     watching = subprocess.Popen([*COMMAND, "watch", *here, "--count", "1", "--json"], stdout=subprocess.PIPE, text=True)
     publish = (
         "import asyncio, nats, sys;"
@@ -368,7 +368,7 @@ def test_a_gateway_with_tls_and_tokens_lets_its_mesh_and_its_users_in(
         own = run("analyze", str(photo), "--data-dir", str(tmp_path / "data"))
         assert own.returncode == 0, own.stderr
         exports = run("env", "--data-dir", str(tmp_path / "data")).stdout
-        assert f"export FRAMEMESH_TOKEN='{admin}'" in exports
+        assert f"export FRAMEMESH_TOKEN={admin}\n" in exports
         # From elsewhere: an address, the authority, and a token.
         plain = run("models", "--address", state.address)
         assert plain.returncode == 1
