@@ -215,7 +215,7 @@ async def more_than(bus: Bus, model: str, count: int) -> bool:
         (("--model", "nobody"), "no model 'nobody'; deployed: "),
         (("--model", "first", "--camera", "attic"), "no frames of camera 'attic'; it has those of: gate, roof, yard"),
         (("--model", "first", "--since", "yesterday"), "is no time"),
-        (("--model", "first", "--share", "0"), "0.01<=x<=1"),
+        (("--model", "first", "--share", "0"), "greater than or equal to 0.01"),
         (("--model", "first", "--again"), "no server of model 'first' answers"),
         (("--model", "first", "--address", "127.0.0.1:1"), "127.0.0.1:1"),
     ],
