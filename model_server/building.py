@@ -11,10 +11,11 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import get_args
+from typing import NoReturn, get_args
 
 from framemesh.errors import EXIT_CONFIGURATION, ConfigurationError, FramemeshError
 from framemesh.folders import made_once
+from framemesh.leaving import leave
 from framemesh.specs import LAKE
 from framemesh.telemetry import logs
 from model_server import sources
@@ -180,7 +181,7 @@ def _check_stored(order: Order, manifest: Manifest) -> None:
             )
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Run the program. Exits 78 where the model can't be served so, 75 where trying again may help."""
     parser = argparse.ArgumentParser(prog="python -m model_server.building", description=__doc__)
     parser.add_argument("source")
@@ -209,7 +210,7 @@ def main() -> None:
         answer = {"error": str(error)}
         code = EXIT_CONFIGURATION if isinstance(error, ConfigurationError) else EXIT_TRY_AGAIN
     sys.stdout.write(f"{json.dumps(answer)}\n")
-    sys.exit(code)
+    leave(code)
 
 
 if __name__ == "__main__":
