@@ -60,3 +60,23 @@ def grey_of(body: bytes) -> int:
 def size_of(body: bytes) -> tuple[int, int]:
     """Width and height in pixels."""
     return Image.open(BytesIO(body)).size
+
+
+def elementary_stream(codec: str, *, width: int = 64, height: int = 48) -> bytes:
+    """One plain frame for each of `GREYS` as `h264`, `hevc` or `mjpeg`, the first of them a key frame, without a container."""
+    name, options = {
+        "h264": ("libx264", {"tune": "zerolatency", "x264-params": "keyint=8:min-keyint=8:scenecut=0:repeat-headers=1"}),
+        "hevc": ("libx265", {"x265-params": "keyint=8:bframes=0:scenecut=0:repeat-headers=1:log-level=none:pools=1"}),
+        "mjpeg": ("mjpeg", {"huffman": "default"}),
+    }[codec]  # fmt: skip
+    body = BytesIO()
+    with av.open(body, "w", format=codec, options={}) as container:
+        stream = container.add_stream(name, rate=25, options=options)
+        assert isinstance(stream, av.VideoStream)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        for grey in GREYS:
+            plain = Image.new("RGB", (width, height), (grey, grey, grey))
+            frame = av.VideoFrame.from_image(plain)  # type: ignore[no-untyped-call]  # PyAV has no annotation there
+            container.mux(stream.encode(frame.reformat(format=stream.pix_fmt)))
+        container.mux(stream.encode(None))
+    return body.getvalue()
