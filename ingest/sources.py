@@ -51,7 +51,7 @@ def open_sources(cameras: tuple[CameraSettings, ...]) -> list[Source]:
 def _open(camera: CameraSettings, loops: _Loops) -> Source:
     path = Path(camera.source)
     if path.is_dir():
-        return FolderSource(path, size=camera.size, quality=camera.quality)
+        return FolderSource(path, size=camera.size, quality=camera.encoding_quality)
     try:
         with path.open("rb") as file:
             head = file.read(12)
@@ -60,8 +60,8 @@ def _open(camera: CameraSettings, loops: _Loops) -> Source:
             f"{path} can't be opened: {error.strerror}; a source is an image, a folder of images or a video", path=path
         ) from error
     if not is_image(head):
-        return VideoSource(path, size=camera.size, quality=camera.quality)
-    key = (path, camera.size or DEFAULT_SIZE, camera.quality)
+        return VideoSource(path, size=camera.size, quality=camera.encoding_quality)
+    key = (path, camera.size or DEFAULT_SIZE, camera.encoding_quality)
     if key not in loops:
-        loops[key] = StillLoop(path, size=key[1], quality=camera.quality)
+        loops[key] = StillLoop(path, size=key[1], quality=camera.encoding_quality)
     return StillSource(loops[key], fps=camera.fps)
