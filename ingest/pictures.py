@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from io import BytesIO
 
+from av.video.frame import VideoFrame
 from PIL import Image, ImageOps
 
 from framemesh.errors import InvalidImageError
@@ -71,3 +72,18 @@ def encode(image: Image.Image, *, quality: int) -> Picture:
     body = BytesIO()
     image.save(body, "JPEG", quality=quality)
     return Picture(body.getvalue(), JPEG, Size(*image.size))
+
+
+def encode_frame(frame: VideoFrame, size: Size | None, *, quality: int, rotation: int = 0) -> Picture:
+    """The decoded frame as a JPEG.
+
+    Args:
+        frame: In any pixel format.
+        size: What it is to be fitted to, as by `fitted`; none to keep its own.
+        quality: As libjpeg counts, 1 to 95.
+        rotation: Degrees counter-clockwise by which it is turned first: 0, 90, 180 or -90.
+    """
+    image = frame.to_image()  # type: ignore[no-untyped-call]  # PyAV has no annotation there
+    if rotation:
+        image = image.rotate(rotation, expand=True)
+    return encode(fitted(image, size), quality=quality)

@@ -28,6 +28,8 @@ from ingest.pictures import Size
 
 SCHEMES = ("rtsp", "rtsps", "http", "https", "rtmp", "rtmps", "srt", "rtp", "udp", "tcp")
 """Of the URLs that may be a source."""
+DEFAULT_FPS = 30.0
+"""Of what has no pace of its own, where none is asked for."""
 DEFAULT_QUALITY = 80
 
 EdgePixels = Annotated[int, Field(ge=1, le=16_384)]
@@ -70,32 +72,33 @@ class CameraSettings(BaseModel):
     name: Annotated[str, AfterValidator(_camera_name)]
     """A DNS label; frames go to `frames.<name>`."""
     source: Annotated[str, Field(min_length=1, repr=False), AfterValidator(_source)]
-    """Path of an image (JPEG, PNG, WebP), a folder of images, a video or a device, or a URL such as
-    `rtsp://10.0.0.7/main`; what it says of user and password becomes `username` and `password`."""
+    """Where its pictures come from: `rtsp://`, `http://` (MJPEG, snapshots or video), `/dev/video0`, or the path of an
+    image (JPEG, PNG, WebP), a folder of images or a video. User and password in a URL become `username` and
+    `password`."""
 
-    format: str | None = None
-    """FFmpeg's name of the input's format, where the source alone doesn't tell: `lavfi`."""
+    format: str | None = Field(default=None, pattern=r"^[a-z0-9_,]+$")
+    """FFmpeg's name of the input format where it can't be told from the source, such as `v4l2` or `lavfi`."""
     options: Mapping[str, str] = Field(default_factory=dict)
-    """FFmpeg's options for opening the source, such as `{input_format: mjpeg, video_size: 640x480}` of a USB camera."""
+    """FFmpeg's options for the input, such as `{input_format: mjpeg}` of a USB camera."""
     transport: Literal["tcp", "udp"] = "tcp"
-    """How RTSP carries the pictures."""
+    """What RTSP's pictures travel by."""
     username: str | None = None
     """Who logs in at the source."""
     password: SecretStr | None = None
     """That user's password. Printed as stars everywhere."""
     password_file: Path | None = None
     """File with the password, read at each connection."""
-    stall_seconds: float = Field(default=10.0, gt=0, le=3600)
-    """How long a live source may give nothing before it is opened anew."""
+    stall_seconds: float = Field(default=10.0, ge=0.5, le=3600)
+    """How long a live camera may send nothing before it is connected to anew."""
     loop: bool = True
-    """Whether a video or folder begins again after its end."""
+    """A video or a folder begins again after its end; else a video ends, and a folder waits for new files."""
     key_frames_only: bool = False
-    """Decode only the frames that stand alone, usually one every second or two: little CPU."""
+    """Decode the key frames alone: a fraction of the CPU, and a picture every second or so."""
     clock: Literal["local", "camera"] = "local"
-    """Who says when a frame was captured: this machine, or the camera where it tells the time."""
+    """Whose time is a frame's: this machine's when it arrives, or the camera's own where it tells."""
 
-    fps: float = Field(default=30.0, gt=0, le=240)
-    """Frames a second at most."""
+    fps: float | None = Field(default=None, gt=0, le=240)
+    """Frames a second at most, which is also the pace of what has none of its own: images and folders, 30 if unset."""
     width_px: EdgePixels | None = None
     """Width of the frames, whose middle is cut out where the shape differs; unset, an image gives 1280 x 720 and any
     other source its own size."""
