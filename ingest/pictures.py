@@ -1,5 +1,7 @@
 """Encoded pictures, and the way to them: decode, fit to a size, encode as JPEG. Pure."""
 
+import math
+import os
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -79,23 +81,57 @@ def fitted(image: Image.Image, size: Size | None) -> Image.Image:
     return ImageOps.fit(image, (size.width_px, size.height_px), Image.Resampling.BICUBIC)
 
 
-def encode(image: Image.Image, *, quality: int) -> Picture:
-    """The RGB image as a JPEG."""
-    body = BytesIO()
-    image.save(body, "JPEG", quality=quality)
-    return Picture(body.getvalue(), JPEG, Size(*image.size))
+def image_of(frame: VideoFrame, size: Size | None, *, rotation: int = 0) -> Image.Image:
+    """The decoded frame as an image in RGBX, fitted to the size as by `fitted`.
 
-
-def encode_frame(frame: VideoFrame, size: Size | None, *, quality: int, rotation: int = 0) -> Picture:
-    """The decoded frame as a JPEG.
+    The fourth byte holds nothing, but so one step of FFmpeg's scaler makes what libjpeg-turbo reads where it lies:
+    0.6 ms for 1280 x 720, where `VideoFrame.to_image` copies for 10.
 
     Args:
         frame: In any pixel format.
-        size: What it is to be fitted to, as by `fitted`; none to keep its own.
-        quality: As libjpeg counts, 1 to 95.
-        rotation: Degrees counter-clockwise by which it is turned first: 0, 90, 180 or -90.
+        size: What is asked for; none for the frame's own.
+        rotation: Degrees counter-clockwise by which the frame must be turned to be upright: 0, 90, 180 or -90.
     """
-    image = frame.to_image()  # type: ignore[no-untyped-call]  # PyAV has no annotation there
+    upright = Size(frame.width, frame.height) if rotation % 180 == 0 else Size(frame.height, frame.width)
+    covering = upright if size is None else _covering(upright, size)
+    width, height = covering.width_px, covering.height_px
+    lying = (width, height) if rotation % 180 == 0 else (height, width)
+    plane = frame.reformat(*lying, format="rgb0", interpolation="BICUBIC").planes[0]
+    image = Image.frombuffer("RGBX", lying, plane, "raw", "RGBX", plane.line_size, 1)  # type: ignore[arg-type]
     if rotation:
-        image = image.rotate(rotation, expand=True)
-    return encode(fitted(image, size), quality=quality)
+        image = image.transpose(_TURNS[rotation % 360])
+    if size is None or covering == size:
+        return image
+    left, top = (width - size.width_px) // 2, (height - size.height_px) // 2
+    return image.crop((left, top, left + size.width_px, top + size.height_px))
+
+
+_TURNS = {90: Image.Transpose.ROTATE_90, 180: Image.Transpose.ROTATE_180, 270: Image.Transpose.ROTATE_270}
+
+
+def _covering(whole: Size, size: Size) -> Size:
+    """What the whole must be scaled to so that the size can be cut out of its middle."""
+    scale = max(size.width_px / whole.width_px, size.height_px / whole.height_px)
+    return Size(
+        size.width_px if round(whole.width_px * scale) <= size.width_px else _even(whole.width_px * scale),
+        size.height_px if round(whole.height_px * scale) <= size.height_px else _even(whole.height_px * scale),
+    )
+
+
+def _even(length: float) -> int:
+    """The next even number: FFmpeg's scaler takes twice as long for an odd width."""
+    return 2 * math.ceil(length / 2)
+
+
+def encode(image: Image.Image, *, quality: int) -> Picture:
+    """The image, in RGB or RGBX, as a JPEG."""
+    # To a file descriptor Pillow encodes without the GIL; to a BytesIO it holds it throughout, 4 ms for 1280 x 720.
+    with os.fdopen(os.memfd_create("picture"), "w+b", buffering=0) as file:
+        image.save(file, "JPEG", quality=quality)
+        body = os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0)
+    return Picture(body, JPEG, Size(*image.size))
+
+
+def encode_frame(frame: VideoFrame, size: Size | None, *, quality: int, rotation: int = 0) -> Picture:
+    """The decoded frame as a JPEG, with the arguments of `image_of`."""
+    return encode(image_of(frame, size, rotation=rotation), quality=quality)
