@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from io import BytesIO
 
 from av.video.frame import VideoFrame
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from framemesh.errors import InvalidImageError
 from framemesh.images import FORMATS, read_header
@@ -20,6 +20,11 @@ class Size:
 
     width_px: int
     height_px: int
+
+
+def turned(size: Size, degrees: int) -> Size:
+    """The size after a turn by a multiple of 90 degrees, either way."""
+    return size if degrees % 180 == 0 else Size(size.height_px, size.width_px)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +60,18 @@ def decode(body: bytes, *, at_least: Size | None) -> Image.Image:
     try:
         image = Image.open(BytesIO(body), formats=FORMATS)
         if at_least is not None:
-            longer = max(at_least.width_px, at_least.height_px)  # a photo on its side is turned only later
-            image.draft("RGB", (longer, longer))
-        return ImageOps.exif_transpose(image).convert("RGB")
+            if lies_on_its_side(image):
+                at_least = turned(at_least, 90)
+            image.draft("RGB", (at_least.width_px, at_least.height_px))
+        ImageOps.exif_transpose(image, in_place=True)  # copying what is upright would take longer than decoding it
+        return image if image.mode == "RGB" else image.convert("RGB")
     except Exception as error:  # on damaged files Pillow's decoders raise whatever comes up
         raise InvalidImageError(f"the image is damaged: {error}") from error
+
+
+def lies_on_its_side(image: Image.Image) -> bool:
+    """Whether an image says of itself that width and height are swapped when it is upright."""
+    return image.getexif().get(ExifTags.Base.Orientation) in {5, 6, 7, 8}
 
 
 def fitted(image: Image.Image, size: Size | None) -> Image.Image:

@@ -46,5 +46,5 @@ def open_source(camera: CameraSettings) -> Source:
         ) from error
     if not is_image(head):
         return VideoSource(path)
-    loop = shared_loop(path, size=camera.size or DEFAULT_SIZE, quality=camera.quality)
+    loop = shared_loop(path, size=camera.size or DEFAULT_SIZE, quality=camera.encoding_quality)
     return StillSource(loop, fps=camera.fps or DEFAULT_FPS)
