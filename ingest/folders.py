@@ -5,7 +5,8 @@ from pathlib import Path
 
 from framemesh.errors import ConfigurationError, ImageTooLargeError, InvalidImageError
 from framemesh.images import read_header
-from ingest.pictures import JPEG, Picture, Size, decode, encode, fitted, is_image
+from ingest.pictures import Picture, Size, is_image
+from ingest.shots import Shot
 
 
 class FolderSource:
@@ -15,17 +16,15 @@ class FolderSource:
         ConfigurationError: The folder can't be read or holds no image.
     """
 
-    def __init__(self, folder: Path, *, size: Size | None, quality: int) -> None:
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._size = size
-        self._quality = quality
         self._bad: set[Path] = set()
         if not any(is_image(_head(path)) for path in self._paths()):
             raise self._empty()
         self._round: Iterator[Path] = iter(())
 
-    def read(self) -> Picture:
-        """The next picture; a JPEG byte for byte where no size is asked for.
+    def read(self) -> Shot:
+        """The next picture, as the file has it.
 
         Raises:
             InvalidImageError: The next file isn't a sound image; it is passed over from now on.
@@ -39,19 +38,17 @@ class FolderSource:
         if path is None:
             raise self._empty()
         try:
-            return self._picture(path.read_bytes())
+            body = path.read_bytes()
+            header = read_header(body)
         except OSError as error:
             raise InvalidImageError(f"{path} can't be read: {error.strerror}", path=path) from error
         except (InvalidImageError, ImageTooLargeError) as error:
             self._bad.add(path)
             raise type(error)(f"{path}: {error}", path=path) from error
+        return Shot(Picture(body, header.content_type, Size(header.width_px, header.height_px)))
 
-    def _picture(self, body: bytes) -> Picture:
-        if self._size is None:
-            header = read_header(body)
-            if header.content_type == JPEG:
-                return Picture(body, JPEG, Size(header.width_px, header.height_px))
-        return encode(fitted(decode(body, at_least=self._size), self._size), quality=self._quality)
+    def close(self) -> None:
+        """Nothing is held."""
 
     def _paths(self) -> list[Path]:
         try:

@@ -1,24 +1,22 @@
-"""Where a camera's pictures come from, and opening the right kind of it."""
+"""Where a camera's shots come from, and opening the right kind of it."""
 
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
 from framemesh.errors import ConfigurationError
 from ingest.folders import FolderSource
-from ingest.pictures import Picture, Size, is_image
-from ingest.settings import CameraSettings
-from ingest.stills import DEFAULT_SIZE, StillLoop, StillSource
+from ingest.pictures import is_image
+from ingest.settings import DEFAULT_FPS, CameraSettings
+from ingest.shots import Shot
+from ingest.stills import DEFAULT_SIZE, StillSource, shared_loop
 from ingest.videos import VideoSource
-
-_Loops = dict[tuple[Path, Size, int], StillLoop]
 
 
 class Source(Protocol):
-    """Pictures without end. Reading decodes and encodes: do it in a thread, one read at a time."""
+    """One camera's shots. Reading blocks, and may decode: do it in a thread, one read at a time."""
 
-    def read(self) -> Picture:
-        """The next picture.
+    def read(self) -> Shot | None:
+        """The next shot, when it is time for it; none at the end of what has one.
 
         Raises:
             InvalidImageError: The next one is broken; reading again gives the one after.
@@ -26,32 +24,19 @@ class Source(Protocol):
             ConfigurationError: There is none at present, though there was one when the source was opened.
         """
 
+    def close(self) -> None:
+        """Give back what it holds. Call it when no read is under way."""
 
-def open_sources(cameras: tuple[CameraSettings, ...]) -> list[Source]:
-    """Every camera's source, in order. Blocks.
+
+def open_source(camera: CameraSettings) -> Source:
+    """The camera's source. Blocks.
 
     Raises:
-        ExceptionGroup: Of a `ConfigurationError` for each source that can't be opened.
+        ConfigurationError: It isn't there, or is nothing that pictures come from.
     """
-    sources: list[Source] = []
-    problems: list[ConfigurationError] = []
-    loops: _Loops = {}
-    for camera in cameras:
-        try:
-            sources.append(_open(camera, loops))
-        except ConfigurationError as error:
-            problems.append(ConfigurationError(f"camera {camera.name!r}: {error}", camera=camera.name, **error.values))
-    if problems:
-        raise ExceptionGroup("sources that can't be opened", problems)
-    with ThreadPoolExecutor() as pool:  # rendering releases the GIL
-        list(pool.map(StillLoop.fill, loops.values()))
-    return sources
-
-
-def _open(camera: CameraSettings, loops: _Loops) -> Source:
     path = Path(camera.source)
     if path.is_dir():
-        return FolderSource(path, size=camera.size, quality=camera.quality)
+        return FolderSource(path)
     try:
         with path.open("rb") as file:
             head = file.read(12)
@@ -60,8 +45,6 @@ def _open(camera: CameraSettings, loops: _Loops) -> Source:
             f"{path} can't be opened: {error.strerror}; a source is an image, a folder of images or a video", path=path
         ) from error
     if not is_image(head):
-        return VideoSource(path, size=camera.size, quality=camera.quality)
-    key = (path, camera.size or DEFAULT_SIZE, camera.quality)
-    if key not in loops:
-        loops[key] = StillLoop(path, size=key[1], quality=camera.quality)
-    return StillSource(loops[key], fps=camera.fps)
+        return VideoSource(path)
+    loop = shared_loop(path, size=camera.size or DEFAULT_SIZE, quality=camera.encoding_quality)
+    return StillSource(loop, fps=camera.fps or DEFAULT_FPS)

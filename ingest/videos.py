@@ -9,7 +9,7 @@ import structlog
 from av.video.frame import VideoFrame
 
 from framemesh.errors import ConfigurationError
-from ingest.pictures import Picture, Size, encode, fitted
+from ingest.shots import Shot
 
 log = structlog.get_logger()
 
@@ -21,25 +21,24 @@ class VideoSource:
         ConfigurationError: FFmpeg can't open the file, or finds no picture in it.
     """
 
-    def __init__(self, path: Path, *, size: Size | None, quality: int) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
-        self._size = size
-        self._quality = quality
         self._frames: Iterator[VideoFrame] = iter(())
         self._next_frame()
         self._frames = iter(())  # that was to see that it can; the camera begins at the beginning
 
-    def read(self) -> Picture:
-        """The next picture; after the last comes the first.
+    def read(self) -> Shot:
+        """The next frame; after the last comes the first.
 
         Raises:
             ConfigurationError: The file is gone, or has no picture any more.
         """
         frame = self._next_frame()
-        image = frame.to_image()  # type: ignore[no-untyped-call]  # PyAV has no annotation there
-        if frame.rotation:  # a telephone held upright records on its side and says so
-            image = image.rotate(frame.rotation, expand=True)
-        return encode(fitted(image, self._size), quality=self._quality)
+        return Shot(frame, rotation=frame.rotation)  # a telephone held upright records on its side and says so
+
+    def close(self) -> None:
+        """Close the file."""
+        self._frames = iter(())
 
     def _next_frame(self) -> VideoFrame:
         try:

@@ -17,7 +17,7 @@ def settings(monkeypatch: pytest.MonkeyPatch, cameras: object) -> IngestSettings
 
 def test_a_camera_needs_a_name_and_a_source_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     (camera,) = settings(monkeypatch, [GATE]).cameras
-    assert (camera.fps, camera.size, camera.quality) == (30, None, 80)
+    assert (camera.fps, camera.size, camera.encoding_quality) == (None, None, 80)
 
 
 def test_everything_may_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
