@@ -21,7 +21,7 @@ from pydantic import (
 
 from framemesh.errors import ConfigurationError, InvalidNameError
 from framemesh.limits import MAX_IMAGE_PIXELS
-from framemesh.names import check_label
+from framemesh.names import MAX_CAMERA_LENGTH, check_label, to_label
 from framemesh.settings import BusSettings, ServiceSettings
 from ingest.masks import Mask
 from ingest.pictures import Size
@@ -32,6 +32,8 @@ DEFAULT_FPS = 30.0
 """Of what has no pace of its own, where none is asked for."""
 DEFAULT_QUALITY = 80
 
+_PATHS = ("password_file", "nats_password_file", "nats_credentials_file")
+
 EdgePixels = Annotated[int, Field(ge=1, le=16_384)]
 
 
@@ -39,7 +41,9 @@ def _camera_name(name: str) -> str:
     try:
         return check_label("camera", name)
     except InvalidNameError as error:
-        raise ValueError(str(error)) from None  # the only kind of error that pydantic collects
+        near = to_label(name, max_length=MAX_CAMERA_LENGTH)
+        mend = f", such as {near!r}" if near else ""
+        raise ValueError(f"{error}{mend}") from None  # the only kind of error that pydantic collects
 
 
 def _source(source: str) -> str:
@@ -141,7 +145,7 @@ class CameraSettings(BaseModel):
         """Take user and password out of the URL, so that no log or error can show them."""
         if not (isinstance(given, dict) and isinstance(given.get("source"), str)):
             return given
-        place, login = _without_login(given["source"])
+        place, login = without_login(given["source"])
         if login is None:
             return given
         twice = sorted({"username", "password", "password_file"} & given.keys())
@@ -187,6 +191,13 @@ class CameraSettings(BaseModel):
         """The source as logs may show it: a URL's query often holds a token, or somebody's password."""
         return self.source.partition("?")[0] if "://" in self.source else self.source
 
+    def in_folder(self, folder: Path) -> Self:
+        """The same camera, its paths relative to a folder."""
+        paths = {field: folder / path for field in _PATHS if (path := getattr(self, field)) is not None}
+        if "://" not in self.source and self.format is None:
+            return self.model_copy(update={**paths, "source": str(folder / self.source)})
+        return self.model_copy(update=paths)
+
     def login(self) -> tuple[str, str] | None:
         """User and password at the source; none where it asks for none. Reads the password's file.
 
@@ -204,7 +215,7 @@ class CameraSettings(BaseModel):
         return _login(self.nats_username, self.nats_password, self.nats_password_file, field="nats_password_file")
 
 
-def _without_login(source: str) -> tuple[str, tuple[str, str] | None]:
+def without_login(source: str) -> tuple[str, tuple[str, str] | None]:
     """The URL without its user and password, and these."""
     scheme, colon, rest = source.partition("://")
     login, at, _ = re.split(r"[/?#]", rest, maxsplit=1)[0].rpartition("@")
