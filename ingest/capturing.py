@@ -11,7 +11,6 @@ from framemesh.errors import ConfigurationError, FramemeshError, ImageTooLargeEr
 from framemesh.frames import FrameId
 from framemesh.waiting import Backoff, happens
 from ingest.clocks import CaptureClock
-from ingest.health import CameraHealth
 from ingest.metrics import IngestMetrics
 from ingest.pictures import Picture
 from ingest.publishing import Publisher
@@ -35,9 +34,8 @@ class Camera:
 
     Args:
         settings: What is asked for.
-        publisher: Takes its pictures.
+        publisher: Takes its pictures; its health is told how the source is.
         metrics: Told of what can't be used.
-        health: Told how the source is.
         open_source: Opens it.
     """
 
@@ -46,7 +44,6 @@ class Camera:
         settings: CameraSettings,
         publisher: Publisher,
         metrics: IngestMetrics,
-        health: CameraHealth,
         *,
         open_source: Callable[[CameraSettings], Source] = open_source,
     ) -> None:
@@ -55,7 +52,7 @@ class Camera:
         self._camera = settings.name
         self._publisher = publisher
         self._metrics = metrics
-        self._health = health
+        self._health = publisher.health
         self._open = open_source
         self._shaper = Shaper(settings)
         self._clock = CaptureClock(by_camera=settings.clock == "camera")
