@@ -145,7 +145,7 @@ class VideoInput:
         """Whether its pictures are JPEGs already."""
         return self.stream.codec_context.name == MJPEG
 
-    def packets(self) -> Iterator[Packet[VideoStream]]:
+    def packets(self) -> "Iterator[Packet[VideoStream]]":
         """What comes of the stream, in coded order; the last is empty and makes the decoder give what it holds.
 
         Raises:
@@ -161,7 +161,7 @@ class VideoInput:
         except (av.error.FFmpegError, OSError) as error:
             raise self.place.told(error) from None
 
-    def shots(self, packet: Packet[VideoStream]) -> list[Shot]:
+    def shots(self, packet: "Packet[VideoStream]") -> list[Shot]:
         """What a packet gives: most often one, but a decoder may hold frames back.
 
         Raises:
@@ -188,7 +188,7 @@ class VideoInput:
         at = seconds(frame)
         return Shot(frame, self._captured_ns(at), rotation=frame.rotation, at_seconds=at)
 
-    def _hear_clock(self, packet: Packet[VideoStream]) -> None:
+    def _hear_clock(self, packet: "Packet[VideoStream]") -> None:
         """Note what RTCP's reports say of the camera's clock, which FFmpeg puts beside each packet."""
         at = seconds(packet)
         if at is not None and packet.has_sidedata("prft"):
@@ -214,7 +214,7 @@ class VideoInput:
         return stream
 
 
-def seconds(piece: Packet[VideoStream] | VideoFrame) -> float | None:
+def seconds(piece: "Packet[VideoStream] | VideoFrame") -> float | None:
     """Its place in the stream's time."""
     return None if piece.pts is None or piece.time_base is None else float(piece.pts * piece.time_base)
 
