@@ -126,6 +126,7 @@ class VideoInput:
             self.container.close()
             raise
         self._camera_ahead_seconds: float | None = None
+        self.received_bytes = 0
 
     def __enter__(self) -> Self:
         return self
@@ -154,6 +155,7 @@ class VideoInput:
         """
         try:
             for packet in self.container.demux(self.stream):
+                self.received_bytes += packet.size
                 self._hear_clock(packet)
                 yield packet
         except _TIMED_OUT:

@@ -22,7 +22,7 @@ class StreamSource:
         self.patience_seconds: float | None = stall_seconds
         if key_frames_only:
             self.patience_seconds = max(stall_seconds, _KEY_FRAME_PATIENCE_SECONDS)
-        self._video = video
+        self.video = video
         self._packets = video.packets()
         self._shots: deque[Shot] = deque()
         self._lag = Lag()
@@ -42,22 +42,22 @@ class StreamSource:
         while not self._shots:
             packet = next(self._packets, None)
             if packet is None:
-                raise troubles.ended(self._video.place.shown)
+                raise troubles.ended(self.video.place.shown)
             taken = seconds(packet)
             if taken is not None and self._lag.skips(
                 taken_seconds=taken, now_seconds=time.monotonic(), is_key=packet.is_keyframe
             ):
                 continue
             try:
-                self._shots.extend(self._video.shots(packet))
+                self._shots.extend(self.video.shots(packet))
             except InvalidImageError:
                 if self._decodes:  # before the first key frame there is nothing to decode by
                     raise
             if not self._shots and time.monotonic() > deadline:
-                raise troubles.stalled(self._video.place.shown, patience)
+                raise troubles.stalled(self.video.place.shown, patience)
         self._decodes = True
         return self._shots.popleft()
 
     def close(self) -> None:
         """Hang up."""
-        self._video.close()
+        self.video.close()

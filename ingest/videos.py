@@ -34,8 +34,8 @@ class VideoSource:
     def __init__(self, open_video: Callable[[], VideoInput], *, loop: bool) -> None:
         self._open = open_video
         self._loop = loop
-        self._video = open_video()
-        self._packets: Iterator[Packet[VideoStream]] = self._video.packets()
+        self.video = open_video()
+        self._packets: Iterator[Packet[VideoStream]] = self.video.packets()
         self._shots: deque[Shot] = deque()
         self._round_seconds = 0.0
         self._next_seconds = 0.0
@@ -43,8 +43,8 @@ class VideoSource:
         self._in_round = 0
         self._fill()
         if not self._shots:
-            self._video.close()
-            raise troubles.no_picture(self._video.place.shown)
+            self.video.close()
+            raise troubles.no_picture(self.video.place.shown)
 
     def read(self) -> Shot:
         """The next frame.
@@ -59,19 +59,19 @@ class VideoSource:
             if not self._loop:
                 raise EndOfSource
             if not self._in_round:
-                raise troubles.no_picture(self._video.place.shown)
-            self._video.close()
-            self._video = self._open()
-            self._packets = self._video.packets()
+                raise troubles.no_picture(self.video.place.shown)
+            self.video.close()
+            self.video = self._open()
+            self._packets = self.video.packets()
             self._round_seconds, self._first, self._in_round = self._next_seconds, None, 0
             self._fill()
             if not self._shots:
-                raise troubles.no_picture(self._video.place.shown)
+                raise troubles.no_picture(self.video.place.shown)
         return self._shots.popleft()
 
     def close(self) -> None:
         """Close the file."""
-        self._video.close()
+        self.video.close()
 
     def _fill(self) -> None:
         while not self._shots:
@@ -79,7 +79,7 @@ class VideoSource:
             if packet is None:
                 return
             try:
-                shots = self._video.shots(packet)
+                shots = self.video.shots(packet)
             except InvalidImageError:
                 if self._in_round:
                     raise
@@ -89,7 +89,7 @@ class VideoSource:
     def _timed(self, shot: Shot) -> Shot:
         """The shot in the time of all rounds."""
         self._in_round += 1
-        interval = 1 / float(self._video.stream.average_rate or _FPS)
+        interval = 1 / float(self.video.stream.average_rate or _FPS)
         at = shot.at_seconds
         if at is None:
             seconds = self._next_seconds

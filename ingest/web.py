@@ -68,6 +68,8 @@ class Door:
             return troubles.no_host(self.shown)
         if isinstance(error, ConnectionRefusedError):
             return troubles.not_listening(self.shown)
+        if isinstance(error, ConnectionError | http.client.IncompleteRead):
+            return troubles.ended(self.shown)
         if isinstance(error, ssl.SSLCertVerificationError):
             return ConfigurationError(
                 f"source {self.shown}: its certificate isn't trusted here ({error.verify_message}): give it one that "
