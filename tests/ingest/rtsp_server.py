@@ -1,8 +1,8 @@
 """An RTSP server as cameras are one (RFC 2326), in a process of its own: it can be killed, frozen and started again.
 
-`python -m tests.ingest.rtsp_server PORT STREAM...`, each STREAM as `PATH=CODEC:WIDTHxHEIGHT[,WIDTHxHEIGHT]@FPS`: pictures of
-`media.GREYS` without end, in real time, of each size in turn. FFmpeg's own RTP muxer makes the packets and the sender
-reports.
+`python -m tests.ingest.rtsp_server PORT STREAM...`, each STREAM as `PATH=CODEC:WIDTHxHEIGHT[,WIDTHxHEIGHT]@FPS`: the
+pictures of `media.GREYS` without end, in real time, of each size in turn. FFmpeg's own RTP muxer makes the packets
+and the sender reports.
 """
 
 import argparse
@@ -72,7 +72,7 @@ class Sink:
         packet = bytes(data)
         control = packet[1] == _SENDER_REPORT
         if control:  # by the clock that this camera claims to have
-            seconds, *rest = struct.unpack(">I", packet[8:12])
+            (seconds,) = struct.unpack(">I", packet[8:12])
             packet = packet[:8] + struct.pack(">I", seconds + round(self.clock_ahead_seconds)) + packet[12:]
         self.send(packet, control)
         return len(data)
