@@ -4,7 +4,21 @@ import sys
 
 import typer
 
-from framemesh.cli import analyze, bench, deadletters, env, export, frames, models, query, replay, status, up, watch
+from framemesh.cli import (
+    analyze,
+    bench,
+    deadletters,
+    env,
+    export,
+    frames,
+    ingest,
+    models,
+    query,
+    replay,
+    status,
+    up,
+    watch,
+)
 from framemesh.errors import EXIT_CONFIGURATION, ConfigurationError, FramemeshError
 
 app = typer.Typer(
@@ -21,6 +35,7 @@ app.command()(models.models)
 app.command()(watch.watch)
 app.command()(frames.frames)
 app.command()(query.query)
+app.add_typer(ingest.app, name="ingest")
 app.add_typer(deadletters.app, name="deadletters")
 app.command()(replay.replay)
 app.command()(env.env)
