@@ -192,6 +192,11 @@ class CameraHealth:
                 self._dropping = True
                 self._tell(EventKind.DROPPED, reason)
 
+    def noted(self, error: str) -> None:
+        """Something is wrong that changes no state."""
+        with self._lock:
+            self._note(error)
+
     def events(self) -> list[Event]:
         """What happened since this was last asked, oldest first; of very many the newest."""
         with self._lock:

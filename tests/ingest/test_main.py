@@ -82,7 +82,7 @@ async def test_sigterm_drains_and_ends_with_0(nats: str, bus: Bus, tmp_path: Pat
         code, log = await ended(process)
     assert code == 0
     assert "service.stopped" in log
-    assert "frame.unacknowledged" not in log
+    assert "frames.unacknowledged" not in log
     sequences = [int((message.headers or {})["Framemesh-Seq"]) for message in await stored(bus, name)]
     assert sequences == list(range(1, len(sequences) + 1))
 
@@ -104,7 +104,7 @@ async def test_a_drain_that_can_not_end_is_cut_and_says_what_is_lost(nats: str, 
         await streams.ensure(bus, SIZES)
     assert code == 0
     assert time.monotonic() - began < 10
-    assert "frame.unacknowledged" in log
+    assert "frames.unacknowledged" in log
     assert "component.cut" in log
 
 
