@@ -15,8 +15,8 @@ class IngestMetrics:
             "framemesh_ingest_frames_total",
             "Frames that were due, by how they ended: published; late, where the source or this machine was too slow; "
             "unchanged, hardly different from the last one sent; refused, as many as may be were waiting for NATS; "
-            "disk_failed, had to wait on a disk full or broken; damaged while waiting; cut by a stop, without a disk to "
-            "wait on; too_large; unreadable.",
+            "disk_failed, had to wait on a disk full or broken; damaged while waiting; cut by a stop, without a disk "
+            "to wait on; too_large; unreadable.",
             ["camera", "outcome"],
             registry=registry,
         )
