@@ -1,113 +1,84 @@
-"""`framemesh ingest`: what there is to do about cameras before and beside a mesh."""
+"""`framemesh ingest`."""
 
-import json
 import os
-import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated
 
 import typer
 
-from framemesh.cli.target import AsJson
-from framemesh.errors import ConfigurationError
+from framemesh.cli.target import DEFAULT_DATA_DIR, DataDir
+from framemesh.errors import EXIT_CONFIGURATION, ConfigurationError
+from framemesh.mesh.cameras import Cameras, check_cameras, named_cameras
+from framemesh.mesh.joining import read_state
 
-app = typer.Typer(help="Look at cameras, and run a camera agent.", no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True, help="Cameras: run them, and check what is written of them.")
 
-_PROBE_SECONDS = 30.0
-_PASSWORD = "FRAMEMESH_CAMERA_PASSWORD"  # noqa: S105 - a variable's name
+_NEEDED = ("ingest", "av", "yaml", "pydantic_settings", "structlog", "aiohttp")
 
 
 @app.command()
-def probe(
-    source: Annotated[
-        str, typer.Argument(help="An rtsp:// or http:// URL, /dev/video0, or the path of a video, image or folder.")
-    ],
-    username: Annotated[str, typer.Option(help="Who logs in at the camera.", show_default=False)] = "",
-    password: Annotated[
-        str, typer.Option(envvar=_PASSWORD, help="That user's password.", show_default=False, show_envvar=True)
-    ] = "",
-    transport: Annotated[str, typer.Option(help="What RTSP's pictures travel by: tcp or udp.")] = "tcp",
-    format: Annotated[  # noqa: A002 - what FFmpeg and the settings call it
-        str, typer.Option(help="FFmpeg's name of the input format, where it can't be told.", show_default=False)
-    ] = "",
-    option: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=VALUE", help="One of FFmpeg's options for the input.")
+def run(
+    cameras: Annotated[
+        Path | None, typer.Option(help="A YAML file of cameras; they come, change and go as it does.")
     ] = None,
-    verify_tls: Annotated[bool, typer.Option(help="Want a certificate that is trusted here.")] = True,
-    seconds: Annotated[float, typer.Option(help="How long to wait for an answer.", min=0.5, max=600)] = 10.0,
-    save: Annotated[Path | None, typer.Option(help="Save a picture here, as it would be sent.", dir_okay=False)] = None,
-    as_json: AsJson = False,
+    camera: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A camera as NAME=SOURCE, instead of a file; repeatable. SOURCE is a photo, a folder of photos, a "
+            "video or a URL such as rtsp://10.0.0.7/main. Every user of this machine can see it, so a password belongs "
+            "in a file."
+        ),
+    ] = None,
+    fps: Annotated[float | None, typer.Option(min=0.001, max=240, help="Frames a second of each at most.")] = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
-    """Say what a camera, a video or a folder offers."""
-    if find_spec("ingest") is None or find_spec("av") is None:
-        raise ConfigurationError("`framemesh ingest` needs the camera agent: clone the repository and run `make demo`")
-    settings: dict[str, object] = {
-        "name": "probed",
-        "source": source,
-        "transport": transport,
-        "verify_tls": verify_tls,
-        "stall_seconds": seconds,
-        "options": _options(option or []),
-        **({"username": username, "password": password} if username else {}),
-        **({"format": format} if format else {}),
-    }
-    offer = _asked(settings, save, within=2 * seconds + _PROBE_SECONDS)
-    if "error" in offer:
-        _fail(offer["error"])
-    typer.echo(json.dumps(offer) if as_json else "\n".join(_lines(offer)))
+    """Run cameras until Ctrl-C: their frames go to NATS.
+
+    FRAMEMESH_NATS_URL says where that is; without it, it is the NATS of the mesh which runs on the data directory.
+    FRAMEMESH_HTTP_ADDRESS is where /metrics and /healthz are served; the reference lists every other setting.
+    """
+    check_ingest("run")
+    if (cameras is None) == (camera is None):
+        raise ConfigurationError("name cameras either in a file, --cameras cameras.yaml, or with --camera NAME=SOURCE")
+    if cameras is not None and fps is not None:
+        raise ConfigurationError(f"--fps is for cameras named here: write it into {cameras}")
+    chosen = Cameras(file=cameras.absolute()) if cameras is not None else named_cameras(camera or [], fps=fps)
+    variables = {**os.environ, **chosen.variables()}
+    if not variables.get("FRAMEMESH_NATS_URL"):
+        state = read_state(data_dir)
+        if state is None:
+            raise ConfigurationError(
+                f"there is no NATS to send frames to: set FRAMEMESH_NATS_URL, or start a mesh on {data_dir} with "
+                "`framemesh up`"
+            )
+        variables["FRAMEMESH_NATS_URL"] = state.nats_url
+    check_cameras(chosen)
+    os.execve(sys.executable, (sys.executable, "-m", "ingest"), variables)  # noqa: S606 - signals are the agent's own
 
 
-def _asked(settings: dict[str, object], save: Path | None, *, within: float) -> dict[str, Any]:
-    """Run the program that looks: a driver that hangs, hangs there."""
-    argv = (sys.executable, "-m", "ingest.probing", *((str(save.absolute()),) if save is not None else ()))
-    environment = {name: value for name, value in os.environ.items() if name != _PASSWORD}
+@app.command()
+def check(file: Annotated[Path, typer.Argument(help="A YAML file of cameras.")]) -> None:
+    """Say what is wrong with a file of cameras, a line for each mistake; ends with 78 then."""
+    check_ingest("check")
     try:
-        done = subprocess.run(
-            argv,
-            input=json.dumps(settings),
-            stdout=subprocess.PIPE,
-            env=environment,
-            text=True,
-            timeout=within,
-            check=False,
+        names = check_cameras(Cameras(file=file))
+    except ConfigurationError as error:
+        typer.echo(str(error), err=True)  # bare, so that editors find the place
+        raise typer.Exit(EXIT_CONFIGURATION) from None
+    typer.echo(f"{file}: {len(names)} camera{'' if len(names) == 1 else 's'}{': ' * bool(names)}{', '.join(names)}")
+
+
+def check_ingest(command: str) -> None:
+    """Pass where camera agents can be started.
+
+    Raises:
+        ConfigurationError: Only the client library is installed.
+    """
+    missing = next((name for name in _NEEDED if find_spec(name) is None), None)
+    if missing is not None:
+        raise ConfigurationError(
+            f"`framemesh ingest {command}` needs {missing}, which a client does not: clone the repository and run "
+            "`pip install -e '.[ingest]'` in it"
         )
-    except subprocess.TimeoutExpired:
-        _fail(f"nothing came for {within:g} s: the device or its driver hangs")
-    lines = done.stdout.splitlines()
-    if not lines:
-        _fail(f"looking ended with {done.returncode}: the lines above say why")
-    found: dict[str, Any] = json.loads(lines[-1])
-    return found
-
-
-def _options(words: list[str]) -> dict[str, str]:
-    options = dict(word.split("=", 1) for word in words if "=" in word)
-    wrong = next((word for word in words if "=" not in word), None)
-    if wrong is not None:
-        _fail(f"--option can't be {wrong!r}: write NAME=VALUE, such as input_format=mjpeg")
-    return options
-
-
-def _lines(offer: dict[str, Any]) -> list[str]:
-    video = [offer["kind"], *([offer["container"]] if offer["container"] else []), offer["codec"]]
-    video.append(f"{offer['width_px']} x {offer['height_px']}")
-    if offer["fps"]:
-        video.append(f"{offer['fps']:.4g} frames/s")
-    if offer["bits_per_second"]:
-        video.append(f"{offer['bits_per_second'] / 1e6:.3g} Mbit/s")
-    ahead = offer["clock_ahead_seconds"]
-    clock = "it doesn't tell its own" if ahead is None else f"its own is {ahead:+.1f} s from this machine's"
-    return [
-        offer["source"],
-        f"  gives  {', '.join(video)}",
-        f"  sent   {'byte for byte' if offer['passes'] else 'as JPEG, encoded here'}",
-        f"  clock  {clock}",
-        *([f"  saved  {offer['saved_as']}"] if offer["saved_as"] else []),
-    ]
-
-
-def _fail(words: str) -> NoReturn:
-    typer.echo(f"framemesh: {words}", err=True)
-    raise typer.Exit(1)
