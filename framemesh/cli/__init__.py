@@ -13,6 +13,7 @@ from framemesh.cli import (
     frames,
     ingest,
     models,
+    probe,
     query,
     replay,
     status,
