@@ -10,7 +10,7 @@ from framemesh.bus import Bus, streams
 from framemesh.frames import subject
 
 
-async def until(condition: Callable[[], bool | Awaitable[bool]], *, seconds: float = 20.0) -> None:
+async def until(condition: Callable[[], bool | Awaitable[bool]], *, seconds: float = 60.0) -> None:
     """Wait for a condition."""
     async with asyncio.timeout(seconds):
         while True:
