@@ -17,7 +17,7 @@ from ingest import app
 from ingest.app import ingest
 from ingest.settings import IngestSettings
 from tests.ingest.media import GREYS, grey_of, jpeg, size_of, video
-from tests.ingest.watching import stored, until
+from tests.ingest.watching import number_stored, stored, until
 
 
 def settings(nats: str, *cameras: Mapping[str, object], **others: object) -> IngestSettings:
@@ -28,7 +28,7 @@ def arrived(bus: Bus, camera: str, count: int) -> Callable[[], Awaitable[bool]]:
     """The condition that so many of a camera's frames are in the stream."""
 
     async def condition() -> bool:
-        return len(await stored(bus, camera)) >= count
+        return await number_stored(bus, camera) >= count
 
     return condition
 
@@ -73,7 +73,7 @@ async def test_every_frame_arrives_once_though_nats_is_killed_in_mid_stream(
         os.kill(killed, signal.SIGKILL)
         await until(lambda: supervisor.pids().get("nats", killed) != killed)
         await until(lambda: bus.client.is_connected)
-        await until(arrived(bus, "two", len(await stored(bus, "two")) + 20))
+        await until(arrived(bus, "two", await number_stored(bus, "two") + 20))
         _, metrics = await page(port, "/metrics")
     assert 'framemesh_ingest_publish_retries_total{camera="one"} 0.0' not in metrics
     for name in ("one", "two"):

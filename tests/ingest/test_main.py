@@ -15,7 +15,7 @@ from framemesh.bus import Bus, streams
 from framemesh.errors import EXIT_CONFIGURATION
 from tests.conftest import SIZES
 from tests.ingest.media import jpeg
-from tests.ingest.watching import stored, until
+from tests.ingest.watching import number_stored, stored, until
 
 
 @asynccontextmanager
@@ -66,7 +66,7 @@ async def test_sigterm_drains_and_ends_with_0(nats: str, bus: Bus, tmp_path: Pat
     async with service(FRAMEMESH_NATS_URL=nats, FRAMEMESH_CAMERAS=cameras(tmp_path)) as process:
 
         async def runs() -> bool:
-            return len(await stored(bus, name)) >= 10
+            return await number_stored(bus, name) >= 10
 
         await until(runs)
         process.send_signal(signal.SIGTERM)

@@ -31,6 +31,12 @@ async def stored(bus: Bus, camera: str) -> list[RawStreamMsg]:
     return [message for message in messages if message.subject == subject(camera)]
 
 
+async def number_stored(bus: Bus, camera: str) -> int:
+    """How many of the camera's messages are in the stream: one request, however many there are."""
+    state = (await bus.js.stream_info(streams.FRAMES, subjects_filter=subject(camera))).state
+    return (state.subjects or {}).get(subject(camera), 0)
+
+
 def value(registry: CollectorRegistry, name: str, **labels: str) -> float:
     """A metric's value now."""
     found = registry.get_sample_value(name, labels)
