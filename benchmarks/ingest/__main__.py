@@ -23,7 +23,7 @@ from benchmarks.ingest.camera import pictures
 from benchmarks.ingest.clip import SIZE, make_clip
 from benchmarks.ingest.ffmpeg import find_ffmpeg, to_jpegs
 
-_CACHE = Path.home() / ".cache" / "framemesh" / "benchmarks"
+_CACHE = Path(__file__).parents[2] / ".bench"
 _FRAMES = 250
 _COMPARED = 25
 _QUALITY = 80
