@@ -5,12 +5,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import structlog
 
-from framemesh.bus import connect
 from framemesh.service import running
 from framemesh.telemetry.page import new_registry, serving_page
 from ingest.capturing import Camera
+from ingest.delivery import delivering
 from ingest.metrics import IngestMetrics
-from ingest.publishing import Publisher
 from ingest.settings import IngestSettings
 
 log = structlog.get_logger()
@@ -21,19 +20,16 @@ async def ingest(settings: IngestSettings) -> AsyncIterator[int]:
     """Every camera around the block, which gets the port of `/metrics` and `/healthz`.
 
     Raises:
-        ConfigurationError: No NATS there, or the page's address is taken.
+        ConfigurationError: The page's address is taken.
     """
     registry = new_registry()
     metrics = IngestMetrics(registry)
     async with AsyncExitStack() as stack:
-        bus = await stack.enter_async_context(connect(settings.nats_url.get_secret_value(), name="ingest"))
+        delivery = await stack.enter_async_context(delivering(settings, metrics))
         port = await stack.enter_async_context(
-            serving_page(settings.http_address, registry, checks={"nats": bus.problem})
+            serving_page(settings.http_address, registry, checks={"nats": delivery.line.problem})
         )
-        cameras = [
-            Camera(camera, Publisher(bus, metrics, camera=camera.name, max_in_flight=settings.max_in_flight), metrics)
-            for camera in settings.cameras
-        ]
-        await stack.enter_async_context(running(bus, *cameras, drain_seconds=settings.drain_seconds))
+        cameras = [Camera(camera, delivery.publisher(camera), metrics) for camera in settings.cameras]
+        await stack.enter_async_context(running(*cameras, drain_seconds=settings.drain_seconds))
         log.info("ingest.capturing", cameras=[camera.name for camera in settings.cameras], http_port=port)
         yield port
