@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from framemesh.cli import analyze, bench, deadletters, env, export, frames, models, query, replay, status, up, watch
+from framemesh.cli import analyze, bench, cameras, deadletters, env, export, frames, models, query, replay, status, up, watch
 from framemesh.errors import EXIT_CONFIGURATION, ConfigurationError, FramemeshError
 
 app = typer.Typer(
@@ -18,6 +18,7 @@ app.command()(up.up)
 app.command()(analyze.analyze)
 app.command()(status.status)
 app.command()(models.models)
+app.command()(cameras.cameras)
 app.command()(watch.watch)
 app.command()(frames.frames)
 app.command()(query.query)

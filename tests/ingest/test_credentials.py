@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import nats as nats_py
@@ -150,15 +151,17 @@ async def test_cameras_with_users_of_their_own_go_on_beside_one_whose_user_may_n
                 plain.offer(at_plain, times=5)
             healths = {health.camera: health for health in delivery.healths()}
             for name in ("door", "wrong"):
-                await until(lambda name=name: healths[name].line is LineState.REFUSED)
-                await until(lambda name=name: told(name))
+                await until(partial(told, name))
+                assert healths[name].line is LineState.REFUSED
             refused.cancel()
             await asyncio.wait([refused])
     assert [await sequences(bus, name) for name in ("gate", "plain", "door", "wrong")] == [
         [1, 2, 3, 4, 5], [1, 2, 3, 4, 5], [], [],
     ]  # fmt: skip
     assert "'frames.door': permit it there" in healths["door"].last_error
-    assert "refuses the credentials; check nats_username and password of camera 'wrong'" in healths["wrong"].last_error
+    assert (
+        "refuses the credentials; check nats_username and the password of camera 'wrong'" in healths["wrong"].last_error
+    )
     assert not [line for line in lines if "of-somebody-else" in str(line)]
     assert ended(registry, "gate") == {"published": 5}
 

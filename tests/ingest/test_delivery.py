@@ -6,9 +6,10 @@ import json
 import os
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from PIL import Image
@@ -25,8 +26,10 @@ from ingest.metrics import OUTCOMES, IngestMetrics
 from ingest.pictures import Picture, Size, encode
 from ingest.publishing import Publisher
 from ingest.settings import CameraSettings, IngestSettings
+from ingest.spooling import Spool
 from tests.conftest import CREDENTIALS, SIZES
 from tests.ingest.media import jpeg, size_of
+from tests.ingest.test_main import service
 from tests.ingest.watching import frames, stored, until, value
 
 PICTURE = Picture(jpeg(), "image/jpeg", Size(64, 48))
@@ -66,6 +69,11 @@ async def sequences(bus: Bus, name: str) -> list[int]:
     return [int((message.headers or {})["Framemesh-Seq"]) for message in await stored(bus, name)]
 
 
+async def arrived(bus: Bus, count: int) -> bool:
+    """Whether so many frames are in the stream."""
+    return (await bus.js.stream_info(streams.FRAMES)).state.messages >= count
+
+
 async def events(bus: Bus, name: str) -> list[str]:
     """What happened to the camera, by the stream of events."""
     last = (await bus.js.stream_info(streams.EVENTS)).state.last_seq
@@ -93,17 +101,22 @@ async def server(supervisor: Supervisor, folder: Path, **others: object) -> Asyn
         await supervisor.stop(spec.name)
 
 
-async def offer_until(offering: Offering, publisher: Publisher, condition: object, *, pause: float = 0.02) -> None:
+def is_another(supervisor: Supervisor, killed: int) -> bool:
+    """Whether NATS was started again."""
+    return supervisor.pids().get("nats", killed) != killed
+
+
+async def offer_until(offering: Offering, publisher: Publisher, condition: Callable[[], bool]) -> None:
     """Go on offering until something is so."""
 
     async def steadily() -> None:
         while True:
             offering.offer(publisher)
-            await asyncio.sleep(pause)
+            await asyncio.sleep(0.02)
 
     task = asyncio.create_task(steadily())
     try:
-        await until(condition, seconds=60)  # type: ignore[arg-type]
+        await until(condition, seconds=60)
     finally:
         task.cancel()
 
@@ -119,17 +132,10 @@ async def test_frames_of_an_outage_arrive_once_and_in_order_though_the_server_is
     ):
         await offer_until(offering, publisher, lambda: frames(registry, "killed", "published") >= 50)
         for _ in range(2):
-            spilled = value(registry, "framemesh_ingest_spilled_frames_total", camera="killed")
             killed = supervisor.pids()["nats"]
             os.kill(killed, signal.SIGKILL)
-            await offer_until(
-                offering,
-                publisher,
-                lambda before=spilled: (
-                    value(registry, "framemesh_ingest_spilled_frames_total", camera="killed") > before + 20
-                ),
-            )
-            await until(lambda old=killed: supervisor.pids().get("nats", old) != old)
+            await offer_until(offering, publisher, lambda: publisher.health.spilled_frames > 20)
+            await until(partial(is_another, supervisor, killed))
             await offer_until(offering, publisher, lambda: publisher.health.line is LineState.SENDING)
     assert ended(registry, "killed") == {"published": offering.count}
     assert await sequences(bus, "killed") == list(range(1, offering.count + 1))
@@ -260,3 +266,59 @@ async def test_frames_over_the_servers_limit_are_encoded_smaller_in_their_place(
     assert value(registry, "framemesh_ingest_reencoded_frames_total", camera="large") == 2
     assert ended(registry, "large") == {"published": 6, "too_large": 1}
     assert "no image" in publisher.health.last_error
+
+
+async def test_an_agent_killed_while_it_spills_sends_what_was_on_disk_at_its_next_start(
+    supervisor: Supervisor, tmp_path: Path
+) -> None:
+    """Both the killed agent and the next one find no server."""
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.jpg").write_bytes(jpeg())
+    spill = tmp_path / "spill"
+    port = free_port()
+    spec = replace(nats_server(tmp_path / "nats", port, CREDENTIALS), name=f"nats-{port}")
+    variables = {
+        "FRAMEMESH_NATS_URL": nats_url(port, CREDENTIALS),
+        "FRAMEMESH_SPILL_FOLDER": str(spill),
+        "FRAMEMESH_CAMERAS": json.dumps([{"name": "mortal", "source": str(tmp_path / "photos"), "fps": 50}]),
+    }
+
+    async def on_disk() -> list[FrameId]:
+        """What the agent that was just killed has left."""
+        left = Spool(spill / "mortal", max_bytes=1 << 30, leave_bytes=0, keep="oldest")
+        found = [kept.frame.frame_id for kept in left.take(10_000, 1 << 40)]
+        left.close()
+        return found
+
+    def spilled(size_bytes: int) -> bool:
+        return sum(path.stat().st_size for path in (spill / "mortal").glob("*.frames")) > size_bytes
+
+    await supervisor.start(spec)
+    async with connect(nats_url(port, CREDENTIALS), name="test") as bus:
+        await streams.ensure(bus, SIZES)
+        async with service(**variables) as agent:
+            await until(lambda: arrived(bus, 5))
+            await supervisor.stop(spec.name)
+            await until(lambda: spilled(30_000))
+            agent.kill()
+            await agent.wait()
+        first = await on_disk()
+        async with service(**variables) as agent:
+            await until(lambda: spilled(60_000))
+            agent.kill()
+            await agent.wait()
+        both = await on_disk()
+        await supervisor.start(spec)
+        await until(lambda: bus.client.is_connected)
+        async with service(**variables) as agent:
+            await until(lambda: arrived(bus, len(both) + 20))
+            agent.terminate()
+            await agent.wait()
+        assert agent.returncode == 0
+        sent = [FrameId.parse((message.headers or {})["Nats-Msg-Id"]) for message in await stored(bus, "mortal")]
+    await supervisor.stop(spec.name)
+    assert 5 < len(first) < len(both)
+    assert both[: len(first)] == first
+    assert set(both) <= set(sent)
+    assert sent == sorted(set(sent), key=lambda frame_id: frame_id.captured_ns if frame_id else 0)
+    assert not spilled(0)
