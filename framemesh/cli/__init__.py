@@ -4,7 +4,21 @@ import sys
 
 import typer
 
-from framemesh.cli import analyze, bench, cameras, deadletters, env, export, frames, models, query, replay, status, up, watch
+from framemesh.cli import (
+    analyze,
+    bench,
+    cameras,
+    deadletters,
+    env,
+    export,
+    frames,
+    models,
+    query,
+    replay,
+    status,
+    up,
+    watch,
+)
 from framemesh.errors import EXIT_CONFIGURATION, ConfigurationError, FramemeshError
 
 app = typer.Typer(

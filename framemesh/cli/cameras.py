@@ -6,14 +6,15 @@ from typing import Annotated
 
 import typer
 from google.protobuf.json_format import MessageToJson
-from rich.console import Console
+from google.protobuf.timestamp_pb2 import Timestamp
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from framemesh.cli.target import DEFAULT_DATA_DIR, Address, AsJson, DataDir, open_client
 from framemesh.v1.camera_pb2 import Camera, LineState, SourceState
-from framemesh.words import printable, size, span
+from framemesh.words import printable, span
 
 _NONE = "no agent says how its cameras are: does one run, and reach NATS?"
 
@@ -49,15 +50,12 @@ def _print(found: Sequence[Camera], *, as_json: bool) -> None:
         typer.echo(MessageToJson(camera, indent=None, always_print_fields_with_no_presence=True))
 
 
-def _shown(found: Sequence[Camera]) -> Table | str:
+def _shown(found: Sequence[Camera]) -> RenderableType:
     if not found:
         return _NONE
-    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column("camera")
-    table.add_column("state")
+    table = Table("camera", "state", box=None, header_style="bold", padding=(0, 2, 0, 0))
     for title in ("fps in", "fps out", "newest", "reconnects", "spilled", "dropped"):
         table.add_column(title, justify="right")
-    table.add_column("last error")
     now = datetime.now(UTC)
     for camera in found:
         table.add_row(
@@ -65,13 +63,17 @@ def _shown(found: Sequence[Camera]) -> Table | str:
             _state(camera),
             f"{camera.captured_fps:.1f}",
             f"{camera.published_fps:.1f}",
-            _age(camera, now),
+            _age(camera.newest_capture_time, now) if camera.HasField("newest_capture_time") else "none",
             f"{camera.reconnect_count:,}",
-            f"{camera.spilled_frame_count:,} ({size(camera.spilled_size_bytes)})" if camera.spilled_frame_count else "0",
+            f"{camera.spilled_frame_count:,}",
             f"{camera.dropped_frame_count:,}",
-            Text(printable(camera.last_error)),
         )
-    return table
+    errors = [
+        Text(f"{camera.name}, {_age(camera.last_error_time, now)} ago: {printable(camera.last_error)}", style="yellow")
+        for camera in found
+        if camera.last_error
+    ]
+    return Group(table, *errors)
 
 
 def _state(camera: Camera) -> Text:
@@ -83,8 +85,5 @@ def _state(camera: Camera) -> Text:
     return Text(", ".join(words), style="" if well else "yellow")
 
 
-def _age(camera: Camera, now: datetime) -> str:
-    if not camera.HasField("newest_capture_time"):
-        return "none"
-    taken = camera.newest_capture_time.ToDatetime(UTC)
-    return f"{span(max(0.0, (now - taken).total_seconds()))} ago"
+def _age(time: Timestamp, now: datetime) -> str:
+    return span(max(0.0, (now - time.ToDatetime(UTC)).total_seconds()))
