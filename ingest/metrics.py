@@ -2,7 +2,9 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-OUTCOMES = ("published", "late", "refused", "disk_failed", "damaged", "cut", "too_large", "unreadable")
+OUTCOMES = (
+    "published", "late", "unchanged", "refused", "disk_failed", "damaged", "cut", "too_large", "unreadable",
+)  # fmt: skip
 
 
 class IngestMetrics:
@@ -12,8 +14,9 @@ class IngestMetrics:
         self.frames = Counter(
             "framemesh_ingest_frames_total",
             "Frames that were due, by how they ended: published; late, where the source or this machine was too slow; "
-            "refused, as many as may be were waiting for NATS; disk_failed, had to wait on a disk full or broken; "
-            "damaged while waiting; cut by a stop, without a disk to wait on; too_large; unreadable.",
+            "unchanged, hardly different from the last one sent; refused, as many as may be were waiting for NATS; "
+            "disk_failed, had to wait on a disk full or broken; damaged while waiting; cut by a stop, without a disk "
+            "to wait on; too_large; unreadable.",
             ["camera", "outcome"],
             registry=registry,
         )
@@ -90,6 +93,11 @@ class IngestMetrics:
             ["camera"],
             registry=registry,
         )
+        self.cameras_file_refused = Gauge(
+            "framemesh_ingest_cameras_file_refused",
+            "1 while the file of cameras can't be used as it is now, and the cameras that it described before run on.",
+            registry=registry,
+        )
         self.newest_published = Gauge(
             "framemesh_ingest_newest_published_timestamp_seconds",
             "Capture time of the newest frame that JetStream has acknowledged; 0 before the first.",
@@ -107,3 +115,9 @@ class IngestMetrics:
             self.buffered_bytes, self.reencoded,
         ):  # fmt: skip
             metric.labels(camera)
+
+    def forget_camera(self, camera: str) -> None:
+        """Take a camera's values off the page."""
+        for metric in vars(self).values():
+            if "camera" in metric._labelnames:  # noqa: SLF001 - no other way
+                metric.remove_by_labels({"camera": camera})

@@ -148,7 +148,7 @@ class CameraSettings(BaseModel):
             return given
         twice = sorted({"username", "password", "password_file"} & given.keys())
         if twice:
-            raise ValueError(f"the URL of the source has a user already: take it out, or {' and '.join(twice)}")
+            raise ValueError(f"the source's URL has user and password already: leave out {' and '.join(twice)}")
         user, password = login
         return {**given, "source": place, "username": user, **({"password": password} if password else {})}
 
@@ -250,7 +250,7 @@ def check_names(cameras: tuple[CameraSettings, ...]) -> tuple[CameraSettings, ..
 class IngestSettings(ServiceSettings, BusSettings):
     """What an operator may set on camera agents."""
 
-    cameras: Json[tuple[CameraSettings, ...]] = ()
+    cameras: Json[tuple[CameraSettings, ...]] = Field(default=(), validate_default=False)
     """The cameras as a JSON list, such as `[{"name": "gate", "source": "/videos/gate.mp4", "fps": 30}]`."""
     cameras_file: Path | None = None
     """The cameras as a YAML file instead, which is read again whenever it changes."""

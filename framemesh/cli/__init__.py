@@ -12,6 +12,7 @@ from framemesh.cli import (
     env,
     export,
     frames,
+    ingest,
     models,
     query,
     replay,
@@ -36,6 +37,7 @@ app.command()(cameras.cameras)
 app.command()(watch.watch)
 app.command()(frames.frames)
 app.command()(query.query)
+app.add_typer(ingest.app, name="ingest")
 app.add_typer(deadletters.app, name="deadletters")
 app.command()(replay.replay)
 app.command()(env.env)

@@ -21,7 +21,7 @@ from framemesh.client import AsyncClient
 from framemesh.errors import ConfigurationError
 from framemesh.lake import Lake
 from framemesh.mesh import disk, processes, report, servers
-from framemesh.mesh.cameras import CameraSpec
+from framemesh.mesh.cameras import Cameras, check_cameras
 from framemesh.mesh.demo import MODELS, PREFIX, localised
 from framemesh.mesh.disk import DiskWatch
 from framemesh.mesh.door import Door
@@ -97,7 +97,7 @@ class MeshOptions:
     """
 
     data_dir: Path
-    cameras: tuple[CameraSpec, ...]
+    cameras: Cameras
     models: tuple[ModelSpec, ...]
     policy: FramePolicy
     duration: float | None
@@ -115,6 +115,8 @@ async def run_mesh(options: MeshOptions, console: Console) -> None:
         ConfigurationError: Something can't start; the message says why and what to do.
     """
     processes.check_services()
+    if not options.cameras.checked_here:
+        await asyncio.to_thread(check_cameras, options.cameras)
     if options.report is not None and not options.report.resolve().parent.is_dir():
         raise ConfigurationError(f"--report: there is no folder {options.report.resolve().parent}; make it first")
     with locked(options.data_dir):

@@ -176,7 +176,7 @@ camera: []
         ("cameras: []\nx: \x07", "2:1: this is no YAML"),
         ("x: !!python/name:os.system", "1:4: this is no YAML"),
         ("? [1]\n: 2", "1:3: a key has to be a word"),
-        ("cameras: " + "[" * 400, "1:1: the file is nested deeper"),
+        ("cameras: " + "[" * 1000, "1:1: the file is nested deeper"),
         ("cameras: &a [*a]", "1:1: the file is nested deeper"),
     ],
 )

@@ -312,7 +312,7 @@ def test_an_unknown_model_is_named_with_those_there_are(quiet: tuple[MeshState, 
     ("options", "code", "names"),
     [
         (("--model", "no/such/folder/anywhere"), 78, "no/such/folder/anywhere"),
-        (("--cameras", "x"), 78, "NAME=PATH"),
+        (("--cameras", "x"), 78, "NAME=SOURCE"),
         (("--policy", "never"), 1, "policy"),
     ],
 )
