@@ -92,6 +92,8 @@ class CameraSettings(BaseModel):
     """That user's password. Printed as stars everywhere."""
     password_file: Path | None = None
     """File with the password, read at each connection."""
+    verify_tls: bool = True
+    """Talk over TLS only to a source whose certificate is trusted here."""
     stall_seconds: float = Field(default=10.0, ge=0.5, le=3600)
     """How long a live camera may send nothing before it is connected to anew."""
     loop: bool = True

@@ -14,6 +14,7 @@ from framemesh.cli import (
     frames,
     ingest,
     models,
+    probe,
     query,
     replay,
     status,
@@ -37,6 +38,7 @@ app.command()(cameras.cameras)
 app.command()(watch.watch)
 app.command()(frames.frames)
 app.command()(query.query)
+ingest.app.command()(probe.probe)
 app.add_typer(ingest.app, name="ingest")
 app.add_typer(deadletters.app, name="deadletters")
 app.command()(replay.replay)
