@@ -3,7 +3,7 @@
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 OUTCOMES = (
-    "published", "late", "unchanged", "refused", "disk_failed", "damaged", "cut", "too_large", "unreadable",
+    "published", "late", "untimed", "unchanged", "refused", "disk_failed", "damaged", "cut", "too_large", "unreadable",
 )  # fmt: skip
 
 
@@ -14,9 +14,9 @@ class IngestMetrics:
         self.frames = Counter(
             "framemesh_ingest_frames_total",
             "Frames that were due, by how they ended: published; late, where the source or this machine was too slow; "
-            "unchanged, hardly different from the last one sent; refused, as many as may be were waiting for NATS; "
-            "disk_failed, had to wait on a disk full or broken; damaged while waiting; cut by a stop, without a disk "
-            "to wait on; too_large; unreadable.",
+            "untimed, before the camera told its time; unchanged, hardly different from the last one sent; "
+            "refused, as many as may be were waiting for NATS; disk_failed, had to wait on a disk full or broken; "
+            "damaged while waiting; cut by a stop, without a disk to wait on; too_large; unreadable.",
             ["camera", "outcome"],
             registry=registry,
         )

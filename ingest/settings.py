@@ -92,6 +92,8 @@ class CameraSettings(BaseModel):
     """That user's password. Printed as stars everywhere."""
     password_file: Path | None = None
     """File with the password, read at each connection."""
+    verify_tls: bool = True
+    """Talk over TLS only to a source whose certificate is trusted here."""
     stall_seconds: float = Field(default=10.0, ge=0.5, le=3600)
     """How long a live camera may send nothing before it is connected to anew."""
     loop: bool = True
@@ -256,8 +258,10 @@ class IngestSettings(ServiceSettings, BusSettings):
     """The cameras as a YAML file instead, which is read again whenever it changes."""
     spill_folder: Path | None = None
     """Where frames wait on disk while NATS is away; unset, they wait in memory alone."""
+    spill_leave_bytes: int = Field(default=1 << 28, ge=0)
+    """How much of that disk they leave free."""
     max_in_flight: int = Field(default=64, ge=1, le=4096)
-    """Frames of one camera that may wait for NATS to acknowledge them; what comes on top is refused at the camera."""
+    """Frames of one camera under way to NATS at once; what comes on top waits on disk, or as many again in memory."""
 
     @field_validator("cameras")
     @classmethod

@@ -9,7 +9,7 @@ from PIL import Image
 from framemesh.errors import ConfigurationError, ImageTooLargeError, InvalidImageError
 from ingest.motion import NARROWEST, largest_window, window
 from ingest.pictures import Picture, Size, decode, encode
-from ingest.shots import Shot
+from ingest.shots import Shot, Timing
 
 DEFAULT_SIZE = Size(1280, 720)
 LOOP_SECONDS = 4.0
@@ -68,6 +68,9 @@ class StillLoop:
 
 class StillSource:
     """A camera's way through a loop, endlessly."""
+
+    timing = Timing.PACED
+    patience_seconds = None
 
     def __init__(self, loop: StillLoop, *, fps: float) -> None:
         self._loop = loop

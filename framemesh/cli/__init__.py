@@ -7,12 +7,14 @@ import typer
 from framemesh.cli import (
     analyze,
     bench,
+    cameras,
     deadletters,
     env,
     export,
     frames,
     ingest,
     models,
+    probe,
     query,
     replay,
     status,
@@ -32,9 +34,11 @@ app.command()(up.up)
 app.command()(analyze.analyze)
 app.command()(status.status)
 app.command()(models.models)
+app.command()(cameras.cameras)
 app.command()(watch.watch)
 app.command()(frames.frames)
 app.command()(query.query)
+ingest.app.command()(probe.probe)
 app.add_typer(ingest.app, name="ingest")
 app.add_typer(deadletters.app, name="deadletters")
 app.command()(replay.replay)
