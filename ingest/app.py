@@ -7,16 +7,15 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 
 import structlog
 
-from framemesh.bus import connect
 from framemesh.rpc.reloading import file_state
 from framemesh.service import Component, running
 from framemesh.telemetry.page import new_registry, serving_page
 from ingest.camera_file import read_cameras
 from ingest.capturing import Camera
+from ingest.delivery import delivering
 from ingest.fleet import Fleet
 from ingest.following import Follower
 from ingest.metrics import IngestMetrics
-from ingest.publishing import Publisher
 from ingest.settings import CameraSettings, IngestSettings
 
 log = structlog.get_logger()
@@ -27,7 +26,7 @@ async def ingest(settings: IngestSettings) -> AsyncIterator[int]:
     """Every camera around the block, which gets the port of `/metrics` and `/healthz`.
 
     Raises:
-        ConfigurationError: The file of cameras can't be used, no NATS is there, or the page's address is taken.
+        ConfigurationError: The file of cameras can't be used, or the page's address is taken.
     """
     file = settings.cameras_file
     state = None if file is None else file_state(file)
@@ -35,14 +34,18 @@ async def ingest(settings: IngestSettings) -> AsyncIterator[int]:
     registry = new_registry()
     metrics = IngestMetrics(registry)
     async with AsyncExitStack() as stack:
-        bus = await stack.enter_async_context(connect(settings.nats_url.get_secret_value(), name="ingest"))
+        delivery = await stack.enter_async_context(delivering(settings, metrics))
 
         def camera(own: CameraSettings) -> Camera:
-            return Camera(own, Publisher(bus, metrics, camera=own.name, max_in_flight=settings.max_in_flight), metrics)
+            return Camera(own, delivery.publisher(own), metrics)
 
-        fleet = Fleet(camera, forget=metrics.forget_camera, drain_seconds=settings.drain_seconds)
+        def forget(name: str) -> None:
+            delivery.forget(name)
+            metrics.forget_camera(name)
+
+        fleet = Fleet(camera, forget=forget, drain_seconds=settings.drain_seconds)
         fleet.want(cameras)
-        components: list[Component] = [bus, fleet]
+        components: list[Component] = [fleet]
         warnings = {}
         if file is not None:
             follower = Follower(file, state, fleet.want, metrics)
@@ -50,7 +53,7 @@ async def ingest(settings: IngestSettings) -> AsyncIterator[int]:
             components.append(follower)
             warnings["cameras_file"] = follower.problem
         port = await stack.enter_async_context(
-            serving_page(settings.http_address, registry, {"nats": bus.problem}, warnings)
+            serving_page(settings.http_address, registry, {"nats": delivery.line.problem}, warnings)
         )
         await stack.enter_async_context(running(*components, drain_seconds=settings.drain_seconds))
         log.info("ingest.capturing", http_port=port)

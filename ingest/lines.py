@@ -9,7 +9,7 @@ from nats.js.api import PubAck
 
 from framemesh.bus import Bus, connect
 from framemesh.bus.connection import Login
-from framemesh.errors import BusUnavailableError, ConfigurationError, FramemeshError
+from framemesh.errors import BusUnavailableError, ConfigurationError, PublishDeniedError
 from framemesh.waiting import happens, jittered
 from ingest.spells import Spell
 
@@ -34,7 +34,8 @@ class Line:
         self._url = url
         self._login = login
         self._bus: Bus | None = None
-        self._problem = "not connected to NATS yet"
+        self._missing: BusUnavailableError = BusUnavailableError("not connected to NATS yet")
+        self._tried = asyncio.Event()
         self._stopping = asyncio.Event()
         self._away = Spell(structlog.get_logger().bind(line=name), began="nats.away", over="nats.back")
 
@@ -51,14 +52,15 @@ class Line:
                 async with connect(self._url, name=self._who, login=self._login(), buffered=False) as bus:
                     self._away.end()
                     self._bus = bus
+                    self._tried.set()
                     if self._stopping.is_set():
                         bus.stop()
                     await bus.run()
             except ConfigurationError as error:
-                self._missing(error)
+                self._lacks(PublishDeniedError(str(error), **error.values))
                 pause = _REFUSED_RETRY_SECONDS
             except BusUnavailableError as error:
-                self._missing(error)
+                self._lacks(error)
             finally:
                 self._bus = None
             await happens(self._stopping, within=jittered(pause))
@@ -69,10 +71,14 @@ class Line:
         if self._bus is not None:
             self._bus.stop()
 
+    async def tried(self, *, within: float) -> None:
+        """Wait until it is connected or has failed to be, at most so many seconds."""
+        await happens(self._tried, within=within)
+
     def problem(self) -> str | None:
         """What is wrong with the connection, for health checks."""
         if self._bus is None:
-            return self._problem
+            return str(self._missing)
         return self._bus.problem()
 
     def body_limit(self, headers: Mapping[str, str]) -> float:
@@ -83,12 +89,14 @@ class Line:
         """See `Bus.publish`.
 
         Raises:
-            BusUnavailableError: As there, or there is no connection; the message says why.
+            PublishDeniedError: As there, or NATS refuses the credentials.
+            BusUnavailableError: As there, or there is no connection yet; the message says why.
         """
         if self._bus is None:
-            raise BusUnavailableError(self._problem)
+            raise type(self._missing)(str(self._missing), **self._missing.values)
         return await self._bus.publish(subject, body, headers, timeout=timeout)
 
-    def _missing(self, error: FramemeshError) -> None:
-        self._problem = str(error)
-        self._away.hit(error=self._problem)
+    def _lacks(self, error: BusUnavailableError) -> None:
+        self._missing = error
+        self._tried.set()
+        self._away.hit(error=str(error))

@@ -51,7 +51,8 @@ def _source(source: str) -> str:
     if not colon:
         return source
     if scheme not in SCHEMES:
-        near = get_close_matches(scheme.lower(), SCHEMES, 1)
+        swapped = [known for known in SCHEMES if sorted(known) == sorted(scheme.lower())]
+        near = swapped or get_close_matches(scheme.lower(), SCHEMES, 1)
         raise ValueError(
             f"no source begins with {scheme[:20]}://"
             + (f"; did you mean {near[0]}://?" if near else f": use a path, or a URL of {', '.join(SCHEMES)}")
@@ -258,8 +259,10 @@ class IngestSettings(ServiceSettings, BusSettings):
     """The cameras as a YAML file instead, which is read again whenever it changes."""
     spill_folder: Path | None = None
     """Where frames wait on disk while NATS is away; unset, they wait in memory alone."""
+    spill_leave_bytes: int = Field(default=1 << 28, ge=0)
+    """How much of that disk they leave free."""
     max_in_flight: int = Field(default=64, ge=1, le=4096)
-    """Frames of one camera that may wait for NATS to acknowledge them; what comes on top is refused at the camera."""
+    """Frames of one camera under way to NATS at once; what comes on top waits on disk, or as many again in memory."""
 
     @field_validator("cameras")
     @classmethod

@@ -78,7 +78,8 @@ class Bus:
         self.closed = asyncio.Event()
         """Set once the connection is beyond repair: the process should end and be restarted."""
         self._publishing: dict[str, set[asyncio.Timeout]] = {}
-        self._denied_inbox: str | None = None
+        self.denied_inbox: str | None = None
+        """Where receipts would come, if the server let this user subscribe to it."""
 
     async def run(self) -> None:
         """Run until stopped; end with an error once the connection is beyond repair.
@@ -128,7 +129,7 @@ class Bus:
                 limit_bytes=limit,
             )
         try:
-            async with self._hearing_refusals(subject):
+            async with self._ended_early(subject):
                 return await self.js.publish(subject, body, timeout=timeout, headers=dict(headers))
         except APIError as error:
             if error.err_code == _FULL:
@@ -145,10 +146,10 @@ class Bus:
                 f"no stream takes {subject!r}: is the gateway running? It makes the streams", subject=subject
             ) from error
         except (nats.errors.Error, TimeoutError) as error:
-            if self._denied_inbox is not None:
+            if self.denied_inbox is not None:
                 raise PublishDeniedError(
-                    f"NATS does not let this user subscribe to {self._denied_inbox!r}, where receipts come",
-                    subject=self._denied_inbox,
+                    f"NATS does not let this user subscribe to {self.denied_inbox!r}, where receipts come: permit it",
+                    subject=self.denied_inbox,
                 ) from error
             raise BusUnavailableError(
                 f"NATS did not acknowledge {subject!r}: {str(error) or type(error).__name__}"
@@ -164,17 +165,20 @@ class Bus:
             return False
         kind, subject = found.groups()
         if kind.lower() == "subscription":
-            self._denied_inbox = subject
+            self.denied_inbox = subject
             return False
         waiting = self._publishing.get(subject, set())
-        for publish in waiting:
-            if not publish.expired():
-                publish.reschedule(asyncio.get_running_loop().time())
+        _end(waiting)
         return bool(waiting)
 
+    def lost(self) -> None:
+        """End every publish that has no receipt: the connection on which it would have come is gone."""
+        for waiting in self._publishing.values():
+            _end(waiting)
+
     @asynccontextmanager
-    async def _hearing_refusals(self, subject: str) -> AsyncIterator[None]:
-        """End the block as soon as the server refuses the subject to this user."""
+    async def _ended_early(self, subject: str) -> AsyncIterator[None]:
+        """End the block as soon as the server refuses the subject to this user, or the connection is lost."""
         waiting = self._publishing.setdefault(subject, set())
         scope = asyncio.timeout(None)
         try:
@@ -189,7 +193,19 @@ class Bus:
         except TimeoutError as error:
             if not scope.expired():
                 raise
-            raise PublishDeniedError(f"NATS does not let this user publish to {subject!r}", subject=subject) from error
+            if not self.client.is_connected:
+                raise BusUnavailableError(f"the connection was lost before NATS acknowledged {subject!r}") from error
+            raise PublishDeniedError(
+                f"NATS does not let this user publish to {subject!r}: permit it there, or connect as a user who may",
+                subject=subject,
+            ) from error
+
+
+def _end(waiting: set[asyncio.Timeout]) -> None:
+    now = asyncio.get_running_loop().time()
+    for scope in waiting:
+        if not scope.expired():
+            scope.reschedule(now)
 
 
 class _TolerantClient(Client):
@@ -256,10 +272,12 @@ async def connect(url: str, *, name: str, login: Login | None = None, buffered: 
     async def on_disconnected() -> None:
         if not buffered:
             client.forget_pending()
+            bus.lost()
         log.warning("nats.disconnected", servers=places)
 
     async def on_reconnected() -> None:
         bus.connections += 1
+        bus.denied_inbox = None
         log.info("nats.reconnected", servers=places)
 
     async def on_closed() -> None:

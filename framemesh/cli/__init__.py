@@ -7,6 +7,7 @@ import typer
 from framemesh.cli import (
     analyze,
     bench,
+    cameras,
     deadletters,
     env,
     export,
@@ -33,6 +34,7 @@ app.command()(up.up)
 app.command()(analyze.analyze)
 app.command()(status.status)
 app.command()(models.models)
+app.command()(cameras.cameras)
 app.command()(watch.watch)
 app.command()(frames.frames)
 app.command()(query.query)

@@ -92,7 +92,7 @@ def model_process(model: str, replica: int) -> str:
 
 
 def ingest(env: Mapping[str, str], cameras: Cameras, *, http_port: int) -> ProcessSpec:
-    """The camera agent, with all cameras of this mesh."""
+    """The camera agent, with all cameras of this mesh; `env` says where NATS is, and where frames wait for it."""
     own = {**cameras.variables(), "FRAMEMESH_HTTP_ADDRESS": f"{HOST}:{http_port}"}
     return _service("ingest", "ingest", {**env, **own}, _is_healthy(http_port))
 
