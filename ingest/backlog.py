@@ -126,11 +126,14 @@ class Backlog:
     async def open(self) -> None:
         """Open the buffer; what it has from before waits already."""
         try:
-            self._buffer = await asyncio.get_running_loop().run_in_executor(self._disk, self._open_buffer)
+            await asyncio.get_running_loop().run_in_executor(self._disk, self._open)
         except OSError as error:
             why = f"frames wait in memory alone, as the buffer can't be used: {error}"
             self._log.error("buffer.unusable", error=why)
             self._health.noted(why)
+        except asyncio.CancelledError:
+            self._disk.submit(self._close)  # behind the opening, which goes on
+            raise
         if self._buffer.frames:
             self._log.info("frames.found_from_before", frames=self._buffer.frames, size_bytes=self._buffer.size_bytes)
             self.begin([])
@@ -229,23 +232,28 @@ class Backlog:
             self._log.warning("frames.unacknowledged", frames=left)
         elif left:
             self._log.info("frames.kept_for_the_next_start", frames=left, size_bytes=self._buffer.size_bytes)
-        await self._ask(self._buffer.close)
+        await self._ask(self._close)
         self._disk.shutdown(wait=False)
+
+    def _open(self) -> None:
+        self._buffer = self._open_buffer()
+
+    def _close(self) -> None:
+        self._buffer.close()
 
     async def _store(self, flights: Sequence[Flight]) -> None:
         """Put frames into the buffer; of those under way it is told, that it may let go of others first."""
-        held = [flight for flight in flights if flight.flying]
-        places = await self._ask(self._keep, flights)
+        flying = [flight.flying for flight in flights]
+        places = await self._ask(self._keep, [flight.frame for flight in flights], flying)
         for flight, place in zip(flights, places, strict=True):
             flight.place, flight.lost = place, place is None
         self._metrics.spilled.labels(self._health.camera).inc(sum(place is not None for place in places))
-        landed = [flight for flight in held if not flight.flying]  # while they were being put there
+        landed = [flight for flight, flew in zip(flights, flying, strict=True) if flew and not flight.flying]
         await self._let_go([flight.place for flight in landed], [flight.place for flight in landed if flight.arrived])
 
-    def _keep(self, flights: Sequence[Flight]) -> list[Place | None]:
-        flying = [flight.flying for flight in flights]
-        places = self._buffer.append([flight.frame for flight in flights])
-        self._buffer.hold([place for place, held in zip(places, flying, strict=True) if held])
+    def _keep(self, frames: Sequence[Frame], flying: Sequence[bool]) -> list[Place | None]:
+        places = self._buffer.append(frames)
+        self._buffer.hold([place for place, flies in zip(places, flying, strict=True) if flies])
         return places
 
     def _take(self, frames: int) -> list[Kept]:
