@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from io import BytesIO
 
 from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
 from PIL import ExifTags, Image, ImageOps
 
 from framemesh.errors import InvalidImageError
@@ -81,7 +82,9 @@ def fitted(image: Image.Image, size: Size | None) -> Image.Image:
     return ImageOps.fit(image, (size.width_px, size.height_px), Image.Resampling.BICUBIC)
 
 
-def image_of(frame: VideoFrame, size: Size | None, *, rotation: int = 0) -> Image.Image:
+def image_of(
+    frame: VideoFrame, size: Size | None, *, rotation: int = 0, scaler: VideoReformatter | None = None
+) -> Image.Image:
     """The decoded frame as an image in RGBX, fitted to the size as by `fitted`.
 
     The fourth byte holds nothing, but so one step of FFmpeg's scaler makes what libjpeg-turbo reads where it lies:
@@ -91,12 +94,14 @@ def image_of(frame: VideoFrame, size: Size | None, *, rotation: int = 0) -> Imag
         frame: In any pixel format.
         size: What is asked for; none for the frame's own.
         rotation: Degrees counter-clockwise by which the frame must be turned to be upright: 0, 90, 180 or -90.
+        scaler: What is kept of one frame for the next of the same kind; spares 0.3 ms of 1280 x 720 or more.
     """
     upright = Size(frame.width, frame.height) if rotation % 180 == 0 else Size(frame.height, frame.width)
     covering = upright if size is None else _covering(upright, size)
     width, height = covering.width_px, covering.height_px
     lying = (width, height) if rotation % 180 == 0 else (height, width)
-    plane = frame.reformat(*lying, format="rgb0", interpolation="BICUBIC").planes[0]
+    scaled = (scaler or VideoReformatter()).reformat(frame, *lying, format="rgb0", interpolation="BICUBIC")
+    plane = scaled.planes[0]
     image = Image.frombuffer("RGBX", lying, plane, "raw", "RGBX", plane.line_size, 1)  # type: ignore[arg-type]
     if rotation:
         image = image.transpose(_TURNS[rotation % 360])
@@ -132,6 +137,8 @@ def encode(image: Image.Image, *, quality: int) -> Picture:
     return Picture(body, JPEG, Size(*image.size))
 
 
-def encode_frame(frame: VideoFrame, size: Size | None, *, quality: int, rotation: int = 0) -> Picture:
+def encode_frame(
+    frame: VideoFrame, size: Size | None, *, quality: int, rotation: int = 0, scaler: VideoReformatter | None = None
+) -> Picture:
     """The decoded frame as a JPEG, with the arguments of `image_of`."""
-    return encode(image_of(frame, size, rotation=rotation), quality=quality)
+    return encode(image_of(frame, size, rotation=rotation, scaler=scaler), quality=quality)

@@ -24,7 +24,7 @@ _OPEN_SECONDS = 30.0
 """On top of the time in which a camera must answer: a large photo is panned once through before its first picture."""
 _WATCH_SECONDS = 0.25
 _LATEST_SECONDS = 1.0
-"""A recording that is shown later than this has its clock set back: it goes on from where it is."""
+"""A recording that is shown later than this goes on from where it is: no frame is left out to catch up."""
 
 
 class Reading:
@@ -144,7 +144,7 @@ class Reading:
             if start is None or now - (start + _at(shot)) > _LATEST_SECONDS:
                 start = now - _at(shot)
             if self._wait_until(start + _at(shot)):
-                self._replace(shot)
+                self._put(shot)
 
     def _read_paced(self, source: Source) -> None:
         pace = Pace.of(self._camera.fps or DEFAULT_FPS, start_ns=time.monotonic_ns())

@@ -51,7 +51,8 @@ def _source(source: str) -> str:
     if not colon:
         return source
     if scheme not in SCHEMES:
-        near = get_close_matches(scheme.lower(), SCHEMES, 1)
+        swapped = [known for known in SCHEMES if sorted(known) == sorted(scheme.lower())]
+        near = swapped or get_close_matches(scheme.lower(), SCHEMES, 1)
         raise ValueError(
             f"no source begins with {scheme[:20]}://"
             + (f"; did you mean {near[0]}://?" if near else f": use a path, or a URL of {', '.join(SCHEMES)}")

@@ -7,6 +7,7 @@ from io import BytesIO
 
 import av.error
 from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
 from PIL import Image
 
 from framemesh.errors import InvalidImageError
@@ -16,6 +17,7 @@ from ingest.changes import CELLS, ChangeFilter
 from ingest.pictures import JPEG, Picture, Size, decode, encode, encode_frame, fitted, lies_on_its_side, turned
 from ingest.settings import CameraSettings
 from ingest.shots import Shot
+from ingest.turning import Turner
 
 _TURNS = {90: Image.Transpose.ROTATE_270, 180: Image.Transpose.ROTATE_180, 270: Image.Transpose.ROTATE_90}
 """Pillow turns counter-clockwise."""
@@ -32,6 +34,8 @@ class Shaper:
     def __init__(self, camera: CameraSettings, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._camera = camera
         self._clock = clock
+        self._turner = Turner()
+        self._scaler, self._cell_scaler = VideoReformatter(), VideoReformatter()
         self._blackout = Blackout(camera.masks) if camera.masks else None
         self._filter = (
             ChangeFilter(min_change=camera.min_change, max_silence_seconds=camera.max_silence_seconds)
@@ -58,13 +62,13 @@ class Shaper:
         upright = turned(Size(frame.width, frame.height), rotation)
         if self._blackout is not None:
             self._blackout.check(upright)
-        if not self._differs(lambda: _cells_of_frame(frame, rotation)):
+        if not self._differs(lambda: _cells_of_frame(frame, rotation, self._cell_scaler)):
             return None
         if self._blackout is not None:
             frame = self._blackout.on_frame(frame, rotation=rotation)
-        turn = (rotation - self._camera.rotate + 90) % 360 - 90  # counter-clockwise, from -90 to 180
-        target = self._target(turned(upright, self._camera.rotate))
-        return encode_frame(frame, target, quality=self._camera.encoding_quality, rotation=turn)
+        frame = self._turner.turned(frame, rotation - self._camera.rotate)
+        target = self._target(Size(frame.width, frame.height))
+        return encode_frame(frame, target, quality=self._camera.encoding_quality, scaler=self._scaler)
 
     def _shape_picture(self, picture: Picture) -> Picture | None:
         upright = turned(picture.size, _exif_turn(picture))
@@ -113,10 +117,10 @@ class Shaper:
         )
 
 
-def _cells_of_frame(frame: VideoFrame, rotation: int) -> Image.Image:
+def _cells_of_frame(frame: VideoFrame, rotation: int, scaler: VideoReformatter) -> Image.Image:
     """The frame upright in grey cells: 0.2 ms of 720p, without a look at the colours."""
     width, height = CELLS if rotation % 180 == 0 else CELLS[::-1]
-    plane = frame.reformat(width=width, height=height, format="gray", interpolation="AREA").planes[0]
+    plane = scaler.reformat(frame, width, height, format="gray", interpolation="AREA").planes[0]
     cells = Image.frombytes("L", (width, height), bytes(plane), "raw", "L", plane.line_size)
     return cells.rotate(rotation, expand=True)
 

@@ -49,7 +49,7 @@ class Timing(Enum):
     LIVE = "live"
     """The camera: shots are read as they come, and only the newest counts."""
     TIMED = "timed"
-    """The shots' own time."""
+    """The shots' own time. Every shot counts."""
     PACED = "paced"
     """The rate asked for. Every shot counts."""
 

@@ -1,4 +1,5 @@
 import random
+from fractions import Fraction
 
 import av
 import pytest
@@ -87,7 +88,7 @@ def test_a_picture_that_the_decoder_still_builds_on_stays_as_it_is() -> None:
     frame = av.VideoFrame.from_image(plain).reformat(format="yuv420p")  # type: ignore[no-untyped-call]
     encoder = av.CodecContext.create("libx264", "w")
     assert isinstance(encoder, av.VideoCodecContext)
-    encoder.width, encoder.height, encoder.pix_fmt, encoder.framerate = 64, 48, "yuv420p", 25
+    encoder.width, encoder.height, encoder.pix_fmt, encoder.framerate = 64, 48, "yuv420p", Fraction(25)
     encoder.options = {"tune": "zerolatency"}
     packets = [packet for _ in range(4) for packet in encoder.encode(frame)] + list(encoder.encode(None))
     decoder = av.CodecContext.create("h264", "r")

@@ -147,7 +147,7 @@ camera: []
         "4:9: defaults: loop should be a valid boolean, unable to interpret input",
         "8:10: camera 'gate': fps should be greater than 0",
         f"9:11: camera 'yard/north': name: 'yard/north' can't name a camera: {label}, such as 'yard-north'",
-        "10:13: camera 'yard/north': source: no source begins with rtps://; did you mean rtsps://?",
+        "10:13: camera 'yard/north': source: no source begins with rtps://; did you mean rtsp://?",
         "11:15: camera 'yard/north': password should be a string: put it in quotes",
         "13:5: camera 'door.left': source is missing",
         f"13:11: camera 'door.left': name: 'door.left' can't name a camera: {label}, such as 'door-left'",

@@ -135,11 +135,15 @@ async def test_slots_that_a_slow_source_misses_are_late_and_not_made_up_for(
     assert frames(registry, "gate", "late") >= 4 * 6
 
 
-async def test_every_picture_of_a_paced_source_is_taken_however_slow_the_camera(
-    recorder: Recorder, metrics: IngestMetrics
+@pytest.mark.parametrize("timing", [Timing.PACED, Timing.TIMED])
+async def test_every_picture_of_what_is_recorded_is_taken_however_slowly(
+    recorder: Recorder, metrics: IngestMetrics, timing: Timing
 ) -> None:
-    shots = [Shot(Picture(jpeg(grey), "image/jpeg", Size(64, 48))) for grey in GREYS]
-    await capture(Scripted(*shots), recorder, metrics, fps=240, count=len(GREYS))
+    shots = [
+        Shot(Picture(jpeg(grey), "image/jpeg", Size(64, 48)), at_seconds=number / 1000)
+        for number, grey in enumerate(GREYS)
+    ]
+    await capture(Scripted(*shots, timing=timing), recorder, metrics, count=len(GREYS))
     assert [grey_of(picture.body) for picture in recorder.pictures[: len(GREYS)]] == [*GREYS]
 
 

@@ -17,7 +17,7 @@ COLOURS = {"red": (220, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 220), 
 TOP_LEFT = {"rectangle": [0, 0, 0.5, 0.5]}
 
 
-def shaper(clock: Callable[[], float] = lambda: 0.0, **camera: Any) -> Shaper:
+def shaper(clock: Callable[[], float] = lambda: 0.0, /, **camera: Any) -> Shaper:
     return Shaper(CameraSettings.model_validate({"name": "gate", "source": "a.jpg", **camera}), clock=clock)
 
 
@@ -155,7 +155,7 @@ def test_nothing_comes_of_a_picture_on_which_a_mask_can_not_lie(shot: Callable[[
 @both
 def test_a_picture_that_hardly_differs_from_the_last_one_sent_is_left_out(shot: Callable[[Image.Image], Shot]) -> None:
     seconds = iter(range(100))
-    one = shaper(clock=lambda: next(seconds), min_change=0.01, max_silence_seconds=5)
+    one = shaper(lambda: next(seconds), min_change=0.01, max_silence_seconds=5)
     changed = quarters()
     changed.paste((0, 0, 0), (40, 30, 60, 45))
     scene = [quarters(), quarters(), changed, changed, quarters(), *[quarters()] * 10]
