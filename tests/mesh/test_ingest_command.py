@@ -15,7 +15,7 @@ from framemesh.bus import Bus
 from framemesh.cli import app
 from framemesh.errors import EXIT_CONFIGURATION, FramemeshError
 from tests.ingest.media import jpeg
-from tests.ingest.watching import stored, until
+from tests.ingest.watching import number_stored, until
 
 COMMAND = (sys.executable, "-m", "framemesh")
 BROKEN = "cameras:\n  - {name: gate.1, source: a.mp4}\n  - {name: door, source: a.mp4, qualty: 70}\n"
@@ -96,7 +96,7 @@ async def test_cameras_run_until_a_signal(nats: str, bus: Bus, tmp_path: Path) -
     try:
 
         async def sends() -> bool:
-            return len(await stored(bus, "yard")) >= 3
+            return await number_stored(bus, "yard") >= 3
 
         await until(sends, seconds=60)
         process.send_signal(signal.SIGINT)
