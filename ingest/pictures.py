@@ -132,7 +132,7 @@ def encode(image: Image.Image, *, quality: int) -> Picture:
     """The image, in RGB or RGBX, as a JPEG."""
     # To a file descriptor Pillow encodes without the GIL; to a BytesIO it holds it throughout, 4 ms for 1280 x 720.
     with os.fdopen(os.memfd_create("picture"), "w+b", buffering=0) as file:
-        image.save(file, "JPEG", quality=quality)
+        image.save(file, "JPEG", quality=quality, comment=b"")  # Pillow would carry over that of what was decoded
         body = os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0)
     return Picture(body, JPEG, Size(*image.size))
 

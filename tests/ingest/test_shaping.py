@@ -187,3 +187,15 @@ def test_a_damaged_picture_is_told_of() -> None:
 def test_a_frame_in_a_format_that_nothing_converts_is_told_of() -> None:
     with pytest.raises(InvalidImageError):
         shaper(masks=[TOP_LEFT]).shape(Shot(av.VideoFrame(64, 48, "xv30be")))
+
+
+def test_nothing_of_an_original_is_left_beside_the_masked_picture() -> None:
+    body = BytesIO()
+    exif = Image.Exif()
+    exif[0x010E] = "exif of the original"
+    quarters().save(body, "JPEG", exif=exif, comment=b"comment of the original", xmp=b"xmp of the original")
+    for words in (b"exif of", b"comment of", b"xmp of"):
+        assert words in body.getvalue()
+    made = shaper(masks=[TOP_LEFT]).shape(Shot(Picture(body.getvalue(), JPEG, WHOLE)))
+    assert made is not None
+    assert b"of the original" not in made.body
