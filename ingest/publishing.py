@@ -86,9 +86,7 @@ class Publisher:
                 await self._backlog.idle()
         finally:
             try:
-                await asyncio.shield(
-                    asyncio.create_task(self._leave())
-                )  # whoever is cancelled twice still keeps frames
+                await asyncio.shield(asyncio.create_task(self._leave()))  # cancelled twice, it still keeps frames
             finally:
                 await self._tasks.__aexit__(kind, error, trace)
 

@@ -24,7 +24,7 @@ from ingest.pictures import Picture, Size
 from ingest.publishing import Publisher
 from ingest.spooling import Spool
 from tests.ingest.media import jpeg
-from tests.ingest.watching import frames, stored, until
+from tests.ingest.watching import frames, patiently, stored
 
 PICTURE = Picture(jpeg(), "image/jpeg", Size(64, 48))
 
@@ -141,5 +141,5 @@ async def test_a_folder_that_can_not_be_used_leaves_a_camera_its_memory(
         assert "frames wait in memory alone" in publisher.health.last_error
         for number in range(1, 4):
             publisher.offer(FrameId("diskless", time.time_ns()), PICTURE, sequence=number)
-            await until(partial(is_published, registry, number))
+            await patiently(partial(is_published, registry, number))
     assert len(await stored(bus, "diskless")) == 3
