@@ -3,17 +3,18 @@
 import json
 import os
 import signal
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
 from structlog.testing import capture_logs
 
 from framemesh.bus import Bus, connect
-from framemesh.errors import BusUnavailableError
 from framemesh.mesh.supervision import Supervisor
-from ingest import app
+from ingest import lines
 from ingest.app import ingest
 from ingest.settings import IngestSettings
 from tests.ingest.media import GREYS, grey_of, jpeg, size_of, video
@@ -81,28 +82,24 @@ async def test_every_frame_arrives_once_though_nats_is_killed_in_mid_stream(
         assert sequences == list(range(1, len(sequences) + 1))
 
 
-async def test_the_service_fails_when_nats_has_closed_the_connection_for_good(
-    nats: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+async def test_a_connection_that_nats_has_closed_for_good_is_made_anew(
+    nats: str, bus: Bus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "a.jpg").write_bytes(jpeg())
-    async with connect(nats, name="to be closed") as own:
+    made: list[Bus] = []
 
-        class Connected:
-            async def __aenter__(self) -> Bus:
-                return own
+    @asynccontextmanager
+    async def noted(*where: Any, **how: Any) -> AsyncIterator[Bus]:
+        async with connect(*where, **how) as one:
+            made.append(one)
+            yield one
 
-            async def __aexit__(self, *_: object) -> None:
-                pass
-
-        monkeypatch.setattr(app, "connect", lambda *_, **__: Connected())
-
-        async def lose_the_connection() -> None:
-            async with ingest(settings(nats, {"name": "gate", "source": str(tmp_path)}, drain_seconds=1)):
-                await own.client.close()
-                await until(lambda: False)
-
-        with pytest.raises(BusUnavailableError):
-            await lose_the_connection()
+    monkeypatch.setattr(lines, "connect", noted)
+    async with ingest(settings(nats, {"name": "gate", "source": str(tmp_path)})):
+        await until(arrived(bus, "gate", 3))
+        await made[0].client.close()
+        await until(lambda: len(made) > 1)
+        await until(arrived(bus, "gate", len(await stored(bus, "gate")) + 3))
 
 
 async def test_a_source_that_is_not_there_is_told_and_the_other_cameras_go_on(
