@@ -215,6 +215,26 @@ async def test_an_agent_starts_without_nats_and_delivers_once_it_and_its_streams
     await supervisor.stop("nats-late")
 
 
+async def test_a_connection_that_nats_closed_for_good_is_made_anew(
+    nats: str, bus: Bus, tmp_path: Path, metrics: IngestMetrics, registry: CollectorRegistry
+) -> None:
+    """Closed as nats-py does it after one message over the limit, which its own check of the body lets pass."""
+    offering = Offering("closed")
+    metrics.start_camera("closed")
+    async with (
+        delivering(settings(nats, tmp_path), metrics) as delivery,
+        delivery.publisher(camera("closed")) as publisher,
+    ):
+        first = delivery.line.bus
+        assert first is not None
+        await first.client.publish("frames.closed", bytes(first.client.max_payload), headers={"Over": "the limit"})
+        await patiently(first.closed.is_set)
+        offering.offer(publisher, times=10)
+    assert delivery.line.bus is not first
+    assert await sequences(bus, "closed") == list(range(1, 11))
+    assert ended(registry, "closed") == {"published": 10}
+
+
 async def test_what_a_stop_cuts_off_goes_out_at_the_next_start_before_anything_new(
     nats: str, bus: Bus, tmp_path: Path, metrics: IngestMetrics, registry: CollectorRegistry
 ) -> None:
