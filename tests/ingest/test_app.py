@@ -3,18 +3,14 @@
 import json
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import aiohttp
-import pytest
 from structlog.testing import capture_logs
 
-from framemesh.bus import Bus, connect
+from framemesh.bus import Bus
 from framemesh.mesh.supervision import Supervisor
-from ingest import lines
 from ingest.app import ingest
 from ingest.settings import IngestSettings
 from tests.ingest.media import GREYS, grey_of, jpeg, size_of, video
@@ -80,26 +76,6 @@ async def test_every_frame_arrives_once_though_nats_is_killed_in_mid_stream(
     for name in ("one", "two"):
         sequences = sorted(int((message.headers or {})["Framemesh-Seq"]) for message in await stored(bus, name))
         assert sequences == list(range(1, len(sequences) + 1))
-
-
-async def test_a_connection_that_nats_has_closed_for_good_is_made_anew(
-    nats: str, bus: Bus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "a.jpg").write_bytes(jpeg())
-    made: list[Bus] = []
-
-    @asynccontextmanager
-    async def noted(*where: Any, **how: Any) -> AsyncIterator[Bus]:
-        async with connect(*where, **how) as one:
-            made.append(one)
-            yield one
-
-    monkeypatch.setattr(lines, "connect", noted)
-    async with ingest(settings(nats, {"name": "gate", "source": str(tmp_path)})):
-        await until(arrived(bus, "gate", 3))
-        await made[0].client.close()
-        await until(lambda: len(made) > 1)
-        await until(arrived(bus, "gate", len(await stored(bus, "gate")) + 3))
 
 
 async def test_a_source_that_is_not_there_is_told_and_the_other_cameras_go_on(

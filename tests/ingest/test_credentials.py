@@ -30,7 +30,7 @@ from tests.conftest import CREDENTIALS, SIZES
 from tests.ingest.jwts import Operator
 from tests.ingest.media import jpeg
 from tests.ingest.test_delivery import Offering, camera, ended, sequences, settings
-from tests.ingest.watching import stored, until
+from tests.ingest.watching import patiently, stored
 
 AGENT = Credentials("ingest", "of-the-agent")
 GATE = Credentials("gate", "of-the-gate")
@@ -73,7 +73,7 @@ async def refusals(url: str, user: str, *, publish: list[str], subscribe: list[s
         for subject in subscribe:
             await client.subscribe(subject)
         await client.flush()
-        await until(lambda: len(told) >= len(publish) + len(subscribe))
+        await patiently(lambda: len(told) >= len(publish) + len(subscribe))
     finally:
         await client.close()
     return [words.rpartition(" ")[2] for words in told]
@@ -154,7 +154,7 @@ async def test_cameras_with_users_of_their_own_go_on_beside_one_whose_user_may_n
                 plain.offer(at_plain, times=5)
             healths = {health.camera: health for health in delivery.healths()}
             for name in ("door", "wrong"):
-                await until(partial(told, name))
+                await patiently(partial(told, name))
                 assert healths[name].line is LineState.REFUSED
             refused.cancel()
             await asyncio.wait([refused])
@@ -209,7 +209,7 @@ async def test_a_credentials_file_lets_a_camera_send_its_frames_and_no_others(
             async with delivery.publisher(camera("gate", **own)) as publisher:
                 gate.offer(publisher, times=3)
             cut = asyncio.create_task(offered_at_the_door(delivery, camera("door", **own), door))
-            await until(lambda: delivery.healths()[-1].line is LineState.REFUSED)
+            await patiently(lambda: delivery.healths()[-1].line is LineState.REFUSED)
             cut.cancel()
             await asyncio.wait([cut])
         assert await sequences(bus, "gate") == [1, 2, 3]
