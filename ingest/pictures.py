@@ -61,7 +61,7 @@ def decode(body: bytes, *, at_least: Size | None) -> Image.Image:
     try:
         image = Image.open(BytesIO(body), formats=FORMATS)
         if at_least is not None:
-            if lies_on_its_side(image):
+            if _lies_on_its_side(image):
                 at_least = turned(at_least, 90)
             image.draft("RGB", (at_least.width_px, at_least.height_px))
         ImageOps.exif_transpose(image, in_place=True)  # copying what is upright would take longer than decoding it
@@ -70,8 +70,21 @@ def decode(body: bytes, *, at_least: Size | None) -> Image.Image:
         raise InvalidImageError(f"the image is damaged: {error}") from error
 
 
-def lies_on_its_side(image: Image.Image) -> bool:
-    """Whether an image says of itself that width and height are swapped when it is upright."""
+def upright_size(body: bytes) -> Size:
+    """The size of the image that `decode` makes of a body, whole; reads no more than the header.
+
+    Raises:
+        InvalidImageError: It isn't an image, or a broken one.
+    """
+    try:
+        with Image.open(BytesIO(body), formats=FORMATS) as image:
+            return turned(Size(*image.size), 90 if _lies_on_its_side(image) else 0)
+    except Exception as error:  # on damaged files Pillow's decoders raise whatever comes up
+        raise InvalidImageError(f"the image is damaged: {error}") from error
+
+
+def _lies_on_its_side(image: Image.Image) -> bool:
+    """Whether an image says of itself, in EXIF or XMP, that width and height are swapped when it is upright."""
     return image.getexif().get(ExifTags.Base.Orientation) in {5, 6, 7, 8}
 
 
@@ -132,7 +145,7 @@ def encode(image: Image.Image, *, quality: int) -> Picture:
     """The image, in RGB or RGBX, as a JPEG."""
     # To a file descriptor Pillow encodes without the GIL; to a BytesIO it holds it throughout, 4 ms for 1280 x 720.
     with os.fdopen(os.memfd_create("picture"), "w+b", buffering=0) as file:
-        image.save(file, "JPEG", quality=quality)
+        image.save(file, "JPEG", quality=quality, comment=b"")  # Pillow would carry over that of what was decoded
         body = os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0)
     return Picture(body, JPEG, Size(*image.size))
 

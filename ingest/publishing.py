@@ -85,8 +85,10 @@ class Publisher:
             if kind is None:
                 await self._backlog.idle()
         finally:
-            await asyncio.shield(asyncio.create_task(self._leave()))
-            await self._tasks.__aexit__(kind, error, trace)
+            try:
+                await asyncio.shield(asyncio.create_task(self._leave()))  # cancelled twice, it still keeps frames
+            finally:
+                await self._tasks.__aexit__(kind, error, trace)
 
     def offer(self, frame_id: FrameId, picture: Picture, *, sequence: int) -> None:
         """Take a frame, or drop it where memory is full because the buffer is too slow. Never waits."""

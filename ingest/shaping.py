@@ -11,10 +11,9 @@ from av.video.reformatter import VideoReformatter
 from PIL import Image
 
 from framemesh.errors import InvalidImageError
-from framemesh.images import FORMATS
 from ingest.blackout import Blackout
 from ingest.changes import CELLS, ChangeFilter
-from ingest.pictures import JPEG, Picture, Size, decode, encode, encode_frame, fitted, lies_on_its_side, turned
+from ingest.pictures import JPEG, Picture, Size, decode, encode, encode_frame, fitted, turned, upright_size
 from ingest.settings import CameraSettings
 from ingest.shots import Shot
 from ingest.turning import Turner
@@ -71,7 +70,7 @@ class Shaper:
         return encode_frame(frame, target, quality=self._camera.encoding_quality, scaler=self._scaler)
 
     def _shape_picture(self, picture: Picture) -> Picture | None:
-        upright = turned(picture.size, _exif_turn(picture))
+        upright = upright_size(picture.body)
         if self._blackout is not None:
             self._blackout.check(upright)
         if not self._differs(lambda: _cells_of_picture(picture.body)):
@@ -130,17 +129,6 @@ def _cells_of_picture(body: bytes) -> Image.Image:
     return decode(body, at_least=Size(*CELLS)).convert("L").resize(CELLS, Image.Resampling.BOX)
 
 
-def _exif_turn(picture: Picture) -> int:
-    """Degrees, 0 or 90, by which an encoded picture is turned to be upright: enough to know its size then."""
-    if picture.content_type == JPEG and b"Exif\x00\x00" not in picture.body[:64]:
-        return 0
-    try:
-        with Image.open(BytesIO(picture.body), formats=FORMATS) as image:
-            return 90 if lies_on_its_side(image) else 0
-    except Exception as error:  # on damaged files Pillow's decoders raise whatever comes up
-        raise InvalidImageError(f"the image is damaged: {error}") from error
-
-
 def _is_finer(body: bytes, quality: int) -> bool:
     """Whether a JPEG was quantised in smaller steps than one of this quality is."""
     return _steps(body) < _steps_of(quality)
@@ -157,5 +145,5 @@ def _steps(body: bytes) -> int:
         with Image.open(BytesIO(body), formats=("JPEG",)) as image:
             tables = image.quantization  # type: ignore[attr-defined]  # of a JPEG
             return sum(tables[min(tables)])
-    except Exception as error:  # as above
+    except Exception as error:  # on damaged files Pillow's decoders raise whatever comes up
         raise InvalidImageError(f"the image is damaged: {error}") from error

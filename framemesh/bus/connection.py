@@ -308,8 +308,7 @@ async def connect(url: str, *, name: str, login: Login | None = None, buffered: 
         await client.close()
         if refused:
             raise ConfigurationError(
-                f"the NATS server at {places} refuses the credentials; check {login.setting}",
-                servers=places,
+                f"the NATS server at {places} refuses the credentials; check {login.setting}", servers=places
             ) from error
         raise BusUnavailableError(
             f"no NATS server answers at {places}; start it, or correct FRAMEMESH_NATS_URL", servers=places

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import signal
 import sys
 import time
 from asyncio.subprocess import PIPE
@@ -119,6 +120,24 @@ async def test_a_watcher_is_told_at_once_and_after_each_change(client: AsyncClie
         await until(lambda: ["SOURCE_STATE_STALLED"] in seen)
     await until(lambda: seen[-1] == [])
     watching.cancel()
+
+
+async def test_the_command_goes_on_showing_until_it_is_stopped(running: Gateway, settings: GatewaySettings) -> None:
+    own, (gate,) = agent(settings, "shown")
+    words = ("cameras", "--watch", "--json", "--address", f"127.0.0.1:{running.grpc_port}")
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "framemesh", *words, stdout=PIPE)
+    assert process.stdout is not None
+    async with (
+        asyncio.timeout(60),
+        delivering(own, IngestMetrics(CollectorRegistry())) as delivery,
+        delivery.publisher(gate) as publisher,
+    ):
+        assert json.loads(await process.stdout.readline())["sourceState"] == "SOURCE_STATE_STARTING"
+        publisher.health.captured(time.time_ns())
+        while json.loads(await process.stdout.readline())["sourceState"] != "SOURCE_STATE_CAPTURING":
+            pass
+        process.send_signal(signal.SIGINT)
+        assert await process.wait() == 0
 
 
 async def test_a_camera_whose_agent_fell_silent_is_left_out_and_nonsense_is_passed_over(

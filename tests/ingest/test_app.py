@@ -7,13 +7,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 import aiohttp
-import pytest
 from structlog.testing import capture_logs
 
-from framemesh.bus import Bus, connect
-from framemesh.errors import BusUnavailableError
+from framemesh.bus import Bus
 from framemesh.mesh.supervision import Supervisor
-from ingest import app
 from ingest.app import ingest
 from ingest.settings import IngestSettings
 from tests.ingest.media import GREYS, grey_of, jpeg, size_of, video
@@ -79,30 +76,6 @@ async def test_every_frame_arrives_once_though_nats_is_killed_in_mid_stream(
     for name in ("one", "two"):
         sequences = sorted(int((message.headers or {})["Framemesh-Seq"]) for message in await stored(bus, name))
         assert sequences == list(range(1, len(sequences) + 1))
-
-
-async def test_the_service_fails_when_nats_has_closed_the_connection_for_good(
-    nats: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "a.jpg").write_bytes(jpeg())
-    async with connect(nats, name="to be closed") as own:
-
-        class Connected:
-            async def __aenter__(self) -> Bus:
-                return own
-
-            async def __aexit__(self, *_: object) -> None:
-                pass
-
-        monkeypatch.setattr(app, "connect", lambda *_, **__: Connected())
-
-        async def lose_the_connection() -> None:
-            async with ingest(settings(nats, {"name": "gate", "source": str(tmp_path)}, drain_seconds=1)):
-                await own.client.close()
-                await until(lambda: False)
-
-        with pytest.raises(BusUnavailableError):
-            await lose_the_connection()
 
 
 async def test_a_source_that_is_not_there_is_told_and_the_other_cameras_go_on(

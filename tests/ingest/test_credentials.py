@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -21,13 +22,15 @@ from framemesh.frames import FrameId, headers
 from framemesh.mesh.servers import Credentials, agent_permissions, camera_permissions, free_port, nats_server, nats_url
 from framemesh.mesh.supervision import Supervisor
 from framemesh.v1.camera_pb2 import LineState as LineStateValue
-from ingest.delivery import cameras_login, delivering
+from ingest.delivery import Delivery, cameras_login, delivering
 from ingest.health import LineState
 from ingest.metrics import IngestMetrics
+from ingest.settings import CameraSettings
 from tests.conftest import CREDENTIALS, SIZES
+from tests.ingest.jwts import Operator
 from tests.ingest.media import jpeg
 from tests.ingest.test_delivery import Offering, camera, ended, sequences, settings
-from tests.ingest.watching import stored, until
+from tests.ingest.watching import patiently, stored
 
 AGENT = Credentials("ingest", "of-the-agent")
 GATE = Credentials("gate", "of-the-gate")
@@ -70,7 +73,7 @@ async def refusals(url: str, user: str, *, publish: list[str], subscribe: list[s
         for subject in subscribe:
             await client.subscribe(subject)
         await client.flush()
-        await until(lambda: len(told) >= len(publish) + len(subscribe))
+        await patiently(lambda: len(told) >= len(publish) + len(subscribe))
     finally:
         await client.close()
     return [words.rpartition(" ")[2] for words in told]
@@ -151,7 +154,7 @@ async def test_cameras_with_users_of_their_own_go_on_beside_one_whose_user_may_n
                 plain.offer(at_plain, times=5)
             healths = {health.camera: health for health in delivery.healths()}
             for name in ("door", "wrong"):
-                await until(partial(told, name))
+                await patiently(partial(told, name))
                 assert healths[name].line is LineState.REFUSED
             refused.cancel()
             await asyncio.wait([refused])
@@ -181,3 +184,39 @@ def test_the_users_of_the_docs_are_those_that_the_tests_use() -> None:
     for permissions in (agent_permissions("ingest"), camera_permissions("gate", "gate")):
         for subjects in permissions.values():
             assert json.dumps(subjects) in " ".join(snippet.split())
+
+
+async def test_a_credentials_file_lets_a_camera_send_its_frames_and_no_others(
+    supervisor: Supervisor, tmp_path: Path, metrics: IngestMetrics, registry: CollectorRegistry
+) -> None:
+    """With a server whose users are not in its configuration, but signed for."""
+    operator = Operator()
+    port = free_port()
+    spec = nats_server(tmp_path / "nats", port, CREDENTIALS)
+    config = tmp_path / "nats" / "nats.conf"
+    config.write_text(config.read_text().partition("authorization")[0] + operator.configuration())
+    await supervisor.start(replace(spec, name="signed"))
+    everything = operator.write_credentials(tmp_path / "all.creds")
+    file = operator.write_credentials(tmp_path / "gate.creds", camera_permissions("gate", "gate"))
+    own = {"nats_credentials_file": file}
+    gate, door = Offering("gate"), Offering("door")
+    for name in ("gate", "door"):
+        metrics.start_camera(name)
+    url = f"nats://127.0.0.1:{port}"
+    async with connect(url, name="tests", login=Login(credentials_file=everything)) as bus:
+        await streams.ensure(bus, SIZES)
+        async with delivering(settings(url), metrics) as delivery:
+            async with delivery.publisher(camera("gate", **own)) as publisher:
+                gate.offer(publisher, times=3)
+            cut = asyncio.create_task(offered_at_the_door(delivery, camera("door", **own), door))
+            await patiently(lambda: delivery.healths()[-1].line is LineState.REFUSED)
+            cut.cancel()
+            await asyncio.wait([cut])
+        assert await sequences(bus, "gate") == [1, 2, 3]
+        assert await sequences(bus, "door") == []
+    await supervisor.stop("signed")
+
+
+async def offered_at_the_door(delivery: Delivery, door: CameraSettings, offering: Offering) -> None:
+    async with delivery.publisher(door) as publisher:
+        offering.offer(publisher)

@@ -30,7 +30,7 @@ from ingest.spooling import Spool
 from tests.conftest import CREDENTIALS, SIZES
 from tests.ingest.media import jpeg, size_of
 from tests.ingest.test_main import service
-from tests.ingest.watching import frames, stored, until, value
+from tests.ingest.watching import frames, patiently, stored, value
 
 PICTURE = Picture(jpeg(), "image/jpeg", Size(64, 48))
 
@@ -116,7 +116,7 @@ async def offer_until(offering: Offering, publisher: Publisher, condition: Calla
 
     task = asyncio.create_task(steadily())
     try:
-        await until(condition, seconds=60)
+        await patiently(condition)
     finally:
         task.cancel()
 
@@ -135,7 +135,7 @@ async def test_frames_of_an_outage_arrive_once_and_in_order_though_the_server_is
             killed = supervisor.pids()["nats"]
             os.kill(killed, signal.SIGKILL)
             await offer_until(offering, publisher, lambda: publisher.health.spilled_frames > 20)
-            await until(partial(is_another, supervisor, killed))
+            await patiently(partial(is_another, supervisor, killed))
             await offer_until(offering, publisher, lambda: publisher.health.line is LineState.SENDING)
     assert ended(registry, "killed") == {"published": offering.count}
     assert await sequences(bus, "killed") == list(range(1, offering.count + 1))
@@ -182,7 +182,7 @@ async def test_a_full_stream_spills_and_what_waited_arrives_once_it_is_read(
             delivery.publisher(camera("full")) as publisher,
         ):
             offering.offer(publisher, heavy, times=60)
-            await until(lambda: "full" in publisher.health.last_error)
+            await patiently(lambda: "full" in publisher.health.last_error)
             while len(read) < 60:
                 for message in await store.fetch(1, timeout=20):
                     await message.ack()
@@ -204,15 +204,35 @@ async def test_an_agent_starts_without_nats_and_delivers_once_it_and_its_streams
         delivery.publisher(camera("early")) as publisher,
     ):
         offering.offer(publisher, times=100)
-        await until(lambda: value(registry, "framemesh_ingest_buffered_frames", camera="early") == 100)
+        await patiently(lambda: value(registry, "framemesh_ingest_buffered_frames", camera="early") == 100)
         assert delivery.line.problem() is not None
         await supervisor.start(spec)
-        await until(lambda: "is the gateway running?" in publisher.health.last_error)
+        await patiently(lambda: "is the gateway running?" in publisher.health.last_error)
         async with connect(nats_url(port, CREDENTIALS), name="test") as bus:
             await streams.ensure(bus, SIZES)
-            await until(lambda: frames(registry, "early", "published") == 100)
+            await patiently(lambda: frames(registry, "early", "published") == 100)
             assert await sequences(bus, "early") == list(range(1, 101))
     await supervisor.stop("nats-late")
+
+
+async def test_a_connection_that_nats_closed_for_good_is_made_anew(
+    nats: str, bus: Bus, tmp_path: Path, metrics: IngestMetrics, registry: CollectorRegistry
+) -> None:
+    """Closed as nats-py does it after one message over the limit, which its own check of the body lets pass."""
+    offering = Offering("closed")
+    metrics.start_camera("closed")
+    async with (
+        delivering(settings(nats, tmp_path), metrics) as delivery,
+        delivery.publisher(camera("closed")) as publisher,
+    ):
+        first = delivery.line.bus
+        assert first is not None
+        await first.client.publish("frames.closed", bytes(first.client.max_payload), headers={"Over": "the limit"})
+        await patiently(first.closed.is_set)
+        offering.offer(publisher, times=10)
+    assert delivery.line.bus is not first
+    assert await sequences(bus, "closed") == list(range(1, 11))
+    assert ended(registry, "closed") == {"published": 10}
 
 
 async def test_what_a_stop_cuts_off_goes_out_at_the_next_start_before_anything_new(
@@ -230,7 +250,7 @@ async def test_what_a_stop_cuts_off_goes_out_at_the_next_start_before_anything_n
             offering.offer(publisher, times=30)
 
     task = asyncio.create_task(stopped_in_mid_outage())
-    await until(lambda: value(registry, "framemesh_ingest_buffered_frames", camera="stopped") == 30)
+    await patiently(lambda: value(registry, "framemesh_ingest_buffered_frames", camera="stopped") == 30)
     task.cancel()
     await asyncio.wait([task])
     assert ended(registry, "stopped") == {}
@@ -255,7 +275,7 @@ async def test_frames_over_the_servers_limit_are_encoded_smaller_in_their_place(
         async with delivering(settings(url), metrics) as delivery, delivery.publisher(camera("large")) as publisher:
             for picture in (PICTURE, large, PICTURE, hopeless, large, PICTURE):
                 offering.offer(publisher, picture)
-            await until(lambda: frames(registry, "large", "published") == 5)
+            await patiently(lambda: frames(registry, "large", "published") == 5)
             offering.offer(publisher)
             assert delivery.line.problem() is None
         messages = await stored(bus, "large")
@@ -297,21 +317,21 @@ async def test_an_agent_killed_while_it_spills_sends_what_was_on_disk_at_its_nex
     async with connect(nats_url(port, CREDENTIALS), name="test") as bus:
         await streams.ensure(bus, SIZES)
         async with service(**variables) as agent:
-            await until(lambda: arrived(bus, 5))
+            await patiently(lambda: arrived(bus, 5))
             await supervisor.stop(spec.name)
-            await until(lambda: spilled(30_000))
+            await patiently(lambda: spilled(30_000))
             agent.kill()
             await agent.wait()
         first = await on_disk()
         async with service(**variables) as agent:
-            await until(lambda: spilled(60_000))
+            await patiently(lambda: spilled(60_000))
             agent.kill()
             await agent.wait()
         both = await on_disk()
         await supervisor.start(spec)
-        await until(lambda: bus.client.is_connected)
+        await patiently(lambda: bus.client.is_connected)
         async with service(**variables) as agent:
-            await until(lambda: arrived(bus, len(both) + 20))
+            await patiently(lambda: arrived(bus, len(both) + 20))
             agent.terminate()
             await agent.wait()
         assert agent.returncode == 0

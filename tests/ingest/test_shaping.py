@@ -102,16 +102,25 @@ def test_a_mask_lies_on_the_picture_as_the_source_means_it_to_be_seen(rotation: 
     assert shown(turned) == ["blue", "black", "white", "green"]
 
 
-def test_a_photo_that_says_that_it_lies_on_its_side_is_masked_and_measured_upright() -> None:
+XMP = b"""<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF><rdf:Description tiff:Orientation="6"/></rdf:RDF></x:xmpmeta>"""
+
+
+@pytest.mark.parametrize("said", ["exif", "exif behind a profile", "xmp"])
+def test_a_photo_that_says_that_it_lies_on_its_side_is_masked_and_measured_upright(said: str) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # a quarter clockwise makes it upright
+    saved: dict[str, Any] = {"xmp": XMP} if said == "xmp" else {"exif": exif}
     body = BytesIO()
-    quarters().rotate(90, expand=True).save(body, "JPEG", exif=exif)
-    shot = Shot(Picture(body.getvalue(), JPEG, Size(48, 64)))
+    quarters().rotate(90, expand=True).save(body, "JPEG", **saved)
+    jpeg = body.getvalue()
+    if "behind" in said:  # as some write it
+        jpeg = jpeg[:2] + b"\xff\xe2\x10\x00" + bytes(0x0FFE) + jpeg[2:]
+    shot = Shot(Picture(jpeg, JPEG, Size(48, 64)))
     assert shaper(max_width_px=64).shape(shot) is shot.content
-    made = shaper(masks=[TOP_LEFT], max_width_px=32).shape(shot)
-    assert made is not None
-    assert (made.size, shown(made)) == (Size(32, 24), ["black", "green", "blue", "white"])
+    for size in ({}, {"max_width_px": 32}, {"width_px": 32, "height_px": 24}):
+        made = shaper(masks=[TOP_LEFT], **size).shape(shot)
+        assert made is not None
+        assert (made.size, shown(made)) == (Size(32, 24) if size else WHOLE, ["black", "green", "blue", "white"])
 
 
 @both
@@ -187,3 +196,15 @@ def test_a_damaged_picture_is_told_of() -> None:
 def test_a_frame_in_a_format_that_nothing_converts_is_told_of() -> None:
     with pytest.raises(InvalidImageError):
         shaper(masks=[TOP_LEFT]).shape(Shot(av.VideoFrame(64, 48, "xv30be")))
+
+
+def test_nothing_of_an_original_is_left_beside_the_masked_picture() -> None:
+    body = BytesIO()
+    exif = Image.Exif()
+    exif[0x010E] = "exif of the original"
+    quarters().save(body, "JPEG", exif=exif, comment=b"comment of the original", xmp=b"xmp of the original")
+    for words in (b"exif of", b"comment of", b"xmp of"):
+        assert words in body.getvalue()
+    made = shaper(masks=[TOP_LEFT]).shape(Shot(Picture(body.getvalue(), JPEG, WHOLE)))
+    assert made is not None
+    assert b"of the original" not in made.body

@@ -20,6 +20,11 @@ async def until(condition: Callable[[], bool | Awaitable[bool]], *, seconds: flo
             await asyncio.sleep(0.02)
 
 
+async def patiently(condition: Callable[[], bool | Awaitable[bool]]) -> None:
+    """Wait for a condition that takes a server or a process to start, on a machine that may be busy."""
+    await until(condition, seconds=60)
+
+
 async def stored(bus: Bus, camera: str) -> list[RawStreamMsg]:
     """The camera's messages in the stream, oldest first."""
     state = (await bus.js.stream_info(streams.FRAMES)).state
