@@ -1,10 +1,16 @@
-"""Writes docs/reference.md from the classes themselves: `python docs/reference.py`. A test compares the two."""
+"""Writes docs/reference.md, and the tables of docs/cameras.md, from the classes themselves: `python docs/reference.py`.
+
+A test compares the pages with what this would write.
+"""
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Literal, get_args, get_origin
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from archiver.metrics import ArchiverMetrics
@@ -12,13 +18,17 @@ from archiver.settings import ArchiverSettings
 from framemesh.settings import ServiceSettings
 from gateway.metrics import GatewayMetrics
 from gateway.settings import GatewaySettings
+from ingest.masks import Mask
 from ingest.metrics import IngestMetrics
-from ingest.settings import IngestSettings
+from ingest.settings import CameraSettings, IngestSettings
 from model_server.metrics import ModelServerMetrics
 from model_server.settings import ModelServerSettings
 from model_server.triton_metrics import METRICS as TRITON_METRICS
 
 PAGE = Path(__file__).with_name("reference.md")
+CAMERAS_PAGE = Path(__file__).with_name("cameras.md")
+_MADE = "<!-- Made by `python docs/reference.py`; don't edit. -->"
+_END = "<!-- End of what is made. -->"
 
 _SERVICES: dict[str, tuple[type[ServiceSettings], type]] = {
     "archiver": (ArchiverSettings, ArchiverMetrics),
@@ -51,6 +61,17 @@ Counters are exported without a type, which keeps their names whole. Durations a
     return "\n\n".join(parts) + "\n"
 
 
+def cameras_page() -> str:
+    """The page of cameras: as it is, with its tables made anew."""
+    first, *others = CAMERAS_PAGE.read_text().split(_MADE)
+    made = [first]
+    models: tuple[type[BaseModel], ...] = (CameraSettings, Mask)
+    for model, rest in zip(models, others, strict=True):
+        table = _table(["setting", "default", "what it sets"], _fields(model))
+        made.append(f"\n\n{table}\n\n{_END}{rest.split(_END, 1)[1]}")
+    return _MADE.join(made)
+
+
 def _metrics() -> list[list[str]]:
     rows = []
     for _, metrics in _SERVICES.values():
@@ -71,16 +92,32 @@ def _code(words: Iterable[str]) -> str:
 
 
 def _settings(settings: type[ServiceSettings]) -> list[list[str]]:
-    rows = []
-    for name, field in settings.model_fields.items():
-        if field.default_factory is not None:
-            default = "by the machine"
-        elif field.default is PydanticUndefined:
-            default = "required"
-        else:
-            default = f"`{field.default}`"
-        rows.append([f"`FRAMEMESH_{name.upper()}`", default, " ".join((field.description or "").split())])
+    return [
+        [f"`FRAMEMESH_{name.upper()}`", _default(field), _words(field)] for name, field in settings.model_fields.items()
+    ]
+
+
+def _fields(model: type[BaseModel]) -> list[list[str]]:
+    """The fields of what is written as YAML."""
+    rows: list[list[str]] = []
+    for name, field in model.model_fields.items():
+        empty = field.default in {None, ()} or field.default_factory is not None
+        words: list[str] = [_words(field)]
+        if get_origin(field.annotation) is Literal:
+            words.append(f"One of {', '.join(f'`{choice}`' for choice in get_args(field.annotation))}.")
+        default = "none" if empty else _default(field)
+        rows.append([f"`{name}`", default.lower() if isinstance(field.default, bool) else default, " ".join(words)])
     return rows
+
+
+def _default(field: FieldInfo) -> str:
+    if field.default_factory is not None:
+        return "by the machine"
+    return "required" if field.default is PydanticUndefined else f"`{field.default}`"
+
+
+def _words(field: FieldInfo) -> str:
+    return " ".join((field.description or "").split())
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:
@@ -90,3 +127,4 @@ def _table(head: list[str], rows: list[list[str]]) -> str:
 
 if __name__ == "__main__":
     PAGE.write_text(page())
+    CAMERAS_PAGE.write_text(cameras_page())

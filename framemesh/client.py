@@ -18,6 +18,9 @@ from framemesh.v1.analysis_service_pb2 import (
 )
 from framemesh.v1.analysis_service_pb2_grpc import AnalysisServiceStub
 from framemesh.v1.answer_pb2 import AnswerOptions
+from framemesh.v1.camera_pb2 import Camera
+from framemesh.v1.camera_service_pb2 import ListCamerasRequest, WatchCamerasRequest
+from framemesh.v1.camera_service_pb2_grpc import CameraServiceStub
 from framemesh.v1.dead_letter_service_pb2 import (
     DeadLetterFilter,
     GetDeadLetterRequest,
@@ -86,6 +89,7 @@ class AsyncClient:
         self._dead_letters = DeadLetterServiceStub(self._channel)
         self._status = StatusServiceStub(self._channel)
         self._replay = ReplayServiceStub(self._channel)
+        self._cameras = CameraServiceStub(self._channel)
 
     async def __aenter__(self) -> Self:
         return self
@@ -165,6 +169,17 @@ class AsyncClient:
         """What waits where in the mesh, and what is wrong with it."""
         with _reporting_errors():
             return await self._status.GetStatus(GetStatusRequest(), timeout=timeout)
+
+    async def cameras(self, *, timeout: float = REGISTRY_SECONDS) -> list[Camera]:
+        """How the cameras are whose agents are heard, by name."""
+        with _reporting_errors():
+            return list((await self._cameras.ListCameras(ListCamerasRequest(), timeout=timeout)).cameras)
+
+    async def watch_cameras(self) -> AsyncIterator[list[Camera]]:
+        """Yield how the cameras are, at once and as their agents say more, until the caller stops."""
+        with _reporting_errors():
+            async for response in self._cameras.WatchCameras(WatchCamerasRequest()):
+                yield list(response.cameras)
 
     async def watch_models(self) -> AsyncIterator[list[Model]]:
         """Yield what is deployed, at once and after each change."""
@@ -257,6 +272,7 @@ class Client:
         self._dead_letters = DeadLetterServiceStub(self._channel)
         self._status = StatusServiceStub(self._channel)
         self._replay = ReplayServiceStub(self._channel)
+        self._cameras = CameraServiceStub(self._channel)
 
     def __enter__(self) -> Self:
         return self
@@ -315,6 +331,17 @@ class Client:
         """See `AsyncClient.status`."""
         with _reporting_errors():
             return self._status.GetStatus(GetStatusRequest(), timeout=timeout)
+
+    def cameras(self, *, timeout: float = REGISTRY_SECONDS) -> list[Camera]:
+        """See `AsyncClient.cameras`."""
+        with _reporting_errors():
+            return list(self._cameras.ListCameras(ListCamerasRequest(), timeout=timeout).cameras)
+
+    def watch_cameras(self) -> Iterator[list[Camera]]:
+        """See `AsyncClient.watch_cameras`."""
+        with _reporting_errors():
+            for response in self._cameras.WatchCameras(WatchCamerasRequest()):
+                yield list(response.cameras)
 
     def deploy(self, spec: ModelSpec, *, timeout: float = REGISTRY_SECONDS) -> ModelSpec:
         """See `AsyncClient.deploy`."""

@@ -138,6 +138,19 @@ class BusUnavailableError(FramemeshError):
     retry_after_seconds = 1.0
 
 
+class SourceUnavailableError(FramemeshError):
+    """A camera's source isn't there, or gives nothing, at present."""
+
+    reason = "SOURCE_UNAVAILABLE"
+    retry_after_seconds = 1.0
+
+
+class PublishDeniedError(BusUnavailableError):
+    """NATS does not let this user publish there, or hear the receipt."""
+
+    reason = "PUBLISH_DENIED"
+
+
 class StreamFullError(FramemeshError):
     """The stream has reached its size and refuses new messages; nothing that it holds is dropped."""
 

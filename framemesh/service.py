@@ -102,9 +102,8 @@ def main(
     try:
         settings = settings_type()
     except ValidationError as error:
-        for wrong in error.errors(include_url=False, include_input=False):
-            name = "FRAMEMESH_" + "_".join(str(part) for part in wrong["loc"]).upper()
-            print(f"{service}: {name}: {wrong['msg']}", file=sys.stderr)  # noqa: T201 - logging isn't set up yet
+        for words in settings_problems(error):
+            print(f"{service}: {words}", file=sys.stderr)  # noqa: T201 - logging isn't set up yet
         leave(EXIT_CONFIGURATION)
     logs.configure(settings.log_level, service=service)
     try:
@@ -118,6 +117,16 @@ def main(
         by_user = any(isinstance(problem, ConfigurationError) for problem in problems)
         leave(EXIT_CONFIGURATION if by_user else 1)
     leave(0)
+
+
+def settings_problems(error: ValidationError) -> list[str]:
+    """What is wrong with each variable, without showing its value."""
+    problems = []
+    for wrong in error.errors(include_url=False, include_input=False):
+        words = wrong["msg"].removeprefix("Value error, ")
+        name = "_".join(str(part) for part in wrong["loc"]).upper()
+        problems.append(f"FRAMEMESH_{name}: {words}" if name else words)
+    return problems
 
 
 def leaves(error: BaseException) -> Iterator[BaseException]:

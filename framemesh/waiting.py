@@ -16,3 +16,26 @@ async def happens(event: asyncio.Event, *, within: float) -> bool:
 def jittered(seconds: float) -> float:
     """Between half of it and all: so that those who failed together don't all try again together."""
     return random.uniform(0.5, 1.0) * seconds  # noqa: S311 - no secret
+
+
+class Backoff:
+    """How long to wait between tries that fail: twice as long each time, with jitter, up to a bound.
+
+    Args:
+        first_seconds: Before the second try, less up to a half.
+        longest_seconds: What no wait exceeds.
+    """
+
+    def __init__(self, first_seconds: float, longest_seconds: float) -> None:
+        self._first = first_seconds
+        self._longest = longest_seconds
+        self._next = first_seconds
+
+    def next_seconds(self) -> float:
+        """The wait after one more failure."""
+        seconds, self._next = self._next, min(2 * self._next, self._longest)
+        return jittered(seconds)
+
+    def reset(self) -> None:
+        """It has worked: the next failure is the first again."""
+        self._next = self._first

@@ -25,6 +25,8 @@ ROLES: dict[str, Role] = {
     "/framemesh.v1.ReplayService/Replay": Role.ADMIN,
     "/framemesh.v1.ReplayService/GetArchiveProgress": Role.READ,
     "/framemesh.v1.StatusService/GetStatus": Role.READ,
+    "/framemesh.v1.CameraService/ListCameras": Role.READ,
+    "/framemesh.v1.CameraService/WatchCameras": Role.READ,
     "/framemesh.v1.DeadLetterService/ListDeadLetters": Role.READ,
     "/framemesh.v1.DeadLetterService/GetDeadLetter": Role.ADMIN,  # it may carry a picture
     "/framemesh.v1.DeadLetterService/RetryDeadLetters": Role.ADMIN,

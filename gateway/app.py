@@ -15,6 +15,8 @@ from framemesh.service import running
 from framemesh.telemetry.page import new_registry, serving_page
 from framemesh.v1.analysis_service_pb2 import DESCRIPTOR as ANALYSIS
 from framemesh.v1.analysis_service_pb2_grpc import add_AnalysisServiceServicer_to_server
+from framemesh.v1.camera_service_pb2 import DESCRIPTOR as CAMERAS
+from framemesh.v1.camera_service_pb2_grpc import add_CameraServiceServicer_to_server
 from framemesh.v1.dead_letter_service_pb2 import DESCRIPTOR as DEAD_LETTERS
 from framemesh.v1.dead_letter_service_pb2_grpc import add_DeadLetterServiceServicer_to_server
 from framemesh.v1.model_service_pb2 import DESCRIPTOR as MODELS
@@ -28,6 +30,8 @@ from gateway.analysis import Analyzer
 from gateway.api import AnalysisApi, ModelApi
 from gateway.asking import Asker
 from gateway.backlog import Backlog
+from gateway.camera_api import CameraApi
+from gateway.cameras import Cameras
 from gateway.dead_letter_api import DeadLetterApi
 from gateway.deadletters import DeadLetters
 from gateway.fanout import Fanout
@@ -84,8 +88,9 @@ async def gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
         results = Results(bus, metrics)
         parts = LaneParts(bus, lake, hold, asker, results, deadletters, metrics)
         fanout = Fanout(registry, parts)
+        cameras = Cameras(bus)
         await stack.enter_async_context(
-            running(registry, fanout, storer, Backlog(bus, metrics), bus, drain_seconds=settings.drain_seconds)
+            running(registry, fanout, storer, cameras, Backlog(bus, metrics), bus, drain_seconds=settings.drain_seconds)
         )
         http_port = await stack.enter_async_context(
             serving_page(settings.http_address, registry_of_metrics, {"nats": bus.problem})
@@ -100,6 +105,7 @@ async def gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
             _name(MODELS): partial(add_ModelServiceServicer_to_server, ModelApi(registry)),
             _name(REPLAY): partial(add_ReplayServiceServicer_to_server, ReplayApi(replayer, bus)),
             _name(DEAD_LETTERS): partial(add_DeadLetterServiceServicer_to_server, DeadLetterApi(retrier)),
+            _name(CAMERAS): partial(add_CameraServiceServicer_to_server, CameraApi(cameras)),
             _name(STATUS): partial(add_StatusServiceServicer_to_server, StatusApi(status)),
         }
         server = await stack.enter_async_context(

@@ -1,19 +1,22 @@
 """The composition root of camera agents."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 
 import structlog
 
-from framemesh.bus import connect
-from framemesh.service import running
+from framemesh.rpc.reloading import file_state
+from framemesh.service import Component, running
 from framemesh.telemetry.page import new_registry, serving_page
+from ingest.camera_file import read_cameras
 from ingest.capturing import Camera
+from ingest.delivery import delivering
+from ingest.fleet import Fleet
+from ingest.following import Follower
 from ingest.metrics import IngestMetrics
-from ingest.publishing import Publisher
-from ingest.settings import IngestSettings
-from ingest.sources import open_sources
+from ingest.settings import CameraSettings, IngestSettings
 
 log = structlog.get_logger()
 
@@ -23,27 +26,46 @@ async def ingest(settings: IngestSettings) -> AsyncIterator[int]:
     """Every camera around the block, which gets the port of `/metrics` and `/healthz`.
 
     Raises:
-        ConfigurationError: No NATS there, or the page's address is taken.
-        ExceptionGroup: Of a `ConfigurationError` for each source that can't be opened.
+        ConfigurationError: The file of cameras can't be used, or the page's address is taken.
     """
+    file = settings.cameras_file
+    state = None if file is None else file_state(file)
+    cameras = settings.cameras if file is None else read_cameras(file)
     registry = new_registry()
     metrics = IngestMetrics(registry)
-    sources = await asyncio.to_thread(open_sources, settings.cameras)
     async with AsyncExitStack() as stack:
-        bus = await stack.enter_async_context(connect(settings.nats_url.get_secret_value(), name="ingest"))
+        delivery = await stack.enter_async_context(delivering(settings, metrics))
+
+        def camera(own: CameraSettings) -> Camera:
+            return Camera(own, delivery.publisher(own), metrics)
+
+        def forget(name: str) -> None:
+            delivery.forget(name)
+            metrics.forget_camera(name)
+
+        fleet = Fleet(camera, forget=forget, drain_seconds=settings.drain_seconds)
+        fleet.want(cameras)
+        components: list[Component] = [fleet]
+        warnings = {}
+        if file is not None:
+            follower = Follower(file, state, fleet.want, metrics)
+            stack.enter_context(_on_hangup(follower.reload))
+            components.append(follower)
+            warnings["cameras_file"] = follower.problem
         port = await stack.enter_async_context(
-            serving_page(settings.http_address, registry, checks={"nats": bus.problem})
+            serving_page(settings.http_address, registry, {"nats": delivery.line.problem}, warnings)
         )
-        cameras = [
-            Camera(
-                camera.name,
-                source,
-                Publisher(bus, metrics, camera=camera.name, max_in_flight=settings.max_in_flight),
-                metrics,
-                fps=camera.fps,
-            )
-            for camera, source in zip(settings.cameras, sources, strict=True)
-        ]
-        await stack.enter_async_context(running(bus, *cameras, drain_seconds=settings.drain_seconds))
-        log.info("ingest.capturing", cameras=[camera.name for camera in settings.cameras], http_port=port)
+        await stack.enter_async_context(running(*components, drain_seconds=settings.drain_seconds))
+        log.info("ingest.capturing", http_port=port)
         yield port
+
+
+@contextmanager
+def _on_hangup(reload: Callable[[], None]) -> Iterator[None]:
+    """Around the block, SIGHUP reloads, as it does with other daemons."""
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, reload)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)

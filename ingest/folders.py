@@ -1,67 +1,114 @@
-"""A folder of images as a camera: in name order, over and over."""
+"""A folder of images as a camera: in name order, over and over, or each once and then what comes new."""
 
-from collections.abc import Iterator
+import time
+from collections import deque
 from pathlib import Path
 
 from framemesh.errors import ConfigurationError, ImageTooLargeError, InvalidImageError
+from framemesh.frames import NANOSECONDS
 from framemesh.images import read_header
-from ingest.pictures import JPEG, Picture, Size, decode, encode, fitted, is_image
+from ingest.pictures import JPEG, Picture, Size, is_image
+from ingest.shots import Shot, Timing
+
+_POLL_SECONDS = 0.25
+_LISTING_SHARE = 0.1
+"""Of the time, at most, goes into listing a folder of very many files."""
+_SETTLED_SECONDS = 2.0
+"""A file that was written to more recently may not be whole yet."""
 
 
 class FolderSource:
-    """Pictures from a folder, endlessly. The folder is listed anew for each round; a bad file is tried only once.
+    """Pictures from a folder. Files may come and go; a bad one is tried only once.
+
+    Args:
+        folder: Its own files count, none in folders within.
+        loop: Round after round; else each file is shown once, and then those that come new or are written anew.
 
     Raises:
-        ConfigurationError: The folder can't be read or holds no image.
+        ConfigurationError: The folder can't be read; or holds no image, and none is waited for.
     """
 
-    def __init__(self, folder: Path, *, size: Size | None, quality: int) -> None:
-        self._folder = folder
-        self._size = size
-        self._quality = quality
-        self._bad: set[Path] = set()
-        if not any(is_image(_head(path)) for path in self._paths()):
-            raise self._empty()
-        self._round: Iterator[Path] = iter(())
+    timing = Timing.PACED
+    patience_seconds = None
 
-    def read(self) -> Picture:
-        """The next picture; a JPEG byte for byte where no size is asked for.
+    def __init__(self, folder: Path, *, loop: bool) -> None:
+        self._folder = folder
+        self._loop = loop
+        self._written_ns: dict[Path, int] = {}  # when each file that is not to be shown again was written
+        self._round: deque[Path] = deque()
+        self._list_next = 0.0
+        if not any(is_image(_head(path)) for path in self._files()) and loop:
+            raise self._empty()
+
+    def read(self) -> Shot | None:
+        """The next picture, as the file has it; none where new files are waited for, and there is none at present.
 
         Raises:
             InvalidImageError: The next file isn't a sound image; it is passed over from now on.
             ImageTooLargeError: As above, for a file over `framemesh.limits`.
-            ConfigurationError: The folder holds no image any more.
+            ConfigurationError: The folder can't be read, or holds no image any more.
         """
-        path = next(self._round, None)
-        if path is None:
-            self._round = iter(self._paths())
-            path = next(self._round, None)
-        if path is None:
+        if not self._round and (self._loop or time.monotonic() >= self._list_next):
+            began = time.monotonic()
+            self._round.extend(self._files())
+            self._list_next = began + max(_POLL_SECONDS, (time.monotonic() - began) / _LISTING_SHARE)
+        while self._round:
+            path = self._round.popleft()
+            try:
+                written_ns = path.stat().st_mtime_ns
+                body = path.read_bytes()
+            except OSError as error:
+                raise InvalidImageError(f"{path} can't be read: {error.strerror}", path=path) from error
+            settled = self._loop or not 0 <= time.time_ns() - written_ns < _SETTLED_SECONDS * NANOSECONDS
+            shot = self._shot(path, body, written_ns, settled=settled)
+            if shot is not None:
+                return shot
+        if self._loop:
             raise self._empty()
-        try:
-            return self._picture(path.read_bytes())
-        except OSError as error:
-            raise InvalidImageError(f"{path} can't be read: {error.strerror}", path=path) from error
-        except (InvalidImageError, ImageTooLargeError) as error:
-            self._bad.add(path)
-            raise type(error)(f"{path}: {error}", path=path) from error
+        return None
 
-    def _picture(self, body: bytes) -> Picture:
-        if self._size is None:
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def _shot(self, path: Path, body: bytes, written_ns: int, *, settled: bool) -> Shot | None:
+        """The file's picture; none where its turn comes again, once it is whole."""
+        try:
             header = read_header(body)
-            if header.content_type == JPEG:
-                return Picture(body, JPEG, Size(header.width_px, header.height_px))
-        return encode(fitted(decode(body, at_least=self._size), self._size), quality=self._quality)
+        except (InvalidImageError, ImageTooLargeError) as error:
+            if not settled:
+                return None
+            self._written_ns[path] = written_ns
+            raise type(error)(f"{path}: {error}", path=path) from error
+        if not settled and header.content_type != JPEG:  # which alone shows where it ends
+            return None
+        if not self._loop:
+            self._written_ns[path] = written_ns
+        picture = Picture(body, header.content_type, Size(header.width_px, header.height_px))
+        return Shot(picture, captured_ns=None if self._loop else written_ns)
 
-    def _paths(self) -> list[Path]:
+    def _files(self) -> list[Path]:
+        """Those to be shown, in the order of their names."""
         try:
-            return sorted(path for path in self._folder.iterdir() if path not in self._bad and path.is_file())
+            files = {path: path.stat().st_mtime_ns for path in self._folder.iterdir() if path.is_file()}
+        except FileNotFoundError as error:
+            if self._folder.is_dir():  # a file went while we looked
+                return []
+            raise self._unlisted(error) from error
         except OSError as error:
-            raise ConfigurationError(f"{self._folder} can't be listed: {error.strerror}", path=self._folder) from error
+            raise self._unlisted(error) from error
+        self._written_ns = {path: written for path, written in self._written_ns.items() if path in files}
+        return sorted(path for path, written in files.items() if self._written_ns.get(path) != written)
+
+    def _unlisted(self, error: OSError) -> ConfigurationError:
+        return ConfigurationError(
+            f"source {self._folder} can't be listed: {error.strerror}: correct the path", path=self._folder
+        )
 
     def _empty(self) -> ConfigurationError:
         return ConfigurationError(
-            f"there is no image in {self._folder}: put JPEG, PNG or WebP files there", path=self._folder
+            f"source {self._folder}: there is no image in it: put JPEG, PNG or WebP files there, or set loop: false to "
+            "wait for them",
+            path=self._folder,
         )
 
 

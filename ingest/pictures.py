@@ -1,9 +1,13 @@
 """Encoded pictures, and the way to them: decode, fit to a size, encode as JPEG. Pure."""
 
+import math
+import os
 from dataclasses import dataclass
 from io import BytesIO
 
-from PIL import Image, ImageOps
+from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
+from PIL import ExifTags, Image, ImageOps
 
 from framemesh.errors import InvalidImageError
 from framemesh.images import FORMATS, read_header
@@ -17,6 +21,11 @@ class Size:
 
     width_px: int
     height_px: int
+
+
+def turned(size: Size, degrees: int) -> Size:
+    """The size after a turn by a multiple of 90 degrees, either way."""
+    return size if degrees % 180 == 0 else Size(size.height_px, size.width_px)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +61,31 @@ def decode(body: bytes, *, at_least: Size | None) -> Image.Image:
     try:
         image = Image.open(BytesIO(body), formats=FORMATS)
         if at_least is not None:
-            longer = max(at_least.width_px, at_least.height_px)  # a photo on its side is turned only later
-            image.draft("RGB", (longer, longer))
-        return ImageOps.exif_transpose(image).convert("RGB")
+            if _lies_on_its_side(image):
+                at_least = turned(at_least, 90)
+            image.draft("RGB", (at_least.width_px, at_least.height_px))
+        ImageOps.exif_transpose(image, in_place=True)  # copying what is upright would take longer than decoding it
+        return image if image.mode == "RGB" else image.convert("RGB")
     except Exception as error:  # on damaged files Pillow's decoders raise whatever comes up
         raise InvalidImageError(f"the image is damaged: {error}") from error
+
+
+def upright_size(body: bytes) -> Size:
+    """The size of the image that `decode` makes of a body, whole; reads no more than the header.
+
+    Raises:
+        InvalidImageError: It isn't an image, or a broken one.
+    """
+    try:
+        with Image.open(BytesIO(body), formats=FORMATS) as image:
+            return turned(Size(*image.size), 90 if _lies_on_its_side(image) else 0)
+    except Exception as error:  # on damaged files Pillow's decoders raise whatever comes up
+        raise InvalidImageError(f"the image is damaged: {error}") from error
+
+
+def _lies_on_its_side(image: Image.Image) -> bool:
+    """Whether an image says of itself, in EXIF or XMP, that width and height are swapped when it is upright."""
+    return image.getexif().get(ExifTags.Base.Orientation) in {5, 6, 7, 8}
 
 
 def fitted(image: Image.Image, size: Size | None) -> Image.Image:
@@ -66,8 +95,63 @@ def fitted(image: Image.Image, size: Size | None) -> Image.Image:
     return ImageOps.fit(image, (size.width_px, size.height_px), Image.Resampling.BICUBIC)
 
 
+def image_of(
+    frame: VideoFrame, size: Size | None, *, rotation: int = 0, scaler: VideoReformatter | None = None
+) -> Image.Image:
+    """The decoded frame as an image in RGBX, fitted to the size as by `fitted`.
+
+    The fourth byte holds nothing, but so one step of FFmpeg's scaler makes what libjpeg-turbo reads where it lies:
+    0.6 ms for 1280 x 720, where `VideoFrame.to_image` copies for 10.
+
+    Args:
+        frame: In any pixel format.
+        size: What is asked for; none for the frame's own.
+        rotation: Degrees counter-clockwise by which the frame must be turned to be upright: 0, 90, 180 or -90.
+        scaler: What is kept of one frame for the next of the same kind; spares 0.3 ms of 1280 x 720 or more.
+    """
+    upright = Size(frame.width, frame.height) if rotation % 180 == 0 else Size(frame.height, frame.width)
+    covering = upright if size is None else _covering(upright, size)
+    width, height = covering.width_px, covering.height_px
+    lying = (width, height) if rotation % 180 == 0 else (height, width)
+    scaled = (scaler or VideoReformatter()).reformat(frame, *lying, format="rgb0", interpolation="BICUBIC")
+    plane = scaled.planes[0]
+    image = Image.frombuffer("RGBX", lying, plane, "raw", "RGBX", plane.line_size, 1)  # type: ignore[arg-type]
+    if rotation:
+        image = image.transpose(_TURNS[rotation % 360])
+    if size is None or covering == size:
+        return image
+    left, top = (width - size.width_px) // 2, (height - size.height_px) // 2
+    return image.crop((left, top, left + size.width_px, top + size.height_px))
+
+
+_TURNS = {90: Image.Transpose.ROTATE_90, 180: Image.Transpose.ROTATE_180, 270: Image.Transpose.ROTATE_270}
+
+
+def _covering(whole: Size, size: Size) -> Size:
+    """What the whole must be scaled to so that the size can be cut out of its middle."""
+    scale = max(size.width_px / whole.width_px, size.height_px / whole.height_px)
+    return Size(
+        size.width_px if round(whole.width_px * scale) <= size.width_px else _even(whole.width_px * scale),
+        size.height_px if round(whole.height_px * scale) <= size.height_px else _even(whole.height_px * scale),
+    )
+
+
+def _even(length: float) -> int:
+    """The next even number: FFmpeg's scaler takes twice as long for an odd width."""
+    return 2 * math.ceil(length / 2)
+
+
 def encode(image: Image.Image, *, quality: int) -> Picture:
-    """The RGB image as a JPEG."""
-    body = BytesIO()
-    image.save(body, "JPEG", quality=quality)
-    return Picture(body.getvalue(), JPEG, Size(*image.size))
+    """The image, in RGB or RGBX, as a JPEG."""
+    # To a file descriptor Pillow encodes without the GIL; to a BytesIO it holds it throughout, 4 ms for 1280 x 720.
+    with os.fdopen(os.memfd_create("picture"), "w+b", buffering=0) as file:
+        image.save(file, "JPEG", quality=quality, comment=b"")  # Pillow would carry over that of what was decoded
+        body = os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0)
+    return Picture(body, JPEG, Size(*image.size))
+
+
+def encode_frame(
+    frame: VideoFrame, size: Size | None, *, quality: int, rotation: int = 0, scaler: VideoReformatter | None = None
+) -> Picture:
+    """The decoded frame as a JPEG, with the arguments of `image_of`."""
+    return encode(image_of(frame, size, rotation=rotation, scaler=scaler), quality=quality)

@@ -1,103 +1,101 @@
-"""One camera's frames on their way to JetStream: several at once, each until it is acknowledged."""
+"""One camera's frames on their way to JetStream: straight from memory while it takes them, else behind the backlog."""
 
 import asyncio
-import itertools
-import random
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-import structlog
-
-from framemesh.bus import Bus
-from framemesh.bus.connection import ACK_SECONDS
-from framemesh.errors import BusUnavailableError, ImageTooLargeError, StreamFullError
-from framemesh.frames import NANOSECONDS, FrameId, headers, subject
+from framemesh.frames import FrameId, headers
+from ingest.backlog import TROUBLE, Backlog, Flight
+from ingest.buffers import Buffer, Frame, Losses, MemoryBuffer
+from ingest.health import CameraHealth
 from ingest.metrics import IngestMetrics
 from ingest.pictures import Picture
-from ingest.spells import Spell
+from ingest.sending import Line, Sending
 
-_FIRST_RETRY_SECONDS = 0.05
-_LAST_RETRY_SECONDS = 2.0
-
-
-def backoff_seconds(attempt: int, chance: float) -> float:
-    """How long to wait after a failed attempt: doubling up to 2 s, less up to a half so that not all come at once.
-
-    Args:
-        attempt: 0 for the first.
-        chance: A random number in [0, 1).
-    """
-    longest = min(_FIRST_RETRY_SECONDS * 2.0 ** min(attempt, 16), _LAST_RETRY_SECONDS)
-    return longest * (1 - chance / 2)
+MEMORY_BYTES = 16 * 1024 * 1024
+"""What one camera's frames may take in memory; at most half of it is under way to NATS."""
+_PATIENCE_SECONDS = 1.0
+"""A frame without a receipt for so long goes into the buffer too, so that it survives this process."""
 
 
 class Publisher:
-    """Publishes around a block; leaving it waits until every frame that was taken is acknowledged."""
+    """Publishes around a block; leaving it waits until every frame that was taken has arrived.
 
-    def __init__(self, bus: Bus, metrics: IngestMetrics, *, camera: str, max_in_flight: int) -> None:
-        self._bus = bus
-        self._metrics = metrics
+    While JetStream takes frames, each goes there at once, several at a time. As soon as it doesn't, every frame goes
+    through the buffer until that is empty again, so they arrive in the order in which they were taken. Where leaving is
+    cancelled, the buffer keeps the rest, for the next start if it is on disk.
+
+    Args:
+        line: Where they go.
+        metrics: Of the agent.
+        camera: The camera's name.
+        max_in_flight: Frames under way at once while JetStream takes them.
+        buffer: Opens where frames wait; unset, or where it raises an `OSError`, as many as may be in flight wait in
+            memory.
+        health: The camera's; unset, one of the publisher's own.
+        turns: Of the agent's cameras: whoever sends more than one frame from its buffer has one.
+    """
+
+    def __init__(
+        self,
+        line: Line,
+        metrics: IngestMetrics,
+        *,
+        camera: str,
+        max_in_flight: int,
+        buffer: Callable[[], Buffer] | None = None,
+        health: CameraHealth | None = None,
+        turns: asyncio.Semaphore | None = None,
+    ) -> None:
+        self.health = health or CameraHealth(camera, metrics)
         self._camera = camera
-        self._subject = subject(camera)
+        self._in_flight = metrics.in_flight.labels(camera)
         self._max_in_flight = max_in_flight
-        self._deliveries = asyncio.TaskGroup()
-        self._in_flight = 0
-        self._retrying: set[FrameId] = set()
-        self._newest_ns = 0
-        self._log = structlog.get_logger().bind(camera=camera)
-        self._refusing = Spell(self._log, began="camera.refusing", over="camera.accepting")
-        self._failing = Spell(self._log, began="publish.failing", over="publish.recovered")
+        self._sending = Sending(line, self.health, metrics)
+        self._tasks = asyncio.TaskGroup()
+        self._publishes: set[asyncio.Task[None]] = set()
+        self._flights: dict[FrameId, Flight] = {}
+        self._flying_bytes = 0
+        self._memory_bytes = 0
+        memory = MemoryBuffer(max_frames=max_in_flight, max_bytes=MEMORY_BYTES, keep="oldest")
+        self._backlog = Backlog(
+            self._sending,
+            self.health,
+            metrics,
+            open_buffer=buffer or (lambda: memory),
+            fallback=memory,
+            turns=turns or asyncio.Semaphore(1),
+            flying=lambda: len(self._flights),
+            forget=self._forget,
+        )
 
     async def __aenter__(self) -> Self:
-        await self._deliveries.__aenter__()
+        await self._backlog.open()
+        await self._tasks.__aenter__()
+        self._writer = self._tasks.create_task(self._backlog.write(), name=f"buffer {self._camera}")
+        self._drainer = self._tasks.create_task(self._backlog.drain(), name=f"drain {self._camera}")
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._deliveries.__aexit__(kind, error, trace)
+        try:
+            if kind is None:
+                await self._backlog.idle()
+        finally:
+            try:
+                await asyncio.shield(asyncio.create_task(self._leave()))  # cancelled twice, it still keeps frames
+            finally:
+                await self._tasks.__aexit__(kind, error, trace)
 
     def offer(self, frame_id: FrameId, picture: Picture, *, sequence: int) -> None:
-        """Take a frame, or refuse it where as many as may be are under way. Never waits."""
-        if self._in_flight >= self._max_in_flight:
-            self._metrics.frames.labels(self._camera, "refused").inc()
-            self._refusing.hit(in_flight=self._in_flight)
+        """Take a frame, or drop it where memory is full because the buffer is too slow. Never waits."""
+        size = len(picture.body)
+        if self._memory_bytes and self._memory_bytes + size > MEMORY_BYTES:
+            self._backlog.lose(Losses(refused=1, problem="frames come faster than the buffer takes them"))
             return
-        self._in_flight += 1
-        self._metrics.in_flight.labels(self._camera).inc()
-        self._deliveries.create_task(self._deliver(frame_id, picture, sequence), name=f"publish {frame_id}")
-
-    async def _deliver(self, frame_id: FrameId, picture: Picture, sequence: int) -> None:
-        taken = time.perf_counter()
-        try:
-            await self._publish(frame_id, picture, sequence)
-        except ImageTooLargeError as error:
-            self._metrics.frames.labels(self._camera, "too_large").inc()
-            self._log.warning("frame.too_large", frame_id=str(frame_id), error=str(error))
-            self._settle(frame_id)
-        except asyncio.CancelledError:
-            self._log.warning("frame.unacknowledged", frame_id=str(frame_id))
-            raise
-        else:
-            self._newest_ns = max(self._newest_ns, frame_id.captured_ns)
-            self._metrics.newest_published.labels(self._camera).set(self._newest_ns / NANOSECONDS)
-            self._metrics.publish_seconds.labels(self._camera).observe(time.perf_counter() - taken)
-            self._metrics.frames.labels(self._camera, "published").inc()
-            self._settle(frame_id)
-        finally:
-            self._in_flight -= 1
-            self._metrics.in_flight.labels(self._camera).dec()
-            if self._in_flight <= self._max_in_flight // 2:  # well below: else each acknowledgement would end it
-                self._refusing.end()
-
-    def _settle(self, frame_id: FrameId) -> None:
-        self._retrying.discard(frame_id)
-        if not self._retrying:  # not one left: else each that gets through would end the spell
-            self._failing.end()
-
-    async def _publish(self, frame_id: FrameId, picture: Picture, sequence: int) -> None:
-        """Publish until acknowledged, always under the same message id, so that JetStream keeps one of them."""
         words = headers(
             frame_id,
             content_type=picture.content_type,
@@ -105,19 +103,63 @@ class Publisher:
             height_px=picture.size.height_px,
             sequence=sequence,
         )
-        for attempt in itertools.count():
-            try:
-                await self._publish_once(picture.body, words)
-            except (BusUnavailableError, StreamFullError) as error:
-                self._retrying.add(frame_id)
-                self._failing.hit(error=str(error))
-                self._metrics.retries.labels(self._camera).inc()
-                await asyncio.sleep(backoff_seconds(attempt, random.random()))  # noqa: S311 - no secret
-            else:
-                return
+        self._memory_bytes += size
+        flight = Flight(Frame(frame_id, picture.body, words), time.monotonic())
+        if not self._backlog.active and not self._has_room(flight):
+            self._backlog.begin(list(self._flights.values()))
+        if self._backlog.active:
+            self._backlog.put(flight)
+        else:
+            self._take_off(flight)
 
-    async def _publish_once(self, body: bytes, words: dict[str, str]) -> None:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise asyncio.CancelledError  # nats-py swallows one that comes while it flushes
-        await self._bus.publish(self._subject, body, words, timeout=ACK_SECONDS)
+    def _has_room(self, flight: Flight) -> bool:
+        """Whether one more may be under way, and those that are get their receipts in time."""
+        if not self._flights:
+            return True
+        oldest = next(iter(self._flights.values()))
+        return (
+            len(self._flights) < self._max_in_flight
+            and self._flying_bytes + len(flight.frame.body) <= MEMORY_BYTES // 2
+            and flight.began - oldest.began < _PATIENCE_SECONDS
+        )
+
+    def _take_off(self, flight: Flight) -> None:
+        flight.flying = True
+        self._flights[flight.frame.frame_id] = flight
+        self._flying_bytes += len(flight.frame.body)
+        self._in_flight.set(len(self._flights))
+        task = self._tasks.create_task(self._fly(flight), name=f"publish {flight.frame.frame_id}")
+        self._publishes.add(task)
+        task.add_done_callback(self._publishes.discard)
+
+    async def _fly(self, flight: Flight) -> None:
+        """Publish a frame from memory, once; where that fails it waits like all that come after it."""
+        try:
+            if await self._sending.send(flight.frame, under_way_bytes=self._flying_bytes) and not flight.lost:
+                self._sending.arrived(flight.frame)
+            flight.arrived = True
+        except TROUBLE as error:
+            self._backlog.failed(error)
+            if not self._backlog.active:
+                self._backlog.begin(list(self._flights.values()))
+        finally:
+            flight.flying = False
+            del self._flights[flight.frame.frame_id]
+            self._flying_bytes -= len(flight.frame.body)
+            self._in_flight.set(len(self._flights))
+        if not flight.queued:
+            self._forget(flight)
+        await self._backlog.landed(flight)
+
+    def _forget(self, flight: Flight) -> None:
+        self._memory_bytes -= len(flight.frame.body)
+
+    async def _leave(self) -> None:
+        """Stop sending, and have the buffer keep what has not arrived."""
+        if self._flights and not self._backlog.active:
+            self._backlog.begin(list(self._flights.values()))
+        sending = [*self._publishes, self._drainer]
+        for task in sending:
+            task.cancel()
+        await asyncio.wait(sending)
+        await self._backlog.close(self._writer)

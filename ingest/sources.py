@@ -1,67 +1,101 @@
-"""Where a camera's pictures come from, and opening the right kind of it."""
+"""Opening the right kind of source for a camera."""
 
-from concurrent.futures import ThreadPoolExecutor
+import stat
+from functools import partial
 from pathlib import Path
-from typing import Protocol
 
-from framemesh.errors import ConfigurationError
+from ingest import troubles
 from ingest.folders import FolderSource
-from ingest.pictures import Picture, Size, is_image
-from ingest.settings import CameraSettings
-from ingest.stills import DEFAULT_SIZE, StillLoop, StillSource
+from ingest.inputs import Place, VideoInput
+from ingest.mjpeg import MjpegSource
+from ingest.pictures import is_image
+from ingest.settings import DEFAULT_FPS, CameraSettings
+from ingest.shots import Source
+from ingest.stills import DEFAULT_SIZE, StillSource, shared_loop
+from ingest.streams import StreamSource
 from ingest.videos import VideoSource
+from ingest.web import Door, SnapshotSource
 
-_Loops = dict[tuple[Path, Size, int], StillLoop]
-
-
-class Source(Protocol):
-    """Pictures without end. Reading decodes and encodes: do it in a thread, one read at a time."""
-
-    def read(self) -> Picture:
-        """The next picture.
-
-        Raises:
-            InvalidImageError: The next one is broken; reading again gives the one after.
-            ImageTooLargeError: As above, for one over the limits.
-            ConfigurationError: There is none at present, though there was one when the source was opened.
-        """
+V4L2 = "video4linux2,v4l2"
+_GENERATORS = {"lavfi"}
+"""FFmpeg's inputs that give frames as fast as one reads: they are shown in their own time, as a file is."""
+_PROMPT = {"fpsprobesize": "0", "analyzeduration": "1000000"}
+"""Begin with what comes: FFmpeg would watch a stream for two seconds first, to find out its rate."""
 
 
-def open_sources(cameras: tuple[CameraSettings, ...]) -> list[Source]:
-    """Every camera's source, in order. Blocks.
+def open_source(camera: CameraSettings) -> Source:
+    """The camera's source. Blocks.
 
     Raises:
-        ExceptionGroup: Of a `ConfigurationError` for each source that can't be opened.
+        SourceUnavailableError: It can't be reached at present.
+        ConfigurationError: It isn't there, or is nothing that pictures come from.
     """
-    sources: list[Source] = []
-    problems: list[ConfigurationError] = []
-    loops: _Loops = {}
-    for camera in cameras:
-        try:
-            sources.append(_open(camera, loops))
-        except ConfigurationError as error:
-            problems.append(ConfigurationError(f"camera {camera.name!r}: {error}", camera=camera.name, **error.values))
-    if problems:
-        raise ExceptionGroup("sources that can't be opened", problems)
-    with ThreadPoolExecutor() as pool:  # rendering releases the GIL
-        list(pool.map(StillLoop.fill, loops.values()))
-    return sources
+    if camera.source.startswith(("http://", "https://")) and camera.format is None:
+        return _open_web(camera)
+    if "://" in camera.source:
+        return _stream(camera, open_live(camera))
+    return _recorded(camera) if camera.format in _GENERATORS else _open_path(camera, Path(camera.source))
 
 
-def _open(camera: CameraSettings, loops: _Loops) -> Source:
-    path = Path(camera.source)
-    if path.is_dir():
-        return FolderSource(path, size=camera.size, quality=camera.quality)
+def open_live(camera: CameraSettings, *, prompt: bool = True) -> VideoInput:
+    """A stream or a device, by FFmpeg.
+
+    Args:
+        camera: What is asked for.
+        prompt: Begin at once, instead of watching for the rate first.
+
+    Raises:
+        SourceUnavailableError: It can't be reached at present.
+        ConfigurationError: It isn't there, or is nothing that pictures come from.
+    """
+    options = dict(_PROMPT) if prompt else {}
+    if camera.source.startswith(("rtsp://", "rtsps://")):
+        options |= {"rtsp_transport": camera.transport, "allowed_media_types": "video"}
+    if camera.source.startswith(("rtsps://", "https://", "rtmps://")):
+        options["tls_verify"] = str(int(camera.verify_tls))
+    place = Place.of(camera, options)
+    if "://" not in camera.source and camera.format is None and Path(camera.source).is_char_device():
+        place = Place(place.url, place.shown, V4L2, place.options, place.silence_seconds)
+    return VideoInput(place, key_frames_only=camera.key_frames_only)
+
+
+def _open_path(camera: CameraSettings, path: Path) -> Source:
     try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            return FolderSource(path, loop=camera.loop)
+        if not stat.S_ISREG(mode):  # a device or a pipe, of which a look would take something
+            return _stream(camera, open_live(camera))
         with path.open("rb") as file:
             head = file.read(12)
     except OSError as error:
-        raise ConfigurationError(
-            f"{path} can't be opened: {error.strerror}; a source is an image, a folder of images or a video", path=path
-        ) from error
-    if not is_image(head):
-        return VideoSource(path, size=camera.size, quality=camera.quality)
-    key = (path, camera.size or DEFAULT_SIZE, camera.quality)
-    if key not in loops:
-        loops[key] = StillLoop(path, size=key[1], quality=camera.quality)
-    return StillSource(loops[key], fps=camera.fps)
+        raise troubles.no_file(str(path), error.strerror or str(error)) from error
+    if camera.format is None and is_image(head):
+        loop = shared_loop(path, size=camera.size or DEFAULT_SIZE, quality=camera.encoding_quality)
+        return StillSource(loop, fps=camera.fps or DEFAULT_FPS)
+    return _recorded(camera)
+
+
+def _open_web(camera: CameraSettings) -> Source:
+    door = Door(camera)
+    response = door.open()
+    kind = response.headers.get_content_maintype()
+    if kind == "multipart":
+        return MjpegSource(door, response, stall_seconds=camera.stall_seconds)
+    if kind == "image":
+        return SnapshotSource(door, response)
+    response.close()
+    video = open_live(camera)
+    if video.container.duration is None and video.container.format.name not in {"hls", "dash"}:
+        return _stream(camera, video)
+    video.close()
+    return VideoSource(partial(open_live, camera), loop=camera.loop)
+
+
+def _stream(camera: CameraSettings, video: VideoInput) -> StreamSource:
+    return StreamSource(video, stall_seconds=camera.stall_seconds, key_frames_only=camera.key_frames_only)
+
+
+def _recorded(camera: CameraSettings) -> VideoSource:
+    place = Place.of(camera, {}, silent=True)
+    return VideoSource(partial(VideoInput, place, key_frames_only=camera.key_frames_only), loop=camera.loop)

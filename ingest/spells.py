@@ -21,9 +21,9 @@ class Spell:
         self._since: float | None = None
         self._count = 0
 
-    def hit(self, **facts: object) -> None:
-        """It has happened once more; the first time is told, with these facts."""
-        self._count += 1
+    def hit(self, *, times: int = 1, **facts: object) -> None:
+        """It has happened once more, or so many times; the first time is told, with these facts."""
+        self._count += times
         if self._since is None:
             self._since = time.monotonic()
             self._log.warning(self._began, **facts)

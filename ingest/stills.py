@@ -2,12 +2,14 @@
 
 from pathlib import Path
 from threading import Lock
+from weakref import WeakValueDictionary
 
 from PIL import Image
 
 from framemesh.errors import ConfigurationError, ImageTooLargeError, InvalidImageError
 from ingest.motion import NARROWEST, largest_window, window
 from ingest.pictures import Picture, Size, decode, encode
+from ingest.shots import Shot, Timing
 
 DEFAULT_SIZE = Size(1280, 720)
 LOOP_SECONDS = 4.0
@@ -67,16 +69,40 @@ class StillLoop:
 class StillSource:
     """A camera's way through a loop, endlessly."""
 
+    timing = Timing.PACED
+    patience_seconds = None
+
     def __init__(self, loop: StillLoop, *, fps: float) -> None:
         self._loop = loop
         self._reads = 0
         self._reads_a_loop = max(1, round(LOOP_SECONDS * fps))
 
-    def read(self) -> Picture:
+    def read(self) -> Shot:
         """The next picture of the loop."""
         number = self._reads * PICTURES // self._reads_a_loop
         self._reads = (self._reads + 1) % self._reads_a_loop
-        return self._loop.picture(number)
+        return Shot(self._loop.picture(number))
+
+    def close(self) -> None:
+        """Nothing is held but the loop, which goes with the last camera on it."""
+
+
+_loops: WeakValueDictionary[tuple[Path, Size, int], StillLoop] = WeakValueDictionary()
+_loops_lock = Lock()
+
+
+def shared_loop(path: Path, *, size: Size, quality: int) -> StillLoop:
+    """The photo's loop, filled; cameras that ask for the same at any one time get the same.
+
+    Raises:
+        ConfigurationError: The file can't be read, or isn't a sound image.
+    """
+    with _loops_lock:
+        loop = _loops.get((path, size, quality))
+        if loop is None:
+            loop = _loops[path, size, quality] = StillLoop(path, size=size, quality=quality)
+    loop.fill()
+    return loop
 
 
 def _prepared(body: bytes, size: Size) -> Image.Image:

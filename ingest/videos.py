@@ -1,70 +1,100 @@
-"""A video file as a camera: decoded by FFmpeg's libraries, over and over."""
+"""Recorded video, of a file or a server: shown in its own time, once or over and over."""
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
-import av
-import av.error
-import structlog
-from av.video.frame import VideoFrame
+from av.packet import Packet
+from av.video.stream import VideoStream
 
-from framemesh.errors import ConfigurationError
-from ingest.pictures import Picture, Size, encode, fitted
+from framemesh.errors import InvalidImageError
+from ingest import troubles
+from ingest.inputs import VideoInput
+from ingest.shots import EndOfSource, Shot, Timing
 
-log = structlog.get_logger()
+_FPS = 25.0
+"""Of a file that says neither when its frames are due nor how many a second they are."""
 
 
 class VideoSource:
-    """Pictures of a video, one for each of its frames, endlessly.
+    """A video's frames, from the beginning.
+
+    Args:
+        open_video: Opens it; called again for each round.
+        loop: After the last frame comes the first; else it ends.
 
     Raises:
-        ConfigurationError: FFmpeg can't open the file, or finds no picture in it.
+        FramemeshError: As `open_video` does.
+        ConfigurationError: There is no picture in it.
     """
 
-    def __init__(self, path: Path, *, size: Size | None, quality: int) -> None:
-        self._path = path
-        self._size = size
-        self._quality = quality
-        self._frames: Iterator[VideoFrame] = iter(())
-        self._next_frame()
-        self._frames = iter(())  # that was to see that it can; the camera begins at the beginning
+    timing = Timing.TIMED
+    patience_seconds = None
 
-    def read(self) -> Picture:
-        """The next picture; after the last comes the first.
+    def __init__(self, open_video: Callable[[], VideoInput], *, loop: bool) -> None:
+        self._open = open_video
+        self._loop = loop
+        self.video = open_video()
+        self._packets: Iterator[Packet[VideoStream]] = self.video.packets()
+        self._shots: deque[Shot] = deque()
+        self._round_seconds = 0.0
+        self._next_seconds = 0.0
+        self._first: float | None = None
+        self._in_round = 0
+        self._fill()
+        if not self._shots:
+            self.video.close()
+            raise troubles.no_picture(self.video.place.shown)
+
+    def read(self) -> Shot:
+        """The next frame.
 
         Raises:
-            ConfigurationError: The file is gone, or has no picture any more.
+            EndOfSource: That was the last, and the video is shown once.
+            InvalidImageError: A part of the video can't be decoded.
+            FramemeshError: It can't be opened for the next round, or has no picture any more.
         """
-        frame = self._next_frame()
-        image = frame.to_image()  # type: ignore[no-untyped-call]  # PyAV has no annotation there
-        if frame.rotation:  # a telephone held upright records on its side and says so
-            image = image.rotate(frame.rotation, expand=True)
-        return encode(fitted(image, self._size), quality=self._quality)
+        self._fill()
+        if not self._shots:
+            if not self._loop:
+                raise EndOfSource
+            if not self._in_round:
+                raise troubles.no_picture(self.video.place.shown)
+            self.video.close()
+            self.video = self._open()
+            self._packets = self.video.packets()
+            self._round_seconds, self._first, self._in_round = self._next_seconds, None, 0
+            self._fill()
+            if not self._shots:
+                raise troubles.no_picture(self.video.place.shown)
+        return self._shots.popleft()
 
-    def _next_frame(self) -> VideoFrame:
-        try:
-            frame = next(self._frames, None)
-            if frame is None:
-                self._frames = _decoded(self._path)
-                frame = next(self._frames, None)
-        except (av.error.FFmpegError, OSError) as error:
-            raise ConfigurationError(
-                f"{self._path} is neither an image (JPEG, PNG, WebP) nor a video that FFmpeg reads: {error.strerror}",
-                path=self._path,
-            ) from error
-        if frame is None:
-            raise ConfigurationError(f"there is no picture in {self._path}: is it a video?", path=self._path)
-        return frame
+    def close(self) -> None:
+        """Close the file."""
+        self.video.close()
 
-
-def _decoded(path: Path) -> Iterator[VideoFrame]:
-    """The video's frames, once through. The file stays open until the iterator ends or is dropped."""
-    with av.open(path, metadata_errors="replace") as container:
-        if not container.streams.video or container.format.name == "tty":  # which shows a .txt as a terminal would
-            return
-        for packet in container.demux(container.streams.video[0]):
+    def _fill(self) -> None:
+        while not self._shots:
+            packet = next(self._packets, None)
+            if packet is None:
+                return
             try:
-                yield from packet.decode()
-            except av.error.InvalidDataError as error:
-                # FFmpeg conceals what damage it can; what it can't is passed over too.
-                log.debug("video.packet_skipped", path=str(path), error=str(error))
+                shots = self.video.shots(packet)
+            except InvalidImageError:
+                if self._in_round:
+                    raise
+                continue  # a file cut at its beginning: what follows may be sound
+            self._shots.extend(self._timed(shot) for shot in shots)
+
+    def _timed(self, shot: Shot) -> Shot:
+        """The shot in the time of all rounds."""
+        self._in_round += 1
+        interval = 1 / float(self.video.stream.average_rate or _FPS)
+        at = shot.at_seconds
+        if at is None:
+            seconds = self._next_seconds
+        else:
+            self._first = at if self._first is None else self._first
+            seconds = max(self._round_seconds + at - self._first, self._next_seconds - interval)
+        self._next_seconds = seconds + interval
+        return replace(shot, at_seconds=seconds, captured_ns=None)

@@ -29,9 +29,11 @@ FRAMES = "FRAMES"
 STORED = "STORED"
 RESULTS = "RESULTS"
 DEADLETTERS = "DEADLETTERS"
+EVENTS = "EVENTS"
 MODELS_BUCKET = "models"
 ROUTES_BUCKET = "routes"
 ARCHIVE_BUCKET = "archive"
+CAMERAS_BUCKET = "cameras"
 
 STORE_CONSUMER = "store"
 
@@ -47,6 +49,10 @@ _DEAD_LETTER_SLACK = 16 * 1024
 _DAY = 86_400.0
 ACK_WAIT_SECONDS = 10.0
 _DUPLICATE_SECONDS = 600.0
+_EVENTS_BYTES = 16 * 1024 * 1024
+"""What happens to cameras: some 50,000 events."""
+_CAMERA_SECONDS = 60.0
+"""How long the word of an agent that was killed stays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +75,7 @@ class StreamSizes:
 
     def total_bytes(self) -> int:
         """What all streams may hold together."""
-        return self.frames_bytes + self.stored_bytes + self.results_bytes + self.deadletters_bytes
+        return self.frames_bytes + self.stored_bytes + self.results_bytes + self.deadletters_bytes + _EVENTS_BYTES
 
     def halved(self) -> "StreamSizes":
         """The same with each flexible size halved, down to the least that is of use."""
@@ -120,6 +126,7 @@ async def _ensure(bus: Bus, sizes: StreamSizes) -> None:
         _kept(STORED, "stored.*", sizes.stored_bytes, sizes.keep_days),
         _kept(RESULTS, "results.*.*", sizes.results_bytes, sizes.keep_days),
         _kept(DEADLETTERS, "deadletters.>", sizes.deadletters_bytes, sizes.keep_days),
+        _kept(EVENTS, "events.cameras.*", _EVENTS_BYTES, sizes.keep_days),
     )
     for config in wanted:
         await _ensure_stream(bus.js, config, sizes.replicas)
@@ -133,9 +140,14 @@ async def _ensure(bus: Bus, sizes: StreamSizes) -> None:
             max_deliver=-1,
         ),
     )
-    for bucket, history in ((MODELS_BUCKET, 8), (ROUTES_BUCKET, 1), (ARCHIVE_BUCKET, 1)):
+    for bucket, history, ttl in (
+        (MODELS_BUCKET, 8, None),
+        (ROUTES_BUCKET, 1, None),
+        (ARCHIVE_BUCKET, 1, None),
+        (CAMERAS_BUCKET, 1, _CAMERA_SECONDS),
+    ):
         await bus.js.create_key_value(
-            KeyValueConfig(bucket=bucket, history=history, storage=StorageType.FILE, replicas=sizes.replicas)
+            KeyValueConfig(bucket=bucket, history=history, ttl=ttl, storage=StorageType.FILE, replicas=sizes.replicas)
         )
 
 

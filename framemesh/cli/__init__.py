@@ -5,7 +5,23 @@ from typing import NoReturn
 
 import typer
 
-from framemesh.cli import analyze, bench, deadletters, env, export, frames, models, query, replay, status, up, watch
+from framemesh.cli import (
+    analyze,
+    bench,
+    cameras,
+    deadletters,
+    env,
+    export,
+    frames,
+    ingest,
+    models,
+    probe,
+    query,
+    replay,
+    status,
+    up,
+    watch,
+)
 from framemesh.errors import EXIT_CONFIGURATION, ConfigurationError, FramemeshError
 from framemesh.leaving import leave
 
@@ -20,9 +36,12 @@ app.command()(up.up)
 app.command()(analyze.analyze)
 app.command()(status.status)
 app.command()(models.models)
+app.command()(cameras.cameras)
 app.command()(watch.watch)
 app.command()(frames.frames)
 app.command()(query.query)
+ingest.app.command()(probe.probe)
+app.add_typer(ingest.app, name="ingest")
 app.add_typer(deadletters.app, name="deadletters")
 app.command()(replay.replay)
 app.command()(env.env)

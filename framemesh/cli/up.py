@@ -14,7 +14,10 @@ from framemesh.errors import ConfigurationError
 def up(
     cameras: Annotated[
         str,
-        typer.Option(help="A number of demo cameras, 'none', or NAME=PATH,... of photos, folders of photos or videos."),
+        typer.Option(
+            help="A number of demo cameras, 'none', a file as cameras.yaml, or NAME=SOURCE,... of photos, folders of "
+            "photos, videos or URLs such as rtsp://10.0.0.7/main."
+        ),
     ] = "3",
     model: Annotated[
         list[str] | None,
@@ -29,8 +32,14 @@ def up(
     policy: Annotated[
         str, typer.Option(help="Policy of the models that name none: every, latest or fps=N.")
     ] = "latest",
-    fps: Annotated[float, typer.Option(help="Frames a second of each camera.")] = 30.0,
-    size: Annotated[str, typer.Option(help="Size of the cameras' frames in pixels.")] = "1280x720",
+    fps: Annotated[
+        float | None,
+        typer.Option(help="Frames a second of each camera at most; unset, 30 of photos, else the source's."),
+    ] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(help="Size of the cameras' frames in pixels; unset, 1280x720 of photos, else the source's."),
+    ] = None,
     duration: Annotated[float | None, typer.Option(min=0.1, help="Seconds to run; without it, until Ctrl-C.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write what happened, counted from the stores, as JSON.")] = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,

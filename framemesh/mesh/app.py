@@ -21,7 +21,7 @@ from framemesh.client import AsyncClient
 from framemesh.errors import ConfigurationError
 from framemesh.lake import Lake
 from framemesh.mesh import disk, processes, report, servers
-from framemesh.mesh.cameras import CameraSpec
+from framemesh.mesh.cameras import Cameras, check_cameras
 from framemesh.mesh.demo import MODELS, PREFIX, localised
 from framemesh.mesh.disk import DiskWatch
 from framemesh.mesh.door import Door
@@ -97,7 +97,7 @@ class MeshOptions:
     """
 
     data_dir: Path
-    cameras: tuple[CameraSpec, ...]
+    cameras: Cameras
     models: tuple[ModelSpec, ...]
     policy: FramePolicy
     duration: float | None
@@ -115,6 +115,8 @@ async def run_mesh(options: MeshOptions, console: Console) -> None:
         ConfigurationError: Something can't start; the message says why and what to do.
     """
     processes.check_services()
+    if not options.cameras.checked_here:
+        await asyncio.to_thread(check_cameras, options.cameras)
     if options.report is not None and not options.report.resolve().parent.is_dir():
         raise ConfigurationError(f"--report: there is no folder {options.report.resolve().parent}; make it first")
     with locked(options.data_dir):
@@ -211,7 +213,7 @@ async def _mesh(options: MeshOptions, supervisor: Supervisor, console: Console) 
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(supervisor)
         supervisor.on_change = lambda: write_processes(folder, supervisor.pids())
-        env, own = await _start_servers(options, folder, supervisor, console)
+        env, own, agents = await _start_servers(options, folder, supervisor, console)
         if options.external.nats_url is None:
             watch = DiskWatch(
                 folder, lambda: supervisor.restart("nats"), lambda words: console.print(Text(words, "red"))
@@ -254,7 +256,7 @@ async def _mesh(options: MeshOptions, supervisor: Supervisor, console: Console) 
         http = {"gateway": f"{HOST}:{http_port}", "archiver": f"{HOST}:{archiver_port}"}
         if options.cameras:
             ingest_port = servers.free_port()
-            await supervisor.start(processes.ingest(env, options.cameras, http_port=ingest_port))
+            await supervisor.start(processes.ingest(agents, options.cameras, http_port=ingest_port))
             http["ingest"] = f"{HOST}:{ingest_port}"
         began = time.monotonic()
         _keep_state(folder, supervisor, env, f"{HOST}:{grpc_port}", lambda: {**http, **local.http}, door=options.door)
@@ -268,12 +270,17 @@ async def _mesh(options: MeshOptions, supervisor: Supervisor, console: Console) 
 
 async def _start_servers(
     options: MeshOptions, folder: Path, supervisor: Supervisor, console: Console
-) -> tuple[dict[str, str], dict[str, str]]:
-    """Start the servers that aren't elsewhere; return the variables that say where all are, and the gateway's own."""
+) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
+    """Start the servers that aren't elsewhere.
+
+    Returns:
+        The variables that say where all are, the gateway's own, and those of camera agents, who know of NATS alone.
+    """
     external = options.external
     sizes: dict[str, int] = {}
     own: dict[str, str] = {}
     nats_url = external.nats_url
+    agents_url = nats_url or ""
     for variable, value in (("FRAMEMESH_NATS_URL", nats_url), ("FRAMEMESH_S3_ENDPOINT", external.s3_endpoint)):
         if value:
             console.print(f"{variable} is set: no server of our own in its place")
@@ -283,9 +290,10 @@ async def _start_servers(
         own |= {name: str(number) for name, number in sizes.items()}
         if words := disk.small_words(sizes):
             console.print(Text(words, "yellow"))
-        secret = credentials(folder, "nats", "framemesh")
-        await supervisor.start(servers.nats_server(folder / "nats", port, secret))
-        nats_url = servers.nats_url(port, secret)
+        secret, agent = credentials(folder, "nats", "framemesh"), credentials(folder, "nats-ingest", "ingest")
+        others = {agent: servers.agent_permissions(agent.user)}
+        await supervisor.start(servers.nats_server(folder / "nats", port, secret, others=others))
+        nats_url, agents_url = servers.nats_url(port, secret), servers.nats_url(port, agent)
     s3 = {
         "FRAMEMESH_S3_ENDPOINT": external.s3_endpoint or "",
         "FRAMEMESH_S3_ACCESS_KEY": external.s3_access_key or "",
@@ -302,7 +310,8 @@ async def _start_servers(
             "FRAMEMESH_S3_ACCESS_KEY": secret.user,
             "FRAMEMESH_S3_SECRET_KEY": secret.password,
         }
-    return {"FRAMEMESH_NATS_URL": nats_url, **s3}, own
+    agents = {"FRAMEMESH_NATS_URL": agents_url, "FRAMEMESH_SPILL_FOLDER": str(folder / "spill")}
+    return {"FRAMEMESH_NATS_URL": nats_url, **s3}, own, agents
 
 
 async def _deploy(client: AsyncClient, options: MeshOptions, demo_folder: Path, console: Console) -> list[ModelSpec]:

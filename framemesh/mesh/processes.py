@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from framemesh.errors import ConfigurationError
-from framemesh.mesh.cameras import CameraSpec
+from framemesh.mesh.cameras import Cameras
 from framemesh.mesh.servers import HOST
 from framemesh.mesh.supervision import ProcessSpec
 from framemesh.rpc.channels import open_channel
@@ -91,12 +91,9 @@ def model_process(model: str, replica: int) -> str:
     return f"model-{model}-{replica}"
 
 
-def ingest(env: Mapping[str, str], cameras: Sequence[CameraSpec], *, http_port: int) -> ProcessSpec:
-    """The camera agent, with all cameras of this mesh."""
-    own = {
-        "FRAMEMESH_CAMERAS": json.dumps([camera.settings() for camera in cameras]),
-        "FRAMEMESH_HTTP_ADDRESS": f"{HOST}:{http_port}",
-    }
+def ingest(env: Mapping[str, str], cameras: Cameras, *, http_port: int) -> ProcessSpec:
+    """The camera agent, with all cameras of this mesh; `env` says where NATS is, and where frames wait for it."""
+    own = {**cameras.variables(), "FRAMEMESH_HTTP_ADDRESS": f"{HOST}:{http_port}"}
     return _service("ingest", "ingest", {**env, **own}, _is_healthy(http_port))
 
 

@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,16 +68,49 @@ def nats_url(port: int, credentials: Credentials) -> str:
     return f"nats://{credentials.user}:{credentials.password}@{HOST}:{port}"
 
 
-def nats_server(folder: Path, port: int, credentials: Credentials) -> ProcessSpec:
-    """A NATS server with JetStream on disk, which acknowledges only what it has synced."""
+def agent_permissions(user: str) -> dict[str, list[str]]:
+    """What NATS must let a camera agent do: send frames, say how its cameras are, and hear its own receipts alone."""
+    return {
+        "publish": ["frames.*", "events.cameras.*", "$KV.cameras.*", "$JS.API.STREAM.INFO.KV_cameras"],
+        "subscribe": [f"_INBOX.{user}.>"],
+    }
+
+
+def camera_permissions(user: str, *cameras: str) -> dict[str, list[str]]:
+    """What NATS must let a user do who is for these cameras alone."""
+    return {"publish": [f"frames.{camera}" for camera in cameras], "subscribe": [f"_INBOX.{user}.>"]}
+
+
+def nats_server(
+    folder: Path,
+    port: int,
+    credentials: Credentials,
+    *,
+    others: Mapping[Credentials, Mapping[str, list[str]]] | None = None,
+    max_payload_bytes: int = MAX_PAYLOAD_BYTES,
+) -> ProcessSpec:
+    """A NATS server with JetStream on disk, which acknowledges only what it has synced.
+
+    Args:
+        folder: For all that it stores.
+        port: Where it listens.
+        credentials: Of the user who may do everything.
+        others: Those of further users, with what they may publish and subscribe to.
+        max_payload_bytes: The largest message, headers too.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "nats.conf"
     config.touch(mode=0o600)
+    users = [{"user": credentials.user, "password": credentials.password}]
+    limited = [
+        {"user": other.user, "password": other.password, "permissions": permissions}
+        for other, permissions in (others or {}).items()
+    ]
     config.write_text(
         f"""# Written by framemesh at each start.
 server_name: framemesh
 listen: "{HOST}:{port}"
-max_payload: {MAX_PAYLOAD_BYTES}
+max_payload: {max_payload_bytes}
 jetstream {{
   store_dir: {json.dumps(str(folder))}
   # Every stream has a limit of its own. NATS's own limit, three quarters of what is free now, might refuse at the next
@@ -84,7 +118,7 @@ jetstream {{
   max_file_store: {shutil.disk_usage(folder).total}
   sync_interval: always  # else an acknowledged frame may be lost for two minutes when power fails
 }}
-authorization {{ user: {json.dumps(credentials.user)}, password: {json.dumps(credentials.password)} }}
+authorization {{ users: {json.dumps([*users, *limited])} }}
 """
     )
 

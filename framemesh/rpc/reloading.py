@@ -11,7 +11,7 @@ from framemesh.errors import ConfigurationError
 log = structlog.get_logger()
 
 Content = TypeVar("Content")
-_State = tuple[tuple[int, int, int, int] | None, ...]
+FileState = tuple[int, int, int, int] | None
 
 
 class Reloaded(Generic[Content]):
@@ -48,11 +48,12 @@ class Reloaded(Generic[Content]):
                 log.info("files.reloaded", paths=paths)
         return self._content
 
-    def _look(self) -> _State:
-        return tuple(_state(path) for path in self._paths)
+    def _look(self) -> tuple[FileState, ...]:
+        return tuple(file_state(path) for path in self._paths)
 
 
-def _state(path: Path) -> tuple[int, int, int, int] | None:
+def file_state(path: Path) -> FileState:
+    """What differs once a file was written or replaced, through symbolic links; none where there is no file."""
     try:
         found = path.stat()
     except OSError:

@@ -37,6 +37,8 @@ CODES: dict[type[FramemeshError], StatusCode] = {
     errors.DeadlineError: StatusCode.DEADLINE_EXCEEDED,
     errors.LakeUnavailableError: StatusCode.UNAVAILABLE,
     errors.BusUnavailableError: StatusCode.UNAVAILABLE,
+    errors.SourceUnavailableError: StatusCode.UNAVAILABLE,
+    errors.PublishDeniedError: StatusCode.UNAVAILABLE,
     errors.StreamFullError: StatusCode.RESOURCE_EXHAUSTED,
     errors.InternalError: StatusCode.INTERNAL,
 }

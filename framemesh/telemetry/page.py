@@ -1,7 +1,8 @@
 """`/metrics` and `/healthz`, served on the service's own event loop: a blocked loop shows."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from types import MappingProxyType
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
@@ -11,6 +12,7 @@ from framemesh.errors import ConfigurationError
 
 Check = Callable[[], str | None]
 """Says what is wrong, or nothing."""
+NO_CHECKS: Mapping[str, Check] = MappingProxyType({})
 
 
 def new_registry() -> CollectorRegistry:
@@ -21,11 +23,18 @@ def new_registry() -> CollectorRegistry:
     return registry
 
 
+def _lines(checks: Mapping[str, Check]) -> list[str]:
+    return [f"{name}: {problem}\n" for name, check in checks.items() if (problem := check())]
+
+
 @asynccontextmanager
-async def serving_page(address: str, registry: CollectorRegistry, checks: dict[str, Check]) -> AsyncIterator[int]:
+async def serving_page(
+    address: str, registry: CollectorRegistry, checks: Mapping[str, Check], warnings: Mapping[str, Check] = NO_CHECKS
+) -> AsyncIterator[int]:
     """Serve both pages around the block, which gets the port.
 
-    `/healthz` answers 200 where every check passes, else 503, with a line for each that fails.
+    `/healthz` answers 200 where every check passes, else 503, with a line for each that fails. What `warnings` say
+    stands there too and fails nothing: a restart, by which supervisors mend a 503, would make it worse.
 
     Raises:
         ConfigurationError: The address can't be listened on.
@@ -35,8 +44,8 @@ async def serving_page(address: str, registry: CollectorRegistry, checks: dict[s
         return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def healthz(_: web.Request) -> web.Response:
-        wrong = [f"{name}: {problem}\n" for name, check in checks.items() if (problem := check())]
-        return web.Response(text="".join(wrong) or "ok\n", status=503 if wrong else 200)
+        wrong, more = _lines(checks), _lines(warnings)
+        return web.Response(text="".join(wrong or ["ok\n"]) + "".join(more), status=503 if wrong else 200)
 
     app = web.Application()
     app.add_routes([web.get("/metrics", metrics), web.get("/healthz", healthz)])

@@ -1,6 +1,6 @@
 import asyncio
 
-from framemesh.waiting import happens, jittered
+from framemesh.waiting import Backoff, happens, jittered
 
 
 async def test_an_event_ends_the_wait_and_so_does_the_time() -> None:
@@ -15,3 +15,11 @@ def test_jitter_takes_up_to_half() -> None:
     found = [jittered(4.0) for _ in range(100)]
     assert all(2.0 <= seconds <= 4.0 for seconds in found)
     assert len(set(found)) > 1
+
+
+def test_waits_between_tries_double_up_to_the_longest_and_begin_anew_once_it_worked() -> None:
+    backoff = Backoff(1.0, 5.0)
+    waits = [backoff.next_seconds() for _ in range(6)]
+    assert all(bound / 2 <= wait <= bound for wait, bound in zip(waits, (1, 2, 4, 5, 5, 5), strict=True))
+    backoff.reset()
+    assert 0.5 <= backoff.next_seconds() <= 1

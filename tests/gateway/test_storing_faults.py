@@ -193,6 +193,8 @@ async def test_a_full_stream_refuses_cameras_which_go_on_once_the_lake_is_back(
             frame_ids = [FrameId("full", START_NS + number) for number in range(24)]
             for number, frame_id in enumerate(frame_ids):
                 publisher.offer(frame_id, picture(large_jpeg(MIB, number)), sequence=number)
+                if number == 11:  # all at once would be more than a camera may hold in memory
+                    await until(lambda: metrics.frames.labels("full", "published")._value.get() == 12)
             await until(lambda: metrics.retries.labels("full")._value.get() > 3)
             held = (await bus.js.stream_info(streams.FRAMES)).state
             assert (held.messages, held.bytes > 15 * MIB) == (15, True)

@@ -28,11 +28,11 @@ def video(path: Path, *, codec: str = "libx264", width: int = 64, height: int = 
         stream = container.add_stream(codec, rate=25)
         assert isinstance(stream, av.VideoStream)
         stream.width, stream.height = width, height
-        stream.pix_fmt = "rgb24" if codec == "png" else "yuv420p"
+        stream.pix_fmt = {"png": "rgb24", "mjpeg": "yuvj420p"}.get(codec, "yuv420p")
         for grey in GREYS:
             plain = Image.new("RGB", (width, height), (grey, grey, grey))
             frame = av.VideoFrame.from_image(plain)  # type: ignore[no-untyped-call]  # PyAV has no annotation there
-            container.mux(stream.encode(frame))
+            container.mux(stream.encode(frame.reformat(format=stream.pix_fmt)))
         container.mux(stream.encode(None))
     return path
 
@@ -60,3 +60,24 @@ def grey_of(body: bytes) -> int:
 def size_of(body: bytes) -> tuple[int, int]:
     """Width and height in pixels."""
     return Image.open(BytesIO(body)).size
+
+
+def elementary_stream(codec: str, *, width: int = 64, height: int = 48) -> bytes:
+    """One plain frame for each of `GREYS` as `h264`, `hevc` or `mjpeg`, with no container; the first is a key frame."""
+    name, options = {
+        "h264": ("libx264", {"tune": "zerolatency", "x264-params": "keyint=8:scenecut=0:repeat-headers=1"}),
+        "hevc": ("libx265", {"x265-params": "keyint=8:bframes=0:scenecut=0:repeat-headers=1:log-level=none:pools=1"}),
+        "mjpeg": ("mjpeg", {"huffman": "default"}),
+    }[codec]  # fmt: skip
+    body = BytesIO()
+    with av.open(body, "w", format=codec) as container:
+        stream = container.add_stream(name, rate=25, options=options)
+        assert isinstance(stream, av.VideoStream)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        stream.thread_count = 1  # more would part a JPEG by restart markers, which FFmpeg's RTP has no place for
+        for grey in GREYS:
+            plain = Image.new("RGB", (width, height), (grey, grey, grey))
+            frame = av.VideoFrame.from_image(plain)  # type: ignore[no-untyped-call]  # PyAV has no annotation there
+            container.mux(stream.encode(frame.reformat(format=stream.pix_fmt)))
+        container.mux(stream.encode(None))
+    return body.getvalue()

@@ -1,15 +1,41 @@
+import os
+import time
 from pathlib import Path
 
 import pytest
 
 from framemesh.errors import ConfigurationError, ImageTooLargeError, InvalidImageError
 from ingest.folders import FolderSource
-from ingest.pictures import Size
+from ingest.pictures import Picture, Size
+from ingest.settings import CameraSettings
+from ingest.shaping import Shaper
 from tests.ingest.media import GREYS, grey_of, image, jpeg, size_of
 
 
-def source(folder: Path, size: Size | None = None) -> FolderSource:
-    return FolderSource(folder, size=size, quality=80)
+class Pictures:
+    """What becomes of a folder's shots."""
+
+    def __init__(self, folder: Path, **others: object) -> None:
+        camera = CameraSettings.model_validate({"name": "gate", "source": str(folder), **others})
+        self.source = FolderSource(folder, loop=camera.loop)
+        self._shaper = Shaper(camera)
+
+    def read(self) -> Picture:
+        shot = self.source.read()
+        assert shot is not None
+        picture = self._shaper.shape(shot)
+        assert picture is not None
+        return picture
+
+
+def source(folder: Path, **others: object) -> Pictures:
+    return Pictures(folder, **others)
+
+
+def settle(*paths: Path) -> None:
+    """Make files look as if nobody had written to them lately."""
+    for path in paths:
+        os.utime(path, (1_767_225_600, 1_767_225_600))
 
 
 def fill(folder: Path) -> None:
@@ -39,7 +65,7 @@ def test_other_images_become_jpegs(tmp_path: Path, kind: str) -> None:
 
 def test_pictures_have_the_size_asked_for(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(jpeg())
-    picture = source(tmp_path, Size(32, 32)).read()
+    picture = source(tmp_path, width_px=32, height_px=32).read()
     assert (picture.size, size_of(picture.body)) == (Size(32, 32), (32, 32))
 
 
@@ -67,7 +93,7 @@ def test_a_file_over_the_limit_is_too_large(tmp_path: Path) -> None:
 def test_a_folder_without_images_can_not_be_opened(tmp_path: Path, names: list[str]) -> None:
     for name in names:
         (tmp_path / name).write_text("no image")
-    with pytest.raises(ConfigurationError, match="there is no image in"):
+    with pytest.raises(ConfigurationError, match="there is no image in it"):
         source(tmp_path)
 
 
@@ -81,7 +107,7 @@ def test_files_may_come_and_go(tmp_path: Path) -> None:
         with pytest.raises(InvalidImageError, match="can't be read"):
             pictures.read()
     for _ in range(2):
-        with pytest.raises(ConfigurationError, match="there is no image in"):
+        with pytest.raises(ConfigurationError, match="there is no image in it"):
             pictures.read()
     (tmp_path / "new.jpg").write_bytes(jpeg(208))
     assert grey_of(pictures.read().body) == 208
@@ -96,3 +122,63 @@ def test_a_folder_that_is_gone_is_named(tmp_path: Path) -> None:
     folder.rename(tmp_path / "elsewhere")
     with pytest.raises(ConfigurationError, match="photos can't be listed"):
         pictures.read()
+
+
+def test_without_rounds_each_file_comes_once_and_then_what_is_new_or_written_anew(tmp_path: Path) -> None:
+    fill(tmp_path)
+    pictures = source(tmp_path, loop=False)
+    assert [grey_of(pictures.read().body) for _ in GREYS] == [*GREYS]
+    assert pictures.source.read() is None
+    (tmp_path / "new.jpg").write_bytes(jpeg(80))
+    os.utime(tmp_path / f"{GREYS[0]:03d}.jpg", (1_767_225_600, 1_767_225_600))
+    shown = [wait_for(pictures) for _ in range(2)]
+    assert [grey_of(picture.body) for picture in shown] == [GREYS[0], 80]
+    assert pictures.source.read() is None
+
+
+def wait_for(pictures: Pictures) -> Picture:
+    """The next picture, however often one has to ask."""
+    for _ in range(1000):
+        shot = pictures.source.read()
+        if shot is not None:
+            assert isinstance(shot.content, Picture)
+            return shot.content
+        time.sleep(0.01)
+    raise AssertionError("nothing came")
+
+
+def test_a_folder_may_be_empty_where_files_are_waited_for(tmp_path: Path) -> None:
+    pictures = source(tmp_path, loop=False)
+    assert pictures.source.read() is None
+    (tmp_path / "a.jpg").write_bytes(jpeg(208))
+    assert grey_of(wait_for(pictures).body) == 208
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_a_file_that_is_still_being_written_is_waited_for(tmp_path: Path, kind: str) -> None:
+    whole = image(80, kind=kind)
+    pictures = source(tmp_path, loop=False)
+    (tmp_path / "a").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "b.jpg").write_bytes(jpeg(112))
+    assert grey_of(wait_for(pictures).body) == 112
+    assert pictures.source.read() is None
+    (tmp_path / "a").write_bytes(whole)
+    settle(tmp_path / "a")
+    assert grey_of(wait_for(pictures).body) == 80
+
+
+def test_a_file_that_never_becomes_whole_is_named_once(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(jpeg()[:-30])
+    settle(tmp_path / "a.jpg")
+    pictures = source(tmp_path, loop=False).source
+    with pytest.raises(InvalidImageError, match=r"a\.jpg"):
+        pictures.read()
+    assert pictures.read() is None
+
+
+def test_a_new_file_was_taken_when_it_was_written(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(jpeg())
+    settle(tmp_path / "a.jpg")
+    shot = source(tmp_path, loop=False).source.read()
+    assert shot is not None
+    assert shot.captured_ns == 1_767_225_600 * 10**9

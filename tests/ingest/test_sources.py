@@ -1,13 +1,21 @@
+import os
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
+from framemesh.errors import ConfigurationError
 from ingest.folders import FolderSource
 from ingest.settings import CameraSettings
-from ingest.sources import open_sources
+from ingest.sources import open_source
 from ingest.stills import StillSource
+from ingest.streams import StreamSource
 from ingest.videos import VideoSource
-from tests.ingest.media import image, jpeg, size_of, sound, video
+from tests.ingest.media import elementary_stream, image, jpeg, sound, video
+
+
+def camera(source: Path | str, **others: object) -> CameraSettings:
+    return CameraSettings.model_validate({"name": "gate", "source": str(source), **others})
 
 
 def test_content_decides_what_a_source_is(tmp_path: Path) -> None:
@@ -15,41 +23,52 @@ def test_content_decides_what_a_source_is(tmp_path: Path) -> None:
     (tmp_path / "photos" / "a.jpg").write_bytes(jpeg())
     (tmp_path / "photo.mp4").write_bytes(image())
     video(tmp_path / "film.mp4").rename(tmp_path / "film.jpg")
-    cameras = tuple(
-        CameraSettings(name=f"camera-{number}", source=str(tmp_path / name))
-        for number, name in enumerate(("photos", "photo.mp4", "film.jpg"))
-    )
-    sources = open_sources(cameras)
+    sources = [open_source(camera(tmp_path / name)) for name in ("photos", "photo.mp4", "film.jpg")]
     assert [type(source) for source in sources] == [FolderSource, StillSource, VideoSource]
-    assert [size_of(source.read().body) for source in sources] == [(64, 48), (1280, 720), (64, 48)]
+    for source in sources:
+        assert source.read() is not None
+        source.close()
 
 
 def test_cameras_on_one_photo_share_its_pictures(tmp_path: Path) -> None:
     path = tmp_path / "photo.png"
     path.write_bytes(image())
-    one, two, other = open_sources(
-        tuple(
-            CameraSettings(name=name, source=str(path), width_px=32, height_px=24, quality=quality)
-            for name, quality in (("one", 80), ("two", 80), ("other", 50))
-        )
+    one, two, other = (
+        open_source(camera(path, width_px=32, height_px=24, quality=quality)) for quality in (80, 80, 50)
     )
-    assert one.read() is two.read()
-    assert other.read() is not one.read()
+    first, second, third = (source.read() for source in (one, two, other))
+    assert first is not None
+    assert second is not None
+    assert third is not None
+    assert first.content is second.content
+    assert third.content is not first.content
 
 
-def test_all_that_can_not_be_opened_is_told_at_once_with_the_cameras_names(tmp_path: Path) -> None:
-    (tmp_path / "text.mp4").write_text("no video")
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("missing.png", "can't be opened: No such file"),
+        ("text.mp4", "is no video|no picture in it"),
+        ("empty", "there is no image in it: put JPEG"),
+        ("song.m4a", "there is no picture in it"),
+    ],
+)
+def test_what_is_no_source_is_told_with_its_name_and_what_to_do(tmp_path: Path, name: str, words: str) -> None:
+    (tmp_path / "text.mp4").write_text("no video\n" * 100)
     (tmp_path / "empty").mkdir()
-    good = video(tmp_path / "good.mp4")
     sound(tmp_path / "song.m4a")
-    sources = {
-        "good": good, "missing": tmp_path / "missing.png", "text": tmp_path / "text.mp4",
-        "empty": tmp_path / "empty", "song": tmp_path / "song.m4a",
-    }  # fmt: skip
-    with pytest.raises(ExceptionGroup) as caught:
-        open_sources(tuple(CameraSettings(name=name, source=str(path)) for name, path in sources.items()))
-    messages = [str(error) for error in caught.value.exceptions]
-    assert [message.split(":")[0] for message in messages] == [
-        "camera 'missing'", "camera 'text'", "camera 'empty'", "camera 'song'",
-    ]  # fmt: skip
-    assert "missing.png can't be opened: No such file" in messages[0]
+    with pytest.raises(ConfigurationError, match=words) as caught:
+        open_source(camera(tmp_path / name))
+    assert str(caught.value).startswith(f"source {tmp_path / name}")
+
+
+def test_a_pipe_is_read_as_it_comes(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    writer = Thread(target=path.write_bytes, args=(elementary_stream("h264"),))
+    writer.start()
+    source = open_source(camera(path, format="h264"))
+    assert isinstance(source, StreamSource)
+    assert source.read() is not None
+    source.close()
+    writer.join()

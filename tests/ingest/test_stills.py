@@ -4,11 +4,23 @@ import pytest
 
 from framemesh.errors import ConfigurationError
 from ingest import stills
-from ingest.pictures import Size
+from ingest.pictures import Picture, Size
 from ingest.stills import PICTURES, StillLoop, StillSource
 from tests.ingest.media import image, size_of
 
 SMALL = Size(160, 90)
+
+
+class Pictures:
+    """What a camera on a loop shows."""
+
+    def __init__(self, loop: StillLoop, *, fps: float) -> None:
+        self._source = StillSource(loop, fps=fps)
+
+    def read(self) -> Picture:
+        content = self._source.read().content
+        assert isinstance(content, Picture)
+        return content
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +29,7 @@ def loop(photos: Path) -> StillLoop:
 
 
 def test_a_still_moves_in_frames_of_the_size_asked_for(loop: StillLoop) -> None:
-    source = StillSource(loop, fps=30)
+    source = Pictures(loop, fps=30)
     pictures = [source.read() for _ in range(PICTURES)]
     assert len({picture.body for picture in pictures}) == PICTURES
     assert {picture.size for picture in pictures} == {SMALL}
@@ -25,14 +37,14 @@ def test_a_still_moves_in_frames_of_the_size_asked_for(loop: StillLoop) -> None:
 
 
 def test_a_picture_is_rendered_once_for_all_rounds_and_cameras(loop: StillLoop) -> None:
-    source, other = StillSource(loop, fps=30), StillSource(loop, fps=30)
+    source, other = Pictures(loop, fps=30), Pictures(loop, fps=30)
     first = [source.read() for _ in range(PICTURES)]
     assert all(source.read() is picture for picture in first)
     assert all(other.read() is picture for picture in first)
 
 
 def test_a_loop_takes_as_long_at_any_rate(loop: StillLoop) -> None:
-    slow, fast = StillSource(loop, fps=7.5), StillSource(loop, fps=60)
+    slow, fast = Pictures(loop, fps=7.5), Pictures(loop, fps=60)
     shown = [slow.read() for _ in range(31)]
     assert len({id(picture) for picture in shown}) == 30
     assert shown[30] is shown[0]

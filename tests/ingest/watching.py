@@ -10,7 +10,7 @@ from framemesh.bus import Bus, streams
 from framemesh.frames import subject
 
 
-async def until(condition: Callable[[], bool | Awaitable[bool]], *, seconds: float = 20.0) -> None:
+async def until(condition: Callable[[], bool | Awaitable[bool]], *, seconds: float = 60.0) -> None:
     """Wait for a condition."""
     async with asyncio.timeout(seconds):
         while True:
@@ -18,6 +18,11 @@ async def until(condition: Callable[[], bool | Awaitable[bool]], *, seconds: flo
             if met if isinstance(met, bool) else await met:
                 return
             await asyncio.sleep(0.02)
+
+
+async def patiently(condition: Callable[[], bool | Awaitable[bool]]) -> None:
+    """Wait for a condition that takes a server or a process to start, on a machine that may be busy."""
+    await until(condition, seconds=60)
 
 
 async def stored(bus: Bus, camera: str) -> list[RawStreamMsg]:
@@ -29,6 +34,12 @@ async def stored(bus: Bus, camera: str) -> list[RawStreamMsg]:
         if state.messages
     ]
     return [message for message in messages if message.subject == subject(camera)]
+
+
+async def number_stored(bus: Bus, camera: str) -> int:
+    """How many of the camera's messages are in the stream: one request, however many there are."""
+    state = (await bus.js.stream_info(streams.FRAMES, subjects_filter=subject(camera))).state
+    return (state.subjects or {}).get(subject(camera), 0)
 
 
 def value(registry: CollectorRegistry, name: str, **labels: str) -> float:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import psutil
 import pytest
@@ -111,6 +112,36 @@ def test_a_mesh_stores_and_answers_and_leaves_nothing_running(tiny: Path, prepar
         finished(process)
     second = json.loads(report.read_text())
     assert 0 < second["frames"]["stored"] == second["frames"]["published"] < first["frames"]["stored"]
+
+
+def test_a_file_of_cameras_is_followed_drained_and_reported(tiny: Path, prepared: Path, tmp_path: Path) -> None:
+    report, file = tmp_path / "report.json", tmp_path / "cameras.yaml"
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.jpg").write_bytes(jpeg(1, (320, 240)))
+    gate, door = (f"- {{name: {name}, source: photos, fps: 10}}\n" for name in ("gate", "door"))
+    file.write_text(f"cameras:\n{gate}")
+    options = ("--cameras", str(file), "--model", f"tiny={tiny},policy=every", "--report", str(report))
+    with mesh(tmp_path / "data", *options, models=prepared) as process:
+        state = up_and_running(tmp_path / "data")
+        wait_for(lambda: published(state, "gate") >= 5)
+        file.write_text(f"cameras:\n{door}")
+        wait_for(lambda: published(state, "door") >= 5)
+        wait_for(lambda: published(state, "gate") == 0)  # its metrics went with it
+        process.send_signal(signal.SIGINT)
+        finished(process)
+    counted = json.loads(report.read_text())
+    assert set(counted["cameras"]) == {"gate", "door"}
+    frames, model = counted["frames"], counted["models"]["tiny"]
+    assert (frames["lost"], frames["duplicates"], frames["waiting"]) == (0, 0, 0)
+    assert frames["stored"] == frames["published"] == model["analysed"] >= 10
+
+
+def published(state: MeshState, camera: str) -> float:
+    """How many frames of a camera its agent says that it has published."""
+    name = f'framemesh_ingest_frames_total{{camera="{camera}",outcome="published"}} '
+    with urlopen(f"http://{state.http['ingest']}/metrics", timeout=10) as answer:
+        lines = answer.read().decode().splitlines()
+    return sum(float(line.removeprefix(name)) for line in lines if line.startswith(name))
 
 
 def test_killed_parts_come_back_and_no_frame_is_lost(tiny: Path, prepared: Path, tmp_path: Path) -> None:
@@ -312,7 +343,7 @@ def test_an_unknown_model_is_named_with_those_there_are(quiet: tuple[MeshState, 
     ("options", "code", "names"),
     [
         (("--model", "no/such/folder/anywhere"), 78, "no/such/folder/anywhere"),
-        (("--cameras", "x"), 78, "NAME=PATH"),
+        (("--cameras", "x"), 78, "NAME=SOURCE"),
         (("--policy", "never"), 1, "policy"),
     ],
 )

@@ -1,0 +1,1 @@
+"""What a camera costs, beside FFmpeg's own program."""

@@ -1,0 +1,84 @@
+"""How the cameras of all agents are, followed in NATS's key-value store."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import structlog
+
+from framemesh.bus import Bus, cameras
+from framemesh.bus.streams import CAMERAS_BUCKET
+from framemesh.bus.watching import snapshots
+from framemesh.v1.camera_pb2 import Camera
+
+log = structlog.get_logger()
+
+_PAUSE_SECONDS = 0.5
+_EXPIRE_SECONDS = 1.0
+
+
+class Cameras:
+    """The cameras whose agents are heard. Reading is instant, from memory."""
+
+    name = "cameras"
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._cameras: dict[str, Camera] = {}
+        self._heard: dict[str, float] = {}
+        self._changed = asyncio.Event()
+        self._stopping = asyncio.Event()
+
+    def cameras(self) -> list[Camera]:
+        """All of them, by name."""
+        return [self._cameras[name] for name in sorted(self._heard)]
+
+    async def changes(self) -> AsyncIterator[None]:
+        """Yield at once, and again after each change, twice a second at most."""
+        while not self._stopping.is_set():
+            changed = self._changed
+            yield
+            await changed.wait()
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def run(self) -> None:
+        """Follow the bucket until stopped."""
+        async with asyncio.TaskGroup() as group:
+            followers = [group.create_task(self._follow()), group.create_task(self._expire())]
+            await self._stopping.wait()
+            for follower in followers:
+                follower.cancel()
+
+    def stop(self) -> None:
+        """Follow no more."""
+        self._stopping.set()
+        self._touch()
+
+    async def _follow(self) -> None:
+        async for content in snapshots(self._bus, CAMERAS_BUCKET):
+            now = time.monotonic()
+            found = {name: camera for name, value in content.items() if (camera := cameras.load(value)) is not None}
+            changed = found != self._cameras
+            for name, camera in found.items():
+                known = self._cameras.get(name)
+                if known is None or known.heartbeat_time != camera.heartbeat_time:
+                    self._heard[name] = now
+            for gone in self._heard.keys() - found.keys():
+                del self._heard[gone]
+            self._cameras = found
+            if changed:
+                self._touch()
+
+    async def _expire(self) -> None:
+        """Leave out cameras whose agent has fallen silent; our own clock counts, not theirs."""
+        while True:
+            await asyncio.sleep(_EXPIRE_SECONDS)
+            now = time.monotonic()
+            for name in [name for name, heard in self._heard.items() if now - heard > cameras.SILENT_SECONDS]:
+                del self._heard[name]
+                log.warning("camera.silent", camera=name)
+                self._touch()
+
+    def _touch(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
