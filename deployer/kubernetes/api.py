@@ -6,7 +6,7 @@ busy or away, and what errors amount to.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -17,7 +17,7 @@ from lightkube import ApiError, AsyncClient, ConfigError
 from lightkube.generic_resource import GenericNamespacedResource, create_api_info
 from lightkube.types import CascadeType, PatchType
 
-from deployer.kubernetes.marks import FIELD_MANAGER, OWNER, OWNER_LABEL
+from deployer.kubernetes.marks import MODEL_LABEL, OWNER, OWNER_LABEL
 from deployer.kubernetes.objects import Object
 from framemesh.errors import ConfigurationError, FramemeshError
 from framemesh.waiting import jittered
@@ -97,11 +97,13 @@ class Cluster:
     def __init__(self, client: AsyncClient) -> None:
         self._client = client
 
-    async def owned(self, kind: Kind) -> list[Object]:
-        """The objects of a kind that carry our mark, or, of pods, that belong to such."""
+    async def owned(self, kind: Kind, model: str | None = None) -> list[Object]:
+        """The objects of a kind that carry our mark, of one model or of all; of pods those that belong to such."""
+        labels = _OWN if model is None else {**_OWN, MODEL_LABEL: model}
 
         async def listed() -> list[Object]:
-            return [dict(found) async for found in self._client.list(_RESOURCES[kind.name], labels=_OWN)]
+            found = self._client.list(_RESOURCES[kind.name], labels=labels)
+            return [{**one, "kind": kind.name} async for one in found]  # which lists leave out
 
         return await self._call(f"list {kind.plural}", listed)
 
@@ -126,15 +128,6 @@ class Cluster:
             lambda: self._client.patch(resource, name, body, patch_type=PatchType.APPLY, force=force),
         )
         log.info("object.applied", kind=kind, object=name)
-
-    async def annotate(self, known: Object, annotations: Mapping[str, str | None]) -> None:
-        """Write on an object that is known, beside what is applied; None takes an annotation away."""
-        kind, metadata = known["kind"], known["metadata"]
-        patch = {"metadata": {"uid": metadata["uid"], "annotations": dict(annotations)}}
-        await self._call(
-            f"annotate {kind} {metadata['name']}",
-            lambda: self._client.patch(_RESOURCES[kind], metadata["name"], patch, patch_type=PatchType.MERGE),
-        )
 
     async def delete(self, kind: Kind, name: str) -> None:
         """Delete an object of ours with all that belongs to it; one that is gone is fine."""
@@ -222,7 +215,7 @@ async def connected(namespace: str) -> AsyncIterator[Cluster]:
         ConfigurationError: There is neither.
     """
     try:
-        client = AsyncClient(namespace=namespace, field_manager=FIELD_MANAGER)
+        client = AsyncClient(namespace=namespace, field_manager=OWNER)
     except (ConfigError, OSError) as error:
         raise ConfigurationError(
             f"no Kubernetes cluster: {error}; set KUBECONFIG to a file, or run this in a pod with a ServiceAccount"

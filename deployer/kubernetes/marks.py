@@ -5,12 +5,11 @@ A model's name is in `MODEL_LABEL` of each of its objects, and nothing is the de
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from google.protobuf.json_format import MessageToDict
 
-from framemesh.specs import LAKE
-from framemesh.v1.model_pb2 import ModelSpec
+from framemesh.v1.model_pb2 import ModelSpec, Release
 
 SERVER = "model-server"
 EXPORTER = "model-exporter"
@@ -19,14 +18,16 @@ GRPC_PORT = 50052
 METRICS_PORT = 9090
 
 OWNER = "framemesh-deployer"
-FIELD_MANAGER = OWNER
+"""Who made it: what `kubectl` shows as its manager, too."""
 NAME_LABEL = "app.kubernetes.io/name"
 OWNER_LABEL = "app.kubernetes.io/managed-by"
 MODEL_LABEL = "app.kubernetes.io/instance"
 VERSION_LABEL = "framemesh.dev/version"
+"""Of an exporter what it prepares, of a server which release it serves."""
+APPLIED = "framemesh.dev/applied"
+"""Annotation of what is applied: its digest."""
 
 _EXPORTED = ("source", "revision", "task", "runtime", "precision")
-_SERVED = (*_EXPORTED, "candidate_labels")
 _DIGITS = 10  # a Job's pods add 6 characters to `model-<40>-<10>`, and 63 is the most
 
 
@@ -47,17 +48,13 @@ def job_name(spec: ModelSpec) -> str:
 
 def version(spec: ModelSpec) -> str:
     """What is prepared, as 10 hexadecimal digits: another source, revision, task, runtime or precision is another."""
-    return _digest(spec, _EXPORTED)
+    content = MessageToDict(spec, preserving_proto_field_name=True)
+    return _digest([content.get(field) for field in _EXPORTED])
 
 
-def release(spec: ModelSpec) -> str:
-    """What is served: another version, or the same with other words to look for."""
-    return _digest(spec, _SERVED)
-
-
-def stored(spec: ModelSpec) -> str:
-    """Where the prepared model is in the lake."""
-    return spec.source if spec.source.startswith(LAKE) else f"{LAKE}{spec.name}/{version(spec)}"
+def release_id(release: Release) -> str:
+    """What is served, likewise: other weights, or the same with other words to look for."""
+    return _digest([release.source, *release.spec.candidate_labels])
 
 
 def labels(model: str, app: str, *, owner: str = OWNER) -> dict[str, str]:
@@ -76,7 +73,5 @@ def selector(model: str) -> dict[str, str]:
     return {NAME_LABEL: SERVER, MODEL_LABEL: model}
 
 
-def _digest(spec: ModelSpec, fields: Sequence[str]) -> str:
-    content: Mapping[str, object] = MessageToDict(spec, preserving_proto_field_name=True)
-    chosen = {field: content[field] for field in fields if field in content}
-    return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:_DIGITS]
+def _digest(content: Sequence[object]) -> str:
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:_DIGITS]

@@ -1,15 +1,14 @@
 """The Kubernetes objects of one model. Pure: a spec and the cluster's settings in, plain dictionaries out."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from deployer.kubernetes import marks
 from deployer.kubernetes.settings import ClusterSettings
-from framemesh.errors import EXIT_CONFIGURATION, InvalidSpecError
-from framemesh.specs import LAKE, precision_text, runtime_text
-from framemesh.v1.model_pb2 import ModelSpec, Runtime
+from framemesh.errors import EXIT_CONFIGURATION, ConfigurationError
+from framemesh.specs import LAKE
+from framemesh.v1.model_pb2 import ModelSpec, Release, Runtime
 
 Object = dict[str, Any]
 
@@ -23,55 +22,36 @@ _LEAVE_SECONDS = 5
 _SETTLE_SECONDS = 5
 _TIDY_SECONDS = 10
 _PROBE_SECONDS = 5
-_RETRIES = 20  # of a hub or lake that can't be reached; Kubernetes waits longer each time, up to 6 minutes
 _UID = 65532
-
-
-@dataclass(frozen=True, slots=True)
-class Release:
-    """One version of a model as it is served.
-
-    Attributes:
-        spec: What was asked for.
-        torch: Whether torch has to run it, be it asked for or because the model could not be exported otherwise.
-    """
-
-    spec: ModelSpec
-    torch: bool = False
 
 
 def check(spec: ModelSpec) -> None:
     """Pass a spec that can run in a cluster.
 
     Raises:
-        InvalidSpecError: Its source is a folder, which no pod has.
+        ConfigurationError: Its source is a folder, which no pod has.
     """
     if spec.source.startswith((".", "/", "~", "demo:")):
-        raise InvalidSpecError(
+        raise ConfigurationError(
             f"{spec.source!r} is on one machine, and no pod can read it: name a model of the hub, or put it into the "
             f"lake with `framemesh export {spec.source} --upload {LAKE}{spec.name}/1` and deploy that",
             source=spec.source,
         )
 
 
-def needs_job(spec: ModelSpec) -> bool:
-    """Whether the model has to be prepared before it can be served."""
-    return not spec.source.startswith(LAKE)
+def job(
+    settings: ClusterSettings, spec: ModelSpec, arguments: Sequence[str], *, retries: int = 0, owner: str = marks.OWNER
+) -> Object:
+    """Downloads, verifies, exports and uploads the model. A Job never changes once it is made.
 
-
-def job(settings: ClusterSettings, spec: ModelSpec, *, owner: str = marks.OWNER) -> Object:
-    """Downloads, verifies, exports and uploads the model. A Job never changes once it is made."""
+    Args:
+        settings: Of the cluster.
+        spec: The model.
+        arguments: What the program is told that prepares it.
+        retries: How often Kubernetes tries again what may mend itself, such as a hub that can't be reached.
+        owner: Who looks after it.
+    """
     labels = marks.labels(spec.name, marks.EXPORTER, owner=owner) | {marks.VERSION_LABEL: marks.version(spec)}
-    arguments = (
-        f"--cache={CACHE}",
-        f"--runtime={runtime_text(spec.runtime)}",
-        f"--precision={precision_text(spec.precision)}",
-        f"--task={spec.task}",
-        f"--revision={spec.revision}",
-        f"--upload={marks.stored(spec)}",
-        "--",
-        spec.source,
-    )
     container = _container(
         "export",
         settings.exporter_image,
@@ -81,7 +61,7 @@ def job(settings: ClusterSettings, spec: ModelSpec, *, owner: str = marks.OWNER)
     ) | {
         "command": ["python", "-m", "model_server.building"],
         "args": [_literally(argument) for argument in arguments],
-        "env": [{"name": "HF_HOME", "value": f"{CACHE}/hub"}],
+        "env": _variables({"HOME": TMP, "HF_HOME": f"{CACHE}/hub"}),
     }
     pod = _pod_spec(container, cache=settings.exporter_cache_size, grace_seconds=30) | {"restartPolicy": "Never"}
     return {
@@ -89,7 +69,7 @@ def job(settings: ClusterSettings, spec: ModelSpec, *, owner: str = marks.OWNER)
         "kind": "Job",
         "metadata": _metadata(settings, marks.job_name(spec), labels),
         "spec": {
-            "backoffLimit": _RETRIES,
+            "backoffLimit": retries,
             "activeDeadlineSeconds": settings.export_seconds,
             "podFailurePolicy": {
                 "rules": [
@@ -111,16 +91,14 @@ def deployment(
     release: Release,
     *,
     replicas: int,
-    annotations: Mapping[str, str] | None = None,
     owner: str = marks.OWNER,
 ) -> Object:
     """The model's servers. A new release replaces them one by one, and none goes before a new one is ready."""
-    spec = release.spec
-    model = spec.name
+    model = release.spec.name
     labels = marks.labels(model, marks.SERVER, owner=owner)
     container = _container(
         "server",
-        settings.exporter_image if release.torch else settings.server_image,
+        settings.exporter_image if needs_torch(release) else settings.server_image,
         settings.server_secret,
         settings,
         _resources(settings.server_cpu, settings.server_memory),
@@ -140,8 +118,7 @@ def deployment(
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": _metadata(settings, marks.server_name(model), labels)
-        | ({"annotations": dict(annotations)} if annotations else {}),
+        "metadata": _metadata(settings, marks.server_name(model), labels),
         "spec": {
             "replicas": replicas,
             "revisionHistoryLimit": 2,
@@ -150,7 +127,7 @@ def deployment(
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
             "selector": {"matchLabels": marks.selector(model)},
             "template": {
-                "metadata": {"labels": labels | {marks.VERSION_LABEL: marks.release(spec)}},
+                "metadata": {"labels": labels | {marks.VERSION_LABEL: marks.release_id(release)}},
                 "spec": _pod_spec(container, cache=settings.cache_size, grace_seconds=grace_seconds)
                 | {
                     "topologySpreadConstraints": [
@@ -168,9 +145,8 @@ def deployment(
     }
 
 
-def around(settings: ClusterSettings, spec: ModelSpec, *, owner: str = marks.OWNER) -> list[Object]:
+def around(settings: ClusterSettings, model: str, *, replicas: int, owner: str = marks.OWNER) -> list[Object]:
     """What stands around the servers: two Services, a disruption budget and, where load may add servers, a scaler."""
-    model = spec.name
     labels = marks.labels(model, marks.SERVER, owner=owner)
     name = marks.server_name(model)
     service: Object = {
@@ -205,7 +181,7 @@ def around(settings: ClusterSettings, spec: ModelSpec, *, owner: str = marks.OWN
             "spec": {"maxUnavailable": 1, "selector": {"matchLabels": marks.selector(model)}},
         },
     ]
-    if is_scaled(settings, spec):
+    if is_scaled(settings, replicas):
         made.append(
             {
                 "apiVersion": "autoscaling/v2",
@@ -213,7 +189,7 @@ def around(settings: ClusterSettings, spec: ModelSpec, *, owner: str = marks.OWN
                 "metadata": _metadata(settings, name, labels),
                 "spec": {
                     "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name},
-                    "minReplicas": spec.replicas,
+                    "minReplicas": replicas,
                     "maxReplicas": settings.max_replicas,
                     "metrics": [
                         {
@@ -227,44 +203,42 @@ def around(settings: ClusterSettings, spec: ModelSpec, *, owner: str = marks.OWN
     return made
 
 
-def is_scaled(settings: ClusterSettings, spec: ModelSpec) -> bool:
+def is_scaled(settings: ClusterSettings, replicas: int) -> bool:
     """Whether load may add servers to those that were asked for."""
-    return 0 < spec.replicas < settings.max_replicas
+    return 0 < replicas < settings.max_replicas
 
 
-def allowed_replicas(settings: ClusterSettings, spec: ModelSpec, running: int) -> int:
+def allowed_replicas(settings: ClusterSettings, replicas: int, running: int) -> int:
     """How many servers there should be where so many are: as many as were asked for, or what load has made of them."""
-    most = settings.max_replicas if is_scaled(settings, spec) else spec.replicas
-    return min(max(running, spec.replicas), most)
+    most = settings.max_replicas if is_scaled(settings, replicas) else replicas
+    return min(max(running, replicas), most)
 
 
-def torch_runs(spec: ModelSpec) -> bool:
-    """Whether torch is asked for; a model that can't be exported needs it too, which its Job finds out."""
-    return spec.runtime == Runtime.RUNTIME_TORCH
+def needs_torch(release: Release) -> bool:
+    """Whether torch has to run it: it was asked for, or the model could not be exported."""
+    return Runtime.RUNTIME_TORCH in {release.spec.runtime, release.runtime}
 
 
 def _environment(settings: ClusterSettings, release: Release) -> list[Object]:
-    spec = release.spec
     variables = {
-        "FRAMEMESH_MODEL_NAME": spec.name,
-        "FRAMEMESH_MODEL_SOURCE": marks.stored(spec),
-        "FRAMEMESH_MODEL_LABELS": json.dumps(list(spec.candidate_labels)),
-        "FRAMEMESH_MODEL_CACHE": CACHE,
+        "HOME": TMP,  # the user has none
+        "FRAMEMESH_MODEL_NAME": release.spec.name,
+        "FRAMEMESH_MODEL_SOURCE": release.source,
+        "FRAMEMESH_MODEL_LABELS": json.dumps(list(release.spec.candidate_labels)),
+        "FRAMEMESH_MODEL_CACHE": CACHE,  # runtime and precision are as prepared, be they a fallback's or not
         "FRAMEMESH_GRPC_ADDRESS": f"0.0.0.0:{marks.GRPC_PORT}",
         "FRAMEMESH_HTTP_ADDRESS": f"0.0.0.0:{marks.METRICS_PORT}",
         "FRAMEMESH_DRAIN_SECONDS": str(settings.server_drain_seconds),
     }
-    if not needs_job(spec):  # what a Job of ours prepared may lawfully differ from what was asked: a fallback
-        variables |= {
-            "FRAMEMESH_MODEL_RUNTIME": runtime_text(spec.runtime),
-            "FRAMEMESH_MODEL_PRECISION": precision_text(spec.precision),
-            "FRAMEMESH_MODEL_TASK": spec.task,
-        }
     fields = {"FRAMEMESH_REPLICA": "metadata.name", "FRAMEMESH_ADVERTISE_HOST": "status.podIP"}
     return [
-        *({"name": name, "value": _literally(value)} for name, value in variables.items()),
+        *_variables(variables),
         *({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}} for name, path in fields.items()),
     ]
+
+
+def _variables(values: Mapping[str, str]) -> list[Object]:
+    return [{"name": name, "value": _literally(value)} for name, value in values.items()]
 
 
 def _literally(text: str) -> str:

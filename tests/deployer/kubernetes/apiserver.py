@@ -16,7 +16,7 @@ from typing import Any
 
 from aiohttp import web
 
-from tests.deployer.applying import ConflictError, Object, Owners, applied, leaves, merged
+from tests.deployer.kubernetes.applying import ConflictError, Object, Owners, applied, leaves, merged
 
 KINDS = {
     "deployments": ("apps/v1", "Deployment"),
