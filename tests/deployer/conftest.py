@@ -23,7 +23,6 @@ from framemesh.mesh.servers import HOST, free_port
 from framemesh.mesh.supervision import Supervisor
 from framemesh.v1.model_pb2 import DeploymentPhase, Model
 from model_server.building import Order, build
-from tests.model_server import tiny
 
 
 async def until(condition: Callable[[], Any], *, seconds: float = 90.0) -> Any:
@@ -41,6 +40,8 @@ async def until(condition: Callable[[], Any], *, seconds: float = 90.0) -> Any:
 @pytest.fixture(scope="module")
 def versions(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Two versions of one small model."""
+    from tests.model_server import tiny  # imports transformers
+
     folder = tmp_path_factory.mktemp("versions")
     first = tiny.make("vit", folder / "first")
     second = tiny.make("vit", folder / "second", id2label={index: f"other {index}" for index in range(10)})

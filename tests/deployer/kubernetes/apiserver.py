@@ -145,7 +145,10 @@ class ApiServer:
         group, *rest = parts[1:] if parts[0] == "apis" else ["", *parts[1:]]
         _version, _, _namespace, plural, *named = rest
         if "watch" in request.query:
-            self._check_allowed("watch", group, plural)
+            try:
+                self._check_allowed("watch", group, plural)
+            except RefusedError as error:
+                return _status(error)
             return await self._watch(request, plural)
         fault = self.fault(len(self.requests))
         self.requests.append(f"{request.method} {'/'.join((plural, *named))}")
@@ -176,13 +179,13 @@ class ApiServer:
         if live is None and verb != "patch":
             raise RefusedError(404, "NotFound", f'{plural} "{name}" not found')
         if verb == "get":
-            return web.json_response(live)
+            return _json(live)
         if verb == "delete":
             self.store.remove(plural, name)
-            return web.json_response({"kind": "Status", "status": "Success"})
+            return _json({"kind": "Status", "status": "Success"})
         if live is None:
             self._check_allowed("create", group, plural)
-        return web.json_response(self._patch(request, plural, name, json.loads(await request.text())))
+        return _json(self._patch(request, plural, name, json.loads(await request.text())))
 
     def _patch(self, request: web.Request, plural: str, name: str, body: Object) -> Object:
         store, key = self.store, (plural, name)
@@ -210,7 +213,7 @@ class ApiServer:
 
     def _list(self, request: web.Request, plural: str) -> web.Response:
         items = self.store.all(plural, **_labels(request))
-        return web.json_response({"items": items, "metadata": {"resourceVersion": str(self.store.version)}})
+        return _json({"items": items, "metadata": {"resourceVersion": str(self.store.version)}})
 
     async def _watch(self, request: web.Request, plural: str) -> web.StreamResponse:
         store, labels = self.store, _labels(request)
@@ -223,22 +226,22 @@ class ApiServer:
             await response.write(json.dumps({"type": what, "object": content}).encode() + b"\n")
 
         if since == 0:
+            since = store.version
             for found in store.all(plural, **labels):
                 await tell("ADDED", found)
-            since = store.version
         while True:
             if since < store.oldest:
                 gone = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old resource version"}
                 await tell("ERROR", gone)
                 return response
-            for version, what, kind, content in list(store.events):
-                if version > since and kind == plural:
-                    if labels.items() <= content["metadata"].get("labels", {}).items():
-                        await tell(what, content)
+            changed, news = store.changed, [event for event in store.events if event[0] > since and event[2] == plural]
             since = store.version
+            for _, what, _, content in news:
+                if labels.items() <= content["metadata"].get("labels", {}).items():
+                    await tell(what, content)
             if request.query.get("allowWatchBookmarks") == "true":
                 await tell("BOOKMARK", {"metadata": {"resourceVersion": str(since)}})
-            await store.changed.wait()
+            await changed.wait()
 
     def _check_allowed(self, verb: str, group: str, plural: str) -> None:
         if (verb, group, plural) not in self.allowed:
@@ -274,9 +277,15 @@ def _labels(request: web.Request) -> dict[str, str]:
     return dict(part.split("=") for part in text.split(",")) if text else {}
 
 
+def _json(content: object, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    # Without the charset that aiohttp would add: the API server says none.
+    headers = {"Content-Type": "application/json", **(headers or {})}
+    return web.Response(body=json.dumps(content).encode(), status=status, headers=headers)
+
+
 def _status(error: RefusedError) -> web.Response:
     body: dict[str, Any] = {"kind": "Status", "status": "Failure", "code": error.code, "reason": error.reason}
-    return web.json_response(body | {"message": str(error)}, status=error.code, headers=error.headers)
+    return _json(body | {"message": str(error)}, status=error.code, headers=error.headers)
 
 
 def _cut(request: web.Request) -> web.Response:

@@ -153,20 +153,21 @@ async def test_a_watch_wakes_at_each_change_and_outlives_cuts_restarts_and_versi
     monkeypatch.setattr("deployer.kubernetes.api._WATCH_AGAIN_SECONDS", 0.01)
     woken = asyncio.Event()
 
-    async def wakes(port: int) -> None:
+    async def wakes(replicas: int) -> None:
         woken.clear()
-        known = (await cluster.owned(SERVICE) or [None])[0]
-        await cluster.apply(service(port), known)
+        known = (await cluster.owned(DEPLOYMENT) or [None])[0]
+        wanted = service() | {"apiVersion": "apps/v1", "kind": "Deployment", "spec": {"replicas": replicas}}
+        await cluster.apply(wanted, known)
         await woken.wait()
 
-    watching = asyncio.create_task(cluster.watch(SERVICE, woken.set))
+    watching = asyncio.create_task(cluster.watch(DEPLOYMENT, woken.set))
     await woken.wait()
     await wakes(1)
     await wakes(2)
 
-    api.store.compact()  # whoever watches is too far behind: 410
     seen = api.watches
     api.store.put("pods", "stranger", {"metadata": {}})
+    api.store.compact()  # whoever watches is too far behind: 410
     while api.watches == seen:
         await asyncio.sleep(0.01)
     await wakes(3)
