@@ -246,6 +246,7 @@ async def _mesh(options: MeshOptions, supervisor: Supervisor, console: Console) 
         await supervisor.start(processes.deployer(env, folder, http_port=deployer_port))
         models = Models(
             client,
+            folder,
             on_event=lambda words: console.print(Text(words, "yellow")),
             on_change=supervisor.changed,
         )

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
+
 from framemesh.client import AsyncClient
 from framemesh.deploying import FAILED, settled
 from framemesh.errors import ConfigurationError, FramemeshError
@@ -14,6 +16,7 @@ from framemesh.v1.model_pb2 import Model, ModelSpec
 from framemesh.words import state
 
 _RECONNECT_SECONDS = 1.0
+_LOOK_SECONDS = 1.0
 _TOLD = (Phase.DEPLOYMENT_PHASE_DOWNLOADING, Phase.DEPLOYMENT_PHASE_EXPORTING, *FAILED)
 
 
@@ -22,17 +25,23 @@ class Models:
 
     Args:
         client: The gateway.
+        folder: The data directory, from which model servers run.
         on_event: Told in words what is done that takes long, and what fails.
-        on_change: Called whenever model servers come or go.
+        on_change: Called whenever the processes of model servers come or go.
     """
 
     name = "models"
 
-    def __init__(self, client: AsyncClient, *, on_event: Callable[[str], None], on_change: Callable[[], None]) -> None:
+    def __init__(
+        self, client: AsyncClient, folder: Path, *, on_event: Callable[[str], None], on_change: Callable[[], None]
+    ) -> None:
         self._client = client
+        self._folder = folder
         self._on_event = on_event
         self._on_change = on_change
         self._models: dict[str, Model] = {}
+        self._pids: dict[str, int] = {}
+        self._stale = False
         self._changed = asyncio.Event()
         self._stopping = asyncio.Event()
 
@@ -66,11 +75,11 @@ class Models:
 
     async def run(self) -> None:
         """Follow until stopped."""
-        following = asyncio.create_task(self._follow())
-        try:
+        async with asyncio.TaskGroup() as group:
+            followers = (group.create_task(self._follow()), group.create_task(self._look_around()))
             await self._stopping.wait()
-        finally:
-            following.cancel()
+            for follower in followers:
+                follower.cancel()
 
     def stop(self) -> None:
         """Follow no more."""
@@ -92,8 +101,20 @@ class Models:
             if model.status.phase in _TOLD and _said(model) != _said(before.get(name, Model())):
                 self._on_event(f"{name}: {state(model)}")
         if [_servers(model) for model in before.values()] != [_servers(model) for model in models.values()]:
-            self._on_change()
+            self._stale = True
         self._touch()
+
+    async def _look_around(self) -> None:
+        """Notice which processes have come and gone; as every process has to be looked at, only where some may have."""
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            gone = not all(psutil.pid_exists(pid) for pid in self._pids.values())
+            if gone or self._stale or len(self._pids) != sum(spec.replicas for spec in self.specs):
+                self._stale = False
+                pids, _ = model_processes(self._folder)
+                if pids != self._pids:
+                    self._pids = pids
+                    self._on_change()
 
     def _is_settled(self, name: str, generation: int) -> bool:
         model = self._models.get(name)
