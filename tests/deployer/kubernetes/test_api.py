@@ -65,7 +65,7 @@ async def test_an_object_that_somebody_makes_at_the_same_moment_stays_theirs(api
     theirs = {"metadata": {"labels": {"app": "shop"}}, "spec": {"ports": [{"port": 80}]}}
 
     def made_meanwhile(number: int) -> None:
-        if api.requests and api.requests[-1].startswith("GET"):
+        if api.requests[-1].startswith("PATCH"):
             api.store.put("services", "model-vit", theirs)
 
     api.fault = made_meanwhile

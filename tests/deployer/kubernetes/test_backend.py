@@ -235,7 +235,8 @@ async def test_an_api_server_that_is_busy_broken_and_restarted_only_delays_a_dep
     api.fault = lambda number: faults[number % 4] if number % 2 else None
     async with deploying(nats):
         generation = await wish(bus, "vit=google/vit,replicas=2")
-        await told(bus, "vit", "STARTING", generation)
+        while not api.store.all("jobs"):
+            await asyncio.sleep(0.01)
         await api.stop()
         await api.start()
         ready = await told(bus, "vit", "READY", generation)
