@@ -1,6 +1,5 @@
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from copy import deepcopy
 
 import pytest
@@ -17,9 +16,8 @@ FIRST, SECOND = stored("vit", "google/vit"), stored("vit", "google/other")
 
 
 @pytest.fixture(autouse=True)
-async def clean(api: ApiServer, controllers: Controllers, bus: Bus) -> AsyncIterator[None]:
+async def clean(bus: Bus) -> None:
     await forget(bus)
-    yield
 
 
 async def test_a_model_is_prepared_by_a_job_and_then_served(

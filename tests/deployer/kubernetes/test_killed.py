@@ -37,7 +37,7 @@ EVERY_REQUEST = os.environ.get("FRAMEMESH_KILLS") == "all"
 
 @asynccontextmanager
 async def mortal(bus: Bus) -> AsyncIterator[None]:
-    """A deployer's parts around the block, which end as a killed process does: nothing is written or tidied any more."""
+    """A deployer's parts around the block, which end as if killed: nothing is written or tidied any more."""
     ledger = Ledger(bus)
     await ledger.open()
     async with connected("framemesh") as cluster:
