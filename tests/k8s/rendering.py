@@ -1,5 +1,6 @@
 """Kubernetes objects as `kubectl kustomize` makes them of what is in `k8s/`."""
 
+import copy
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -16,17 +17,17 @@ K8S = ROOT / "k8s"
 
 
 @cache
-def _text(folder: Path) -> str:
+def _objects(folder: Path) -> list[Object]:
     done = subprocess.run(
         (program("kubectl"), "kustomize", str(folder)), capture_output=True, text=True, check=False, timeout=120
     )
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    return [made for made in yaml.load_all(done.stdout, yaml.CSafeLoader) if made]
 
 
 def render(folder: str | Path) -> list[Object]:
     """The objects of a folder of `k8s/`, or of another one; each call's are its own, to be changed at will."""
-    return [made for made in yaml.safe_load_all(_text(K8S / folder)) if made]
+    return copy.deepcopy(_objects(K8S / folder))
 
 
 def overlay(folder: Path, *, resources: tuple[str, ...], components: tuple[str, ...] = ()) -> Path:
