@@ -1,20 +1,17 @@
 """Who may talk to whom by the NetworkPolicies of a namespace, computed as Kubernetes does. Pure.
 
-A connection needs the sender's leave and the receiver's: each pod that a policy of the direction selects may only do what
-some policy says, and every other pod whatever it likes.
+A connection needs the sender's leave and the receiver's: each pod that a policy of the direction selects may only do
+what some policy says, and every other pod whatever it likes.
 """
-
-from collections.abc import Iterator
 
 from tests.k8s.policies import matches
 from tests.k8s.rendering import Object, containers, named, pod_labels, workloads
 
 Edge = tuple[str, str, int]
-OUTSIDE = "outside"
 
 
 def edges(objects: list[Object]) -> set[Edge]:
-    """Every connection between pods that is allowed, as sender, receiver and port of the receiver; names as `Kind/name`."""
+    """Every connection between pods that is allowed: sender and receiver as `Kind/name`, and the receiver's port."""
     policies = [made for made in objects if made["kind"] == "NetworkPolicy"]
     pods = workloads(objects)
     return {
@@ -22,7 +19,8 @@ def edges(objects: list[Object]) -> set[Edge]:
         for sender in pods
         for receiver in pods
         for port in _ports(receiver)
-        if _allowed(policies, "Egress", sender, receiver, port) and _allowed(policies, "Ingress", receiver, sender, port)
+        if _allowed(policies, "Egress", sender, receiver, port)
+        and _allowed(policies, "Ingress", receiver, sender, port)
     }
 
 
@@ -85,10 +83,3 @@ def _is(peer: Object, other: Object | None) -> bool:
     if "namespaceSelector" in peer:  # every namespace, ours too
         return other is None or matches(peer["podSelector"], pod_labels(other))
     return other is not None and matches(peer["podSelector"], pod_labels(other))
-
-
-def ports(objects: list[Object]) -> Iterator[tuple[str, int]]:
-    """Every port of every pod."""
-    for pod in workloads(objects):
-        for port in _ports(pod):
-            yield named(pod), port

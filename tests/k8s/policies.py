@@ -10,6 +10,13 @@ Problems = Iterable[str]
 
 _WITH_TAG = re.compile(r"[\w./-]+:(?!latest$)[\w.-]+(@sha256:[0-9a-f]{64})?")
 _SCALED = {"Deployment", "StatefulSet"}
+_VOLUMES = {"configMap", "secret", "emptyDir", "projected", "persistentVolumeClaim"}
+_CONTAINER = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+}
+_POWERS = {"secrets", "configmaps", "serviceaccounts", "roles", "rolebindings", "pods/exec", "escalate", "bind"}
 
 
 def probes(objects: list[Object]) -> Problems:
@@ -23,7 +30,9 @@ def probes(objects: list[Object]) -> Problems:
                 if probe not in container:
                     yield f"{named(made)} has no {probe}"
                     continue
-                (how,) = [container[probe][way] for way in ("grpc", "httpGet", "tcpSocket") if container[probe].get(way)]
+                (how,) = [
+                    container[probe][way] for way in ("grpc", "httpGet", "tcpSocket") if container[probe].get(way)
+                ]
                 if how["port"] not in {*ports, *ports.values()}:
                     yield f"{named(made)}: {probe} asks port {how['port']}, and has {sorted(ports)}"
 
@@ -50,35 +59,29 @@ def restricted(objects: list[Object]) -> Problems:
             yield f"{named(made)} may run as root"
         if context.get("seccompProfile") != {"type": "RuntimeDefault"}:
             yield f"{named(made)} has no seccomp profile"
-        for forbidden in ("hostNetwork", "hostPID", "hostIPC"):
-            if pod.get(forbidden):
-                yield f"{named(made)} has {forbidden}"
+        yield from (f"{named(made)} has {one}" for one in ("hostNetwork", "hostPID", "hostIPC") if pod.get(one))
         for volume in pod.get("volumes", []):
-            if not {*volume} & {"configMap", "secret", "emptyDir", "projected", "persistentVolumeClaim"}:
+            if not volume.keys() & _VOLUMES:
                 yield f"{named(made)}: volume {volume['name']} is of a kind that `restricted` forbids"
         for container in containers(made):
             own = container.get("securityContext", {})
-            wanted = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
-            for name, value in wanted.items():
+            for name, value in _CONTAINER.items():
                 if own.get(name) != value:
                     yield f"{named(made)}/{container['name']}: {name} is {own.get(name)}"
 
 
 def api_keys(objects: list[Object]) -> Problems:
-    """The deployer alone talks to the Kubernetes API."""
+    """The deployer alone talks to the Kubernetes API, about nothing that gives it more rights."""
     for made in objects:
         if made["kind"] == "ServiceAccount" and made.get("automountServiceAccountToken") is not False:
             yield f"{named(made)} gives its pods a key to the API"
-        if made["kind"] in {"ClusterRole", "ClusterRoleBinding"}:
+        elif made["kind"] in {"ClusterRole", "ClusterRoleBinding"}:
             yield f"{named(made)} reaches beyond the namespace"
-        if made["kind"] == "Role":
-            for rule in made["rules"]:
-                for words in ("apiGroups", "resources", "verbs"):
-                    if "*" in rule[words]:
-                        yield f"{named(made)} allows every one of {words}"
-                if {"secrets", "configmaps", "serviceaccounts", "roles", "rolebindings"} & {*rule["resources"]}:
-                    yield f"{named(made)} may touch {rule['resources']}"
-        if made["kind"] == "RoleBinding" and [one["name"] for one in made["subjects"]] != ["deployer"]:
+        elif made["kind"] == "Role":
+            named_things = {word for rule in made["rules"] for words in rule.values() for word in words}
+            if excess := named_things & {"*", *_POWERS}:
+                yield f"{named(made)} may do {sorted(excess)}"
+        elif made["kind"] == "RoleBinding" and [one["name"] for one in made["subjects"]] != ["deployer"]:
             yield f"{named(made)} is for others than the deployer"
     for made in workloads(objects):
         key = (pod_of(made) or {}).get("automountServiceAccountToken", False)
@@ -109,7 +112,9 @@ def selectors(objects: list[Object]) -> Problems:
             chosen = [one for one in workloads(objects) if matches(spec.get("selector", {}), pod_labels(one))]
         elif made["kind"] == "HorizontalPodAutoscaler":
             target = spec["scaleTargetRef"]
-            chosen = [one for one in objects if (one["kind"], one["metadata"]["name"]) == (target["kind"], target["name"])]
+            chosen = [
+                one for one in objects if (one["kind"], one["metadata"]["name"]) == (target["kind"], target["name"])
+            ]
             if any("replicas" in one["spec"] for one in chosen):
                 yield f"{named(made)}: its target's own number of replicas would undo it at each apply"
         else:
@@ -122,7 +127,9 @@ def stops(objects: list[Object]) -> Problems:
     """The grace of a stop is enough for the pause before it and for draining; who serves callers has such a pause."""
     for made in workloads(objects):
         for container in (pod_of(made) or {})["containers"]:
-            drain = next((float(one["value"]) for one in _variables(container) if one["name"].endswith("DRAIN_SECONDS")), 0)
+            drain = next(
+                (float(one["value"]) for one in _variables(container) if one["name"].endswith("DRAIN_SECONDS")), 0
+            )
             pause = container.get("lifecycle", {}).get("preStop", {}).get("exec", {}).get("command", [])
             seconds = float(pause[1]) if pause[:1] == ["sleep"] else 0.0
             grace = (pod_of(made) or {}).get("terminationGracePeriodSeconds", 30)
@@ -132,7 +139,7 @@ def stops(objects: list[Object]) -> Problems:
                 yield f"{named(made)} stops before callers know that it will"
 
 
-def references(objects: list[Object], secrets: Mapping[str, Iterable[str]]) -> Problems:
+def references(objects: list[Object], secrets: Iterable[str]) -> Problems:
     """Each ConfigMap, Secret and account that pods name is there; `secrets` are made by hand."""
     there = {(made["kind"], made["metadata"]["name"]) for made in objects}
     there |= {("Secret", name) for name in secrets}

@@ -27,7 +27,9 @@ def exporter(model: list[Object]) -> str:
     return job
 
 
-def test_pods_talk_to_whom_they_must_and_to_nobody_else(local: list[Object], model: list[Object], exporter: str) -> None:
+def test_pods_talk_to_whom_they_must_and_to_nobody_else(
+    local: list[Object], model: list[Object], exporter: str
+) -> None:
     lake = {(client, LAKE, 8333) for client in (GATEWAY, ARCHIVER, SERVER, exporter)}
     assert network.edges([*local, *model]) == WANTED | lake
 

@@ -1,6 +1,7 @@
 """What every overlay, component and model holds; and that it would be noticed if one did not."""
 
 import copy
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -174,26 +175,26 @@ def test_what_is_taken_from_any_container_is_noticed(of: str, change: str) -> No
         assert [problem for problem in found if problem.startswith(named(one))], named(one)
 
 
+def pod(one: Object) -> Object:
+    return pod_of(one) or {}
+
+
 OTHER_MUTATIONS: dict[str, tuple[str, str, Callable[[Object], object]]] = {
-    "a root user": ("Deployment", "gateway", lambda one: one["spec"]["template"]["spec"].pop("securityContext")),
+    "a root user": ("Deployment", "gateway", lambda one: pod(one).pop("securityContext")),
+    "a host's path": ("Deployment", "gateway", lambda one: pod(one)["volumes"].append({"name": "x", "hostPath": {}})),
     "a key to the API": ("ServiceAccount", "gateway", lambda one: one.pop("automountServiceAccountToken")),
-    "a key in a pod": (
-        "Deployment", "ingest", lambda one: one["spec"]["template"]["spec"].update(automountServiceAccountToken=True)
-    ),
+    "a key in a pod": ("Deployment", "ingest", lambda one: pod(one).update(automountServiceAccountToken=True)),
     "a role over secrets": ("Role", "deployer", lambda one: one["rules"][0]["resources"].append("secrets")),
     "a role over all": ("Role", "deployer", lambda one: one["rules"][0].update(verbs=["*"])),
     "a service of nobody": ("Service", "gateway", lambda one: one["spec"].update(selector={"app": "none"})),
     "a port of nobody": ("Service", "gateway", lambda one: one["spec"]["ports"][0].update(targetPort="http")),
-    "a budget of nobody": ("PodDisruptionBudget", "nats", lambda one: one["spec"].update(selector={"matchLabels": {"a": "b"}})),
-    "an autoscaler of nobody": ("HorizontalPodAutoscaler", "gateway", lambda one: one["spec"]["scaleTargetRef"].update(name="x")),
+    "a budget of nobody": ("PodDisruptionBudget", "nats", lambda one: one["spec"].update(selector={"matchLabels": {}})),
+    "an autoscaler of nobody": (
+        "HorizontalPodAutoscaler", "gateway", lambda one: one["spec"]["scaleTargetRef"].update(name="x")
+    ),
     "replicas and an autoscaler": ("Deployment", "gateway", lambda one: one["spec"].update(replicas=2)),
-    "too short a grace": (
-        "Deployment", "gateway", lambda one: one["spec"]["template"]["spec"].update(terminationGracePeriodSeconds=10)
-    ),
-    "no pause before the stop": ("Deployment", "gateway", lambda one: one["spec"]["template"]["spec"]["containers"][0].pop("lifecycle")),
-    "a host's path": (
-        "Deployment", "gateway", lambda one: one["spec"]["template"]["spec"]["volumes"].append({"name": "x", "hostPath": {}})
-    ),
+    "too short a grace": ("Deployment", "gateway", lambda one: pod(one).update(terminationGracePeriodSeconds=10)),
+    "no pause before the stop": ("Deployment", "gateway", lambda one: pod(one)["containers"][0].pop("lifecycle")),
 }  # fmt: skip
 
 
@@ -206,10 +207,10 @@ def test_what_is_spoilt_elsewhere_is_noticed(production: list[Object], change: s
 
 
 def test_a_secret_that_nobody_makes_is_noticed(production: list[Object]) -> None:
-    assert list(policies.references(production, SECRETS.keys() - {"gateway"})) == ["Deployment/gateway: no Secret gateway"]
+    assert list(policies.references(production, SECRETS.keys() - {"gateway"})) == [
+        "Deployment/gateway: no Secret gateway"
+    ]
 
 
 def _project_version() -> str:
-    import tomllib
-
     return str(tomllib.loads((K8S.parent / "pyproject.toml").read_text())["project"]["version"])
