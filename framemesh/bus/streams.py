@@ -31,6 +31,7 @@ RESULTS = "RESULTS"
 DEADLETTERS = "DEADLETTERS"
 MODELS_BUCKET = "models"
 ROUTES_BUCKET = "routes"
+DEPLOYMENTS_BUCKET = "deployments"
 ARCHIVE_BUCKET = "archive"
 
 STORE_CONSUMER = "store"
@@ -133,7 +134,7 @@ async def _ensure(bus: Bus, sizes: StreamSizes) -> None:
             max_deliver=-1,
         ),
     )
-    for bucket, history in ((MODELS_BUCKET, 8), (ROUTES_BUCKET, 1), (ARCHIVE_BUCKET, 1)):
+    for bucket, history in ((MODELS_BUCKET, 8), (ROUTES_BUCKET, 1), (DEPLOYMENTS_BUCKET, 1), (ARCHIVE_BUCKET, 1)):
         await bus.js.create_key_value(
             KeyValueConfig(bucket=bucket, history=history, storage=StorageType.FILE, replicas=sizes.replicas)
         )

@@ -1,0 +1,35 @@
+"""The composition root: opens what the deployer owns, in order."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from deployer.ledger import Ledger
+from deployer.local import LocalBackend
+from deployer.metrics import DeployerMetrics
+from deployer.reconciling import Reconciler
+from deployer.settings import DeployerSettings
+from framemesh.bus import connect
+from framemesh.service import running
+from framemesh.telemetry.page import new_registry, serving_page
+
+
+@asynccontextmanager
+async def deployer(settings: DeployerSettings) -> AsyncIterator[int]:
+    """The whole deployer around the block, which gets the port of `/metrics` and `/healthz`.
+
+    On leaving, local processes end; what runs in a cluster goes on.
+
+    Raises:
+        ConfigurationError: The page's address is taken, or a folder can't be used.
+        BusUnavailableError: No NATS server answers.
+    """
+    registry = new_registry()
+    async with AsyncExitStack() as stack:
+        bus = await stack.enter_async_context(connect(settings.nats_url.get_secret_value(), name="deployer"))
+        port = await stack.enter_async_context(serving_page(settings.http_address, registry, {"nats": bus.problem}))
+        ledger = Ledger(bus)
+        await ledger.open()
+        backend = await stack.enter_async_context(LocalBackend(bus, settings.data_dir))
+        reconciler = Reconciler(bus, backend, ledger, DeployerMetrics(registry))
+        await stack.enter_async_context(running(bus, ledger, reconciler, drain_seconds=settings.drain_seconds))
+        yield port
