@@ -12,7 +12,7 @@ from framemesh.errors import (
 )
 from framemesh.specs import precision_text, runtime_text
 from framemesh.v1.model_pb2 import DeploymentPhase as Phase
-from framemesh.v1.model_pb2 import ModelSpec, Release
+from framemesh.v1.model_pb2 import ModelSpec, Release, Runtime
 
 PROGRAM = "model_server.building"
 
@@ -57,6 +57,15 @@ def read_step(line: bytes) -> Step | None:
     return None if phase is None else Step(phase, float(said.get("share", 0.0)))
 
 
+def read_release(spec: ModelSpec, line: bytes) -> Release | None:
+    """What the program made of the spec, from its last line; none in any other, or where it made nothing."""
+    said = _read(line)
+    if "source" not in said:
+        return None
+    runtime = Runtime.Value(f"RUNTIME_{said['runtime'].upper()}")
+    return Release(spec=spec, source=said["source"], model_version=said["version"], runtime=runtime)
+
+
 def outcome(spec: ModelSpec, code: int, last_line: bytes) -> Release:
     """What the program made of the spec.
 
@@ -69,10 +78,10 @@ def outcome(spec: ModelSpec, code: int, last_line: bytes) -> Release:
         ConfigurationError: The model can't be served so; the message says why and what to do.
         FramemeshError: Not now; trying again may help.
     """
-    said = _read(last_line)
-    if code == 0 and "source" in said:
-        return Release(spec=spec, source=said["source"], model_version=said["version"])
-    raise _error(code, str(said.get("error", "")))
+    release = read_release(spec, last_line)
+    if code == 0 and release is not None:
+        return release
+    raise _error(code, str(_read(last_line).get("error", "")))
 
 
 def _error(code: int, told: str) -> FramemeshError:

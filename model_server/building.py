@@ -3,8 +3,8 @@
 It needs torch and transformers, which take a second and half a gigabyte; the serving process stays free of both.
 A model that was prepared before comes from the lake, and one that is prepared here can be put there.
 Each line on standard output is a JSON object. While it goes on: `{"step": "downloading", "share": 0.4}`, where the step
-may also be `exporting` or `uploading`. The last: `{"folder": ...}`, or `{"source": "lake://...", "version": ...}` of a
-model that was published, or `{"error": ...}`.
+may also be `exporting` or `uploading`. The last: `{"folder": ...}`, or `{"source": "lake://...", "version": ..., "runtime": ...}`
+of a model that was published, or `{"error": ...}`.
 """
 
 import argparse
@@ -107,10 +107,12 @@ class Published:
 
     Attributes:
         version: Which weights: the hub's commit, or a digest of the local files.
+        runtime: What runs it, be it as asked or a fallback.
         stored: Where it lies.
     """
 
     version: str
+    runtime: RuntimeName
     stored: StoredModel
 
 
@@ -142,16 +144,19 @@ def publish(order: Order, name: str, tell: Tell = nobody) -> Published:
         LakeUnavailableError: The lake can't be reached now.
     """
     if order.stored is not None:
-        return Published(read_manifest(build(order, tell)).version, order.stored)
+        there = read_manifest(build(order, tell))
+        return Published(there.version, there.runtime, order.stored)
     version, source = sources.known_version(order.source, order.revision, order.trust), None
     if version is None:
         source = sources.fetch(order.source, order.revision, order.trust, tell)
         version = source.version
     stored = StoredModel.parse(f"{LAKE}{name}/{version}-{order.form}-f{FORMAT}")
-    if not _store().is_there(stored, order.store):
+    manifest: Manifest | None = _store().find(stored, order.store)
+    if manifest is None:
         folder = build(order, tell) if source is None else _built(order, source, tell)
+        manifest = read_manifest(folder)
         _store().upload(folder, stored, order.store, tell)
-    return Published(version, stored)
+    return Published(version, manifest.runtime, stored)
 
 
 def upload(folder: Path, url: str, store: ModelStoreSettings, tell: Tell = nobody) -> None:
@@ -261,7 +266,7 @@ def main() -> None:
         order = Order(**arguments, trust=trust, store=ModelStoreSettings())
         if name:
             published = publish(order, name, _say_step)
-            _say(source=str(published.stored), version=published.version)
+            _say(source=str(published.stored), version=published.version, runtime=published.runtime)
             return
         if url:
             StoredModel.parse(url)  # before minutes go into what can't be put there

@@ -23,14 +23,14 @@ log = structlog.get_logger()
 _MANIFEST_TYPE = "application/json"
 
 
-def is_there(model: StoredModel, settings: ModelStoreSettings) -> bool:
-    """Whether the lake has the whole of a model.
+def find(model: StoredModel, settings: ModelStoreSettings) -> Manifest | None:
+    """The manifest of a model of the lake; none where it isn't there.
 
     Raises:
-        ConfigurationError: Where the lake is isn't set, or its keys are wrong.
+        ConfigurationError: Where the lake is isn't set, its keys are wrong, or the manifest is damaged.
         LakeUnavailableError: The lake can't be reached.
     """
-    return asyncio.run(_is_there(model, settings))
+    return asyncio.run(_find(model, settings))
 
 
 def upload(folder: Path, model: StoredModel, settings: ModelStoreSettings, tell: Tell = nobody) -> None:
@@ -60,13 +60,13 @@ def download(model: StoredModel, folder: Path, settings: ModelStoreSettings, che
     asyncio.run(_download(model, folder, settings, check))
 
 
-async def _is_there(model: StoredModel, settings: ModelStoreSettings) -> bool:
+async def _find(model: StoredModel, settings: ModelStoreSettings) -> Manifest | None:
     async with _open(model, settings) as lake:
         try:
-            await lake.get(model.key(MANIFEST))
+            body, _ = await lake.get(model.key(MANIFEST))
         except FrameNotFoundError:
-            return False
-        return True
+            return None
+        return _parsed(model, body)
 
 
 async def _upload(folder: Path, model: StoredModel, settings: ModelStoreSettings, tell: Tell) -> None:

@@ -168,7 +168,7 @@ class KubernetesModels:
         lines = await self._cluster.last_lines(pods[-1]["metadata"]["name"]) if pods else []
         if _condition(job, "Complete")["status"] == "True":
             for line in reversed(lines):
-                if (release := worker.read_release(spec, line)) is not None:
+                if (release := worker.read_release(spec, line.encode())) is not None:
                     return release
             # Its log is gone, with its node perhaps. Another finds the model in the lake, and says where.
             await self._cluster.delete(JOB, job["metadata"]["name"])
@@ -231,8 +231,8 @@ def _within(wanted: Any, there: Any) -> bool:
 def _condition(found: Object, kind: str) -> dict[str, str]:
     """A condition with its `status` and `reason`, which are empty where there is none."""
     conditions = found.get("status", {}).get("conditions", ())
-    there = next((one for one in conditions if one["type"] == kind), {})
-    return {"status": "", "reason": "", **there}
+    there: dict[str, str] = next((one for one in conditions if one["type"] == kind), {})
+    return {"status": "", "reason": ""} | there
 
 
 def _is_fresh(deployment: Object) -> bool:

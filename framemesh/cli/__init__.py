@@ -4,7 +4,21 @@ import sys
 
 import typer
 
-from framemesh.cli import analyze, bench, deadletters, env, export, frames, models, query, replay, status, up, watch
+from framemesh.cli import (
+    analyze,
+    bench,
+    deadletters,
+    deploy,
+    env,
+    export,
+    frames,
+    models,
+    query,
+    replay,
+    status,
+    up,
+    watch,
+)
 from framemesh.errors import EXIT_CONFIGURATION, ConfigurationError, FramemeshError
 
 app = typer.Typer(
@@ -18,6 +32,9 @@ app.command()(up.up)
 app.command()(analyze.analyze)
 app.command()(status.status)
 app.command()(models.models)
+app.command()(deploy.deploy)
+app.command()(deploy.scale)
+app.command()(deploy.delete)
 app.command()(watch.watch)
 app.command()(frames.frames)
 app.command()(query.query)

@@ -136,7 +136,7 @@ class Supervisor:
             raise ValueError(f"a process called {spec.name!r} runs already")
         child = await self._spawn(spec) if running is None else self._adopt(spec, running)
         self._children[spec.name] = child
-        self._changed()
+        self.changed()
         deadline = time.monotonic() + spec.start_seconds
         while not await spec.ready():
             code = child.process.returncode
@@ -156,7 +156,7 @@ class Supervisor:
         if child.watcher is not None:
             child.watcher.cancel()
         await _end(child)
-        self._changed()
+        self.changed()
 
     def restart(self, name: str) -> None:
         """End a process, if it runs; whoever watches it starts it again."""
@@ -170,7 +170,8 @@ class Supervisor:
             if child.process.returncode is None:
                 os.killpg(child.process.pid, signal.SIGKILL)
 
-    def _changed(self) -> None:
+    def changed(self) -> None:
+        """Have `on_change` called: of what others started or ended, nobody else tells."""
         try:
             self.on_change()
         except OSError as error:  # a full disk must not end the watching
@@ -216,7 +217,7 @@ class Supervisor:
                 self._on_event(str(error))
                 continue
             child.process, child.started, child.log_start = fresh.process, fresh.started, fresh.log_start
-            self._changed()
+            self.changed()
 
     async def _ended(self, child: _Child) -> int:
         """Wait for the process to end, and keep its log from growing without bound meanwhile."""

@@ -375,10 +375,13 @@ class Release(Message):
     SPEC_FIELD_NUMBER: int
     SOURCE_FIELD_NUMBER: int
     MODEL_VERSION_FIELD_NUMBER: int
+    RUNTIME_FIELD_NUMBER: int
     source: str
     """Where servers load it from: `lake://models/<name>/<version>`. Empty until it is prepared."""
     model_version: str
     """Which weights: the hub's commit, or a digest of the local files; what results say too. Empty until it is prepared."""
+    runtime: Runtime.ValueType
+    """What runs it: torch also where the model could not be exported. Unspecified until it is prepared."""
     @property
     def spec(self) -> ModelSpec:
         """The wish that it was made of. Always set."""
@@ -389,10 +392,11 @@ class Release(Message):
         spec: ModelSpec | None = ...,
         source: str = ...,
         model_version: str = ...,
+        runtime: Runtime.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: typing_extensions.TypeAlias = Literal["spec", b"spec"]
     def HasField(self, field_name: _HasFieldArgType) -> bool: ...
-    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["model_version", b"model_version", "source", b"source", "spec", b"spec"]
+    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["model_version", b"model_version", "runtime", b"runtime", "source", b"source", "spec", b"spec"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
 
 @final

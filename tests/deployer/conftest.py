@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,14 +14,17 @@ from typing import Any
 
 import psutil
 import pytest
+from pydantic import SecretStr
 
 from framemesh.client import AsyncClient
 from framemesh.mesh import processes
 from framemesh.mesh.deployed import deployed
 from framemesh.mesh.servers import HOST, free_port
 from framemesh.mesh.supervision import Supervisor
+from framemesh.settings import ModelStoreSettings
 from framemesh.v1.model_pb2 import DeploymentPhase, Model
 from model_server.building import Order, build
+from tests.deployer.versions import upload_version
 
 
 async def until(condition: Callable[[], Any], *, seconds: float = 90.0) -> Any:
@@ -37,24 +39,30 @@ async def until(condition: Callable[[], Any], *, seconds: float = 90.0) -> Any:
             await asyncio.sleep(0.02)
 
 
-@pytest.fixture(scope="module")
-def versions(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Two versions of one small model."""
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small model, prepared for ONNX."""
     from tests.model_server import tiny  # imports transformers
 
-    folder = tmp_path_factory.mktemp("versions")
-    first = tiny.make("vit", folder / "first")
-    second = tiny.make("vit", folder / "second", id2label={index: f"other {index}" for index in range(10)})
-    return [first, second]
+    source = tiny.make("vit", tmp_path_factory.mktemp("models") / "tiny")
+    return build(Order(str(source), tmp_path_factory.mktemp("cache")))
 
 
 @pytest.fixture(scope="module")
-def prepared(versions: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder where both versions are prepared for torch, which takes no export."""
-    cache = tmp_path_factory.mktemp("prepared")
-    for version in versions:
-        build(Order(str(version), cache, runtime="torch"))
-    return cache
+def version(
+    exported: Path, s3: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Awaitable[str]]:
+    """Puts another version of the small model into the lake; returns its URL."""
+    store = ModelStoreSettings(
+        s3_endpoint=s3["FRAMEMESH_S3_ENDPOINT"],
+        s3_access_key=SecretStr(s3["FRAMEMESH_S3_ACCESS_KEY"]),
+        s3_secret_key=SecretStr(s3["FRAMEMESH_S3_SECRET_KEY"]),
+    )
+
+    def put(name: str, **options: Any) -> Awaitable[str]:
+        return asyncio.to_thread(upload_version, exported, name, store, tmp_path_factory.mktemp(name), **options)
+
+    return put
 
 
 @pytest.fixture(scope="module")
@@ -98,10 +106,8 @@ class Deployer:
 
 
 @asynccontextmanager
-async def deploying(folder: Path, env: dict[str, str], *, prepared: Path | None = None) -> AsyncIterator[Deployer]:
+async def deploying(folder: Path, env: dict[str, str]) -> AsyncIterator[Deployer]:
     """A deployer around the block; whatever happens, nothing of it is left."""
-    if prepared is not None:
-        shutil.copytree(prepared, folder / "models" / "prepared")
     deployer = Deployer(folder, env)
     deployer.start()
     try:

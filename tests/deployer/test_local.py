@@ -1,34 +1,150 @@
-"""Models that come, roll, scale and go as processes of this machine."""
+"""Models that come, roll, scale and go as processes of this machine, under a constant stream of calls and frames.
 
-from collections.abc import AsyncIterator
-from pathlib import Path
+`FRAMEMESH_ROLLOUT_CALLS` says how many calls (`make rollouts`: 10,000).
+"""
+
+import asyncio
+import os
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 
 import pytest
 
+from framemesh.bus import Bus
 from framemesh.client import AsyncClient
+from framemesh.errors import FramemeshError
 from framemesh.specs import parse
+from framemesh.v1.result_pb2 import Result
 from tests.deployer.conftest import Deployer, deploying, settled, until
+from tests.gateway.conftest import publish
 from tests.pictures import jpeg
+
+CALLS = int(os.environ.get("FRAMEMESH_ROLLOUT_CALLS", "400"))
+CALLERS = 4
+STAGES = 4
+FRAMES_A_SECOND = 5
 
 
 @pytest.fixture(scope="module")
 async def deployer(
-    client: AsyncClient, nats: str, s3: dict[str, str], prepared: Path, tmp_path_factory: pytest.TempPathFactory
+    client: AsyncClient, nats: str, s3: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Deployer]:
     env = {"FRAMEMESH_NATS_URL": nats, **s3, "FRAMEMESH_WORKERS": "1"}
-    async with deploying(tmp_path_factory.mktemp("deployer"), env, prepared=prepared) as deployer:
+    async with deploying(tmp_path_factory.mktemp("deployer"), env) as deployer:
         yield deployer
 
 
-async def test_a_model_comes_scales_and_goes(deployer: Deployer, client: AsyncClient, versions: list[Path]) -> None:
-    await client.deploy(parse(f"tiny={versions[0]},runtime=torch"))
-    found = await settled(client, "tiny", "READY", ready=1)
-    assert found.status.serving.source.startswith("lake://models/tiny/sha256-")
-    assert found.status.serving.model_version == found.replicas[0].model_version
-    await client.scale("tiny", 3)
-    await settled(client, "tiny", "READY", ready=3)
-    await client.scale("tiny", 1)
+@dataclass
+class Traffic:
+    """What was asked, and what came of it.
+
+    Attributes:
+        versions: Which version answered, in the order of the answers.
+        errors: What calls failed with.
+        sent: Ids of the frames that were published.
+        results: How many results each frame has.
+    """
+
+    versions: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    sent: list[str] = field(default_factory=list)
+    results: Counter[str] = field(default_factory=Counter)
+
+    async def more(self, calls: int) -> None:
+        """Wait for so many more answers."""
+        enough = len(self.versions) + calls
+        await until(lambda: len(self.versions) >= enough or self.errors, seconds=60 + calls)
+
+
+@asynccontextmanager
+async def traffic(client: AsyncClient, bus: Bus, name: str) -> AsyncIterator[Traffic]:
+    """Calls, one after the other from each of a few callers, and frames of a camera, around the block."""
+    seen = Traffic()
+    over = asyncio.Event()
+
+    async def calling() -> None:
+        number = 0
+        while not over.is_set():
+            number += 1
+            try:
+                (answer,) = (await client.analyze(jpeg(number % 10), models=[name])).answers
+            except FramemeshError as error:
+                seen.errors.append(str(error))
+                continue
+            if answer.HasField("error"):
+                seen.errors.append(answer.error.message)
+            else:
+                seen.versions.append(answer.model_version)
+
+    async def filming() -> None:
+        while not over.is_set():
+            seen.sent.append(str(await publish(bus, "gate", jpeg(len(seen.sent)), sequence=len(seen.sent) + 1)))
+            await asyncio.sleep(1 / FRAMES_A_SECOND)
+
+    async def take(message: object) -> None:
+        seen.results[Result.FromString(message.data).frame.frame_id] += 1  # type: ignore[attr-defined]
+
+    subscription = await bus.client.subscribe(f"results.{name}.gate", cb=take)
+    async with asyncio.TaskGroup() as group:
+        for work in (*(calling for _ in range(CALLERS)), filming):
+            group.create_task(work())
+        try:
+            yield seen
+        finally:
+            over.set()
+    await until(lambda: len(seen.results) == len(seen.sent))
+    await subscription.unsubscribe()
+
+
+@pytest.mark.timeout(300 + CALLS)
+async def test_no_call_fails_and_no_result_is_missing_while_models_scale_roll_and_fail(
+    deployer: Deployer, client: AsyncClient, bus: Bus, version: Callable[..., Awaitable[str]]
+) -> None:
+    first, second, broken = await version("first"), await version("second"), await version("third", broken=True)
+    await client.deploy(parse(f"tiny={first},policy=every"))
     await settled(client, "tiny", "READY", ready=1)
-    assert len((await client.analyze(jpeg())).answers) == 1
+    async with traffic(client, bus, "tiny") as seen:
+        await client.scale("tiny", 3)
+        await settled(client, "tiny", "READY", ready=3)
+        await seen.more(CALLS // STAGES)
+        await client.scale("tiny", 1)
+        await settled(client, "tiny", "READY", ready=1)
+        await seen.more(CALLS // STAGES)
+        await client.deploy(parse(f"tiny={broken},policy=every"))
+        found = await settled(client, "tiny", "ROLLED_BACK", ready=1)
+        assert "model-tiny-" in found.status.message
+        assert (found.status.serving.source, found.status.next.source) == (first, broken)
+        await seen.more(CALLS // STAGES)
+        assert set(seen.versions) == {"first"}
+        await client.deploy(parse(f"tiny={second},policy=every,replicas=2"))
+        found = await settled(client, "tiny", "READY", ready=2)
+        assert [replica.model_version for replica in found.replicas] == ["second"] * 2
+        begun = len(seen.versions) + CALLERS  # what was asked before, the first version may have answered
+        await seen.more(CALLS // STAGES)
+        assert set(seen.versions[begun:]) == {"second"}
+    assert seen.errors == []
+    assert set(seen.results) == set(seen.sent)
+    assert set(seen.results.values()) == {1}
+    print(f"{len(seen.versions)} calls, {len(seen.sent)} frames: {Counter(seen.versions)}")
     await client.delete("tiny")
     await until(lambda: not deployer.running())
+
+
+async def test_a_server_that_is_killed_is_started_again(
+    deployer: Deployer, client: AsyncClient, version: Callable[..., Awaitable[str]]
+) -> None:
+    await client.deploy(parse(f"mortal={await version('mortal')}"))
+    await settled(client, "mortal", "READY", ready=1)
+    (server,) = deployer.running("model_server")
+    server.kill()
+    await until(lambda: deployer.running("model_server") not in ([], [server]))
+    await until(lambda: _answers(client, "mortal"))
+    await client.delete("mortal")
+    await until(lambda: not deployer.running())
+
+
+async def _answers(client: AsyncClient, name: str) -> bool:
+    (answer,) = (await client.analyze(jpeg(), models=[name])).answers
+    return not answer.HasField("error")
