@@ -61,6 +61,19 @@ def test_the_base_has_an_exact_tag_and_there_is_one(stages: dict[str, Stage]) ->
     assert {one for one in outside if one not in stages} == {"${PYTHON}"}
 
 
+def test_make_builds_every_image_with_whatever_builder_there_is() -> None:
+    def make(builder: str) -> "subprocess.CompletedProcess[str]":
+        command = ("make", "--no-print-directory", "images", f"BUILDER={builder}")
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+
+    printed = make("echo").stdout
+    for image in IMAGES:
+        assert f"--target {image} --tag framemesh-{image}:{PROJECT['version']}" in printed
+    none = make("")
+    assert none.returncode
+    assert "no container builder works here" in none.stdout
+
+
 @pytest.mark.parametrize("image", IMAGES)
 def test_an_image_holds_its_own_service_and_environment(stages: dict[str, Stage], image: str) -> None:
     package = PACKAGES.get(image, image)

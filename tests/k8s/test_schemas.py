@@ -1,5 +1,6 @@
 """Every object that we ship, by Kubernetes' own schemas of the oldest version that we support and of the newest."""
 
+import json
 from pathlib import Path
 
 import kubernetes_validate
@@ -17,7 +18,8 @@ OTHERS = {"Certificate", "PodMonitor", "ScaledObject"}
 def everything(local: list[Object], production: list[Object], tmp_path_factory: pytest.TempPathFactory) -> list[Object]:
     minio = overlay(tmp_path_factory.mktemp("minio"), resources=("base",), components=("minio", "test-camera"))
     models = [made for path in sorted((K8S / "models").iterdir()) for made in render(path)]
-    return [*local, *production, *render(minio), *models]
+    found = [*local, *production, *render(minio), *models]
+    return list({json.dumps(made, sort_keys=True): made for made in found}.values())
 
 
 @pytest.mark.parametrize("version", [OLDEST, NEWEST])
