@@ -50,19 +50,26 @@ class Kind:
         group: Of the API; empty for the core.
         plural: As in paths and in RBAC.
         verbs: What RBAC has to allow.
+        version: Of the group.
     """
 
     name: str
     group: str
     plural: str
     verbs: tuple[str, ...] = ("create", "delete", "get", "list", "patch", "watch")
+    version: str = "v1"
+
+    @property
+    def api_version(self) -> str:
+        """As in an object's `apiVersion`."""
+        return f"{self.group}/{self.version}".lstrip("/")
 
 
 DEPLOYMENT = Kind("Deployment", "apps", "deployments")
 JOB = Kind("Job", "batch", "jobs")
 SERVICE = Kind("Service", "", "services", ("create", "delete", "get", "list", "patch"))
 BUDGET = Kind("PodDisruptionBudget", "policy", "poddisruptionbudgets", SERVICE.verbs)
-SCALER = Kind("HorizontalPodAutoscaler", "autoscaling", "horizontalpodautoscalers", SERVICE.verbs)
+SCALER = Kind("HorizontalPodAutoscaler", "autoscaling", "horizontalpodautoscalers", SERVICE.verbs, "v2")
 POD = Kind("Pod", "", "pods", ("list", "watch"))
 LOG = Kind("PodLog", "", "pods/log", ("get",))
 
@@ -71,12 +78,11 @@ OWNED = (SCALER, BUDGET, SERVICE, DEPLOYMENT, JOB)
 PERMISSIONS = (*OWNED, POD, LOG)
 """All that the deployer may do, in its own namespace alone: what its Role has to say, no more and no less."""
 
-_VERSIONS = {"apps": "v1", "batch": "v1", "": "v1", "policy": "v1", "autoscaling": "v2"}
 _RESOURCES: dict[str, Any] = {
     kind.name: type(
         kind.name,
         (GenericNamespacedResource,),
-        {"_api_info": create_api_info(kind.group, _VERSIONS[kind.group], kind.name, kind.plural)},
+        {"_api_info": create_api_info(kind.group, kind.version, kind.name, kind.plural)},
     )
     for kind in (*OWNED, POD)
 }
@@ -103,7 +109,7 @@ class Cluster:
 
         async def listed() -> list[Object]:
             found = self._client.list(_RESOURCES[kind.name], labels=labels)
-            return [{**one, "kind": kind.name} async for one in found]  # which lists leave out
+            return [one | {"apiVersion": kind.api_version, "kind": kind.name} async for one in found]  # lists omit them
 
         return await self._call(f"list {kind.plural}", listed)
 

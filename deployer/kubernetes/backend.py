@@ -1,19 +1,16 @@
 """Models as Kubernetes objects: a Job prepares a model, a Deployment serves it.
 
-Nothing is remembered: each look at the cluster says what to do next, so a deployer that is killed anywhere goes on where
-things are, and so do two at once.
+Each look at the cluster says what to do next, and nothing else does: where a deployer is killed the next one goes
+on, and two at once do the same.
 """
 
 import asyncio
-import hashlib
-import json
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 import structlog
 
 from deployer import worker
-from deployer.kubernetes import marks, objects, reasons
+from deployer.kubernetes import marks, objects, reasons, states
 from deployer.kubernetes.api import DEPLOYMENT, JOB, OWNED, POD, SCALER, Cluster, Kind
 from deployer.kubernetes.objects import Object
 from deployer.kubernetes.settings import ClusterSettings
@@ -21,12 +18,13 @@ from deployer.reconciling import Tell
 from framemesh.errors import ConfigurationError, FramemeshError, ModelUnavailableError
 from framemesh.v1.model_pb2 import DeploymentPhase as Phase
 from framemesh.v1.model_pb2 import ModelSpec, Release
-from framemesh.waiting import happens
+from framemesh.waiting import happens, jittered
 
 log = structlog.get_logger()
 
 _LOOK_SECONDS = 2.0
 """How long after the last look there is another, whatever the watches say: a log's growth is no event."""
+_MEND_SECONDS = 15.0
 
 
 class KubernetesModels:
@@ -42,15 +40,17 @@ class KubernetesModels:
     def __init__(self, cluster: Cluster, settings: ClusterSettings) -> None:
         self._cluster = cluster
         self._settings = settings
+        self._settled: dict[str, tuple[Release, int]] = {}
         self._changed = asyncio.Event()
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
-        """Watch the cluster until stopped."""
+        """Watch the cluster until stopped, and mend what others change or delete of models that are rolled out."""
         async with asyncio.TaskGroup() as group:
-            watching = [group.create_task(self._cluster.watch(kind, self._wake)) for kind in (DEPLOYMENT, JOB, POD)]
+            tasks = [group.create_task(self._cluster.watch(kind, self._wake)) for kind in (DEPLOYMENT, JOB, POD)]
+            tasks.append(group.create_task(self._mend()))
             await self._stopping.wait()
-            for task in watching:
+            for task in tasks:
                 task.cancel()
 
     def stop(self) -> None:
@@ -64,7 +64,9 @@ class KubernetesModels:
             FramemeshError: The cluster can't be asked.
         """
         return {
-            found["metadata"]["labels"][marks.MODEL_LABEL] for kind in OWNED for found in await self._cluster.owned(kind)
+            found["metadata"]["labels"][marks.MODEL_LABEL]
+            for kind in OWNED
+            for found in await self._cluster.owned(kind)
         }
 
     async def prepare(self, spec: ModelSpec, tell: Tell) -> Release:
@@ -85,7 +87,7 @@ class KubernetesModels:
                 await self._cluster.delete(JOB, other)
             if job is None:
                 await self._cluster.apply(wanted, None)
-            elif _condition(job, "Failed")["status"] == "True" and not begun:
+            elif states.condition(job, "Failed")["status"] == "True" and not begun:
                 await self._cluster.delete(JOB, marks.job_name(spec))  # an earlier try's: this is another
                 continue
             elif "deletionTimestamp" not in job["metadata"]:
@@ -103,25 +105,27 @@ class KubernetesModels:
             FramemeshError: Not now: trying again may help.
         """
         model = release.spec.name
+        self._settled.pop(model, None)
         while True:
             changed = self._changed
             there = await self._there(model)
             here = there.get(("Deployment", marks.server_name(model)))
             if await self._match(release, replicas, there) and here is not None:
-                if _is_complete(here):
+                if states.is_complete(here):
                     break
                 pods = await self._servers(release)
                 trouble = reasons.trouble(pods)
-                if _is_late(here) or reasons.is_final(pods):
+                if states.is_late(here) or reasons.is_final(pods):
                     seconds = self._settings.start_seconds
                     raise ConfigurationError(trouble or f"its servers were not ready within {seconds} s", model=model)
-                ready = sum(_condition(pod, "Ready")["status"] == "True" for pod in pods)
+                ready = sum(states.condition(pod, "Ready")["status"] == "True" for pod in pods)
                 tell(Phase.DEPLOYMENT_PHASE_ROLLING_OUT, ready / max(1, replicas), trouble)
             await happens(changed, within=_LOOK_SECONDS)
         for kind, name in there:
             unscaled = kind == SCALER.name and not objects.is_scaled(self._settings, replicas)
             if kind == JOB.name or unscaled:
                 await self._cluster.delete(_KINDS[kind], name)
+        self._settled[model] = release, replicas
 
     async def remove(self, model: str) -> None:
         """Have nothing of the model; what it has in the lake stays.
@@ -129,6 +133,7 @@ class KubernetesModels:
         Raises:
             FramemeshError: Not now: trying again may help.
         """
+        self._settled.pop(model, None)
         while there := await self._there(model):
             changed = self._changed
             for (kind, name), found in there.items():
@@ -139,6 +144,17 @@ class KubernetesModels:
     def _wake(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
+
+    async def _mend(self) -> None:
+        while True:
+            await asyncio.sleep(jittered(_MEND_SECONDS))
+            for model, (release, replicas) in list(self._settled.items()):
+                try:
+                    there = await self._there(model)
+                    if model in self._settled:  # or it is being changed by now
+                        await self._match(release, replicas, there)
+                except FramemeshError as error:
+                    log.warning("model.not_mended", model=model, error=str(error))
 
     async def _there(self, model: str) -> dict[tuple[str, str], Object]:
         """The model's objects by kind and name, in the order in which they are to go."""
@@ -163,10 +179,10 @@ class KubernetesModels:
     async def _look(self, spec: ModelSpec, job: Object, tell: Tell) -> Release | None:
         """What a Job has made, once it has; else tell how far it is."""
         pods = await self._pods(spec.name, marks.EXPORTER, marks.version(spec))
-        if _condition(job, "Failed")["status"] == "True":
+        if states.condition(job, "Failed")["status"] == "True":
             raise self._failed(job, pods)
         lines = await self._cluster.last_lines(pods[-1]["metadata"]["name"]) if pods else []
-        if _condition(job, "Complete")["status"] == "True":
+        if states.condition(job, "Complete")["status"] == "True":
             for line in reversed(lines):
                 if (release := worker.read_release(spec, line.encode())) is not None:
                     return release
@@ -181,11 +197,11 @@ class KubernetesModels:
     def _failed(self, job: Object, pods: list[Object]) -> FramemeshError:
         model = job["metadata"]["labels"][marks.MODEL_LABEL]
         trouble = reasons.trouble(pods[-1:])
-        if _condition(job, "Failed")["reason"] == "DeadlineExceeded":
+        if states.condition(job, "Failed")["reason"] == "DeadlineExceeded":
             seconds = self._settings.export_seconds
             late = f"preparing it took longer than {seconds} s: give it more with FRAMEMESH_EXPORT_SECONDS"
             return ConfigurationError(f"{late}; {trouble}" if trouble else late, model=model)
-        if _condition(job, "Failed")["reason"] == "PodFailurePolicy":
+        if states.condition(job, "Failed")["reason"] == "PodFailurePolicy":
             return ConfigurationError(trouble or "preparing it failed, and its pod is gone", model=model)
         return ModelUnavailableError(trouble or "preparing it failed, and its pod is gone", model=model)
 
@@ -200,52 +216,14 @@ class KubernetesModels:
             *objects.around(self._settings, model, replicas=replicas),
         ]
         matched = True
-        for made in map(_stamped, wanted):
+        for made in map(states.stamped, wanted):
             known = there.get((made["kind"], made["metadata"]["name"]))
             if known is not None and "deletionTimestamp" in known["metadata"]:
                 matched = False  # once it is gone it is made anew
-            elif known is None or not _within(made, known):
+            elif known is None or not states.within(made, known):
                 await self._cluster.apply(made, known)
                 matched = False
         return matched
 
 
 _KINDS: dict[str, Kind] = {kind.name: kind for kind in OWNED}
-
-
-def _stamped(wanted: Object) -> Object:
-    """An object with its digest on it, by which one differs, too, from another that has a field more."""
-    digest = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()[:16]
-    return wanted | {"metadata": wanted["metadata"] | {"annotations": {marks.APPLIED: digest}}}
-
-
-def _within(wanted: Any, there: Any) -> bool:
-    """Whether all that is wanted is there; the API server adds defaults to it."""
-    if isinstance(wanted, dict):
-        return isinstance(there, dict) and all(_within(value, there.get(key)) for key, value in wanted.items())
-    if isinstance(wanted, list):
-        return isinstance(there, list) and len(wanted) == len(there) and all(map(_within, wanted, there))
-    return bool(wanted == there)
-
-
-def _condition(found: Object, kind: str) -> dict[str, str]:
-    """A condition with its `status` and `reason`, which are empty where there is none."""
-    conditions = found.get("status", {}).get("conditions", ())
-    there: dict[str, str] = next((one for one in conditions if one["type"] == kind), {})
-    return {"status": "", "reason": ""} | there
-
-
-def _is_fresh(deployment: Object) -> bool:
-    """Whether its status is about what it says now."""
-    return bool(deployment.get("status", {}).get("observedGeneration", 0) >= deployment["metadata"]["generation"])
-
-
-def _is_complete(deployment: Object) -> bool:
-    """Whether all its servers are of its own release, and available."""
-    status, replicas = deployment.get("status", {}), deployment["spec"]["replicas"]
-    counts = (status.get(count, 0) for count in ("replicas", "updatedReplicas", "availableReplicas"))
-    return _is_fresh(deployment) and all(count == replicas for count in counts)
-
-
-def _is_late(deployment: Object) -> bool:
-    return _is_fresh(deployment) and _condition(deployment, "Progressing")["reason"] == "ProgressDeadlineExceeded"

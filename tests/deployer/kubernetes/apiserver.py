@@ -9,12 +9,12 @@ import itertools
 import json
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
-from aiohttp import web
+from aiohttp import ClientConnectionResetError, web
 
 from tests.deployer.kubernetes.applying import ConflictError, Object, Owners, applied, leaves, merged
 
@@ -81,7 +81,7 @@ class Store:
         if live is None:
             api_version, kind = KINDS[plural]
             wanted |= {"apiVersion": api_version, "kind": kind}
-            metadata |= {"name": name, "uid": str(uuid.uuid4()), "generation": 1}
+            metadata |= {"namespace": "framemesh", "name": name, "uid": str(uuid.uuid4()), "generation": 1}
         elif live.get("spec") != wanted.get("spec"):
             metadata["generation"] = live["metadata"]["generation"] + 1
         self._record("ADDED" if live is None else "MODIFIED", plural, wanted)
@@ -149,7 +149,10 @@ class ApiServer:
                 self._check_allowed("watch", group, plural)
             except RefusedError as error:
                 return _status(error)
-            return await self._watch(request, plural)
+            response = web.StreamResponse(headers={"Content-Type": "application/json"})
+            with suppress(ClientConnectionResetError):  # who watches may go
+                await self._watch(request, response, plural)
+            return response
         fault = self.fault(len(self.requests))
         self.requests.append(f"{request.method} {'/'.join((plural, *named))}")
         if fault and fault.code:
@@ -212,13 +215,14 @@ class ApiServer:
         return store.put(plural, name, changed)
 
     def _list(self, request: web.Request, plural: str) -> web.Response:
-        items = self.store.all(plural, **_labels(request))
+        # Items say neither their version nor their kind: the list says it for all.
+        found = self.store.all(plural, **_labels(request))
+        items = [{key: one[key] for key in one if key not in {"apiVersion", "kind"}} for one in found]
         return _json({"items": items, "metadata": {"resourceVersion": str(self.store.version)}})
 
-    async def _watch(self, request: web.Request, plural: str) -> web.StreamResponse:
+    async def _watch(self, request: web.Request, response: web.StreamResponse, plural: str) -> None:
         store, labels = self.store, _labels(request)
         since = int(request.query.get("resourceVersion", "0"))
-        response = web.StreamResponse(headers={"Content-Type": "application/json"})
         await response.prepare(request)
         self.watches += 1
 
@@ -233,7 +237,7 @@ class ApiServer:
             if since < store.oldest:
                 gone = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old resource version"}
                 await tell("ERROR", gone)
-                return response
+                return
             changed, news = store.changed, [event for event in store.events if event[0] > since and event[2] == plural]
             since = store.version
             for _, what, _, content in news:

@@ -1,4 +1,4 @@
-"""A cluster of the tests' own: its API server with what the deployer's Role grants, and the controllers of its objects."""
+"""A cluster of the tests' own: its API server with what the deployer's Role grants, and its controllers."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -13,8 +13,6 @@ from dataclasses import dataclass, field
 from tests.deployer.kubernetes.apiserver import Store
 from tests.deployer.kubernetes.applying import Object
 
-PREPARED = json.dumps({"folder": "/cache/m", "runtime": "onnx", "version": "a" * 40})
-"""What an exporter writes last."""
 _DEADLINE_STEPS = 30
 
 
@@ -22,11 +20,22 @@ _DEADLINE_STEPS = 30
 class Run:
     """How a Job's pod runs: a line of its log at each step, then the end."""
 
-    lines: tuple[str, ...] = (PREPARED,)
+    lines: tuple[str, ...] = ()
     code: int = 0
     reason: str = "Completed"
+    runtime: str = "onnx"
     stuck: str = ""
     """Why it never begins."""
+
+
+def stored(model: str, source: str) -> str:
+    """Where an exporter puts a model."""
+    return f"lake://models/{model}/{hashlib.sha256(source.encode()).hexdigest()[:8]}"
+
+
+def prepared(model: str, source: str, runtime: str) -> str:
+    """What an exporter writes last."""
+    return json.dumps({"source": stored(model, source), "version": "a" * 40, "runtime": runtime})
 
 
 @dataclass
@@ -65,14 +74,16 @@ class Controllers:
 
     def _job(self, job: Object) -> None:
         if job.get("status", {}).get("conditions"):
-            return
+            return None
         name = job["metadata"]["name"]
-        run = self.exports.get(job["spec"]["template"]["spec"]["containers"][0]["args"][-1], Run())
+        *_, model, _, source = job["spec"]["template"]["spec"]["containers"][0]["args"]
+        run = self.exports.get(source, Run())
+        lines = run.lines if run.code else (*run.lines, prepared(model, source, run.runtime))
         pods = self._pods_of(job)
         pod = deepcopy(pods[-1]) if pods else None
         if pod is None or (pod["status"]["phase"] == "Failed" and len(pods) <= job["spec"]["backoffLimit"]):
             self._new_pod(job, f"{name}-{next(self._names)}", {})
-            return
+            return None
         if pod["status"]["phase"] == "Failed":
             return self._end_job(job, "Failed", "BackoffLimitExceeded")
         if run.stuck:
@@ -80,12 +91,12 @@ class Controllers:
             self._put("pods", pod)
             return None
         log = self.store.logs.setdefault(pod["metadata"]["name"], [])
-        if len(log) < len(run.lines):
-            log.append(run.lines[len(log)])
+        if len(log) < len(lines):
+            log.append(lines[len(log)])
             pod["status"] = {"phase": "Running", "containerStatuses": [{"state": {"running": {}}}]}
             self._put("pods", pod)
             return None
-        ended = {"exitCode": run.code, "reason": run.reason, "message": "\n".join(run.lines) if run.code else ""}
+        ended = {"exitCode": run.code, "reason": run.reason, "message": "\n".join(lines) if run.code else ""}
         pod["status"] = {
             "phase": "Failed" if run.code else "Succeeded",
             "containerStatuses": [{"state": {"terminated": ended}}],
@@ -177,7 +188,8 @@ class Controllers:
     def _new_pod(self, owner: Object, name: str, labels: dict[str, str]) -> None:
         template = deepcopy(owner["spec"]["template"])
         template["metadata"]["labels"] |= labels
-        template["metadata"]["ownerReferences"] = [{"uid": owner["metadata"]["uid"], "controller": True}]
+        reference = {"apiVersion": owner["apiVersion"], "kind": owner["kind"], "name": owner["metadata"]["name"]}
+        template["metadata"]["ownerReferences"] = [{**reference, "uid": owner["metadata"]["uid"], "controller": True}]
         self.store.put("pods", name, {**template, "status": {"phase": "Pending"}})
 
     def _pods_of(self, owner: Object) -> list[Object]:

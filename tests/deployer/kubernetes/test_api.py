@@ -140,7 +140,7 @@ async def test_a_server_that_stays_away_is_told_by_what_could_not_be_done(
 async def test_what_the_role_does_not_grant_is_told_at_once(api: ApiServer, cluster: Cluster) -> None:
     api.allowed.discard(("list", "", "services"))
     try:
-        with pytest.raises(ConfigurationError, match="cannot list resource 'services'.*Role"):
+        with pytest.raises(ConfigurationError, match=r"cannot list resource 'services'.*Role"):
             await cluster.owned(SERVICE)
     finally:
         api.allowed.add(("list", "", "services"))
