@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from archiver.settings import ArchiverSettings
+from deployer.settings import DeployerSettings
 from framemesh.settings import ServiceSettings
 from gateway.settings import GatewaySettings
 from ingest.settings import IngestSettings
@@ -22,6 +23,7 @@ SETTINGS: dict[str, type[ServiceSettings]] = {
     "gateway": GatewaySettings,
     "ingest": IngestSettings,
     "archiver": ArchiverSettings,
+    "deployer": DeployerSettings,
     "model-server": ModelServerSettings,
 }
 SECRETS = {name: content.keys() for name, content in (made("seaweedfs", {})).items()}
@@ -76,14 +78,14 @@ def test_variables_are_settings_of_the_service(mesh: list[Object]) -> None:
             continue
         known = {f"FRAMEMESH_{name.upper()}" for name in settings.model_fields}
         (container,) = (pod_of(one) or {})["containers"]
-        said = {variable["name"] for variable in container["env"]} - {"VERSION"}
+        said = {one["name"] for one in container["env"] if one["name"].startswith("FRAMEMESH_")}
         secret = next(source["secretRef"]["name"] for source in container["envFrom"] if "secretRef" in source)
         maps = [source["configMapRef"]["name"] for source in container["envFrom"] if "configMapRef" in source]
         for name in maps:
             said |= find(mesh, "ConfigMap", name if name == "lake" else name[:-11])["data"].keys()
         said |= SECRETS[secret]
         assert said <= known, named(one)
-        required = {f"FRAMEMESH_{name.upper()}" for name, one in settings.model_fields.items() if one.is_required()}
+        required = {f"FRAMEMESH_{name.upper()}" for name, field in settings.model_fields.items() if field.is_required()}
         assert required <= said, named(one)
 
 
@@ -95,7 +97,7 @@ def test_values_are_valid_settings(mesh: list[Object], monkeypatch: pytest.Monke
         (container,) = (pod_of(one) or {})["containers"]
         with monkeypatch.context() as pod:
             for variable in container["env"]:
-                pod.setenv(variable["name"], variable["value"])
+                pod.setenv(variable["name"], variable.get("value", "of-the-pod"))
             for source in container["envFrom"]:
                 if "configMapRef" in source:
                     name = source["configMapRef"]["name"]
