@@ -145,7 +145,8 @@ async def connect(url: str, *, name: str) -> AsyncIterator[Bus]:
 
     Args:
         url: One or more NATS URLs with commas between them.
-        name: Who connects, for the server's own lists.
+        name: Who connects, in words: for the server's own lists, and as the place where its answers arrive, which the
+            permissions of NATS users can keep apart (`_INBOX.gateway.>`).
 
     Raises:
         ConfigurationError: The server refuses the credentials.
@@ -179,6 +180,7 @@ async def connect(url: str, *, name: str) -> AsyncIterator[Bus]:
             await client.connect(
                 url.split(","),
                 name=name,
+                inbox_prefix=".".join(["_INBOX", *name.split()]).encode(),
                 max_reconnect_attempts=-1,
                 reconnect_time_wait=1,
                 connect_timeout=2,
