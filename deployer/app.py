@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from deployer.ledger import Ledger
 from deployer.local import LocalBackend
 from deployer.metrics import DeployerMetrics
-from deployer.reconciling import Reconciler
+from deployer.reconciling import Parts, Reconciler
 from deployer.settings import DeployerSettings
 from framemesh.bus import connect
 from framemesh.service import running
@@ -30,6 +30,6 @@ async def deployer(settings: DeployerSettings) -> AsyncIterator[int]:
         ledger = Ledger(bus)
         await ledger.open()
         backend = await stack.enter_async_context(LocalBackend(bus, settings.data_dir))
-        reconciler = Reconciler(bus, backend, ledger, DeployerMetrics(registry))
+        reconciler = Reconciler(bus, Parts(backend, ledger, settings, DeployerMetrics(registry)))
         await stack.enter_async_context(running(bus, ledger, reconciler, drain_seconds=settings.drain_seconds))
         yield port

@@ -40,6 +40,9 @@ async def until(condition: Callable[[], Any], *, seconds: float = 90.0) -> Any:
             await asyncio.sleep(0.02)
 
 
+PutVersion = Callable[..., Awaitable[str]]
+
+
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small model, prepared for ONNX."""
@@ -48,9 +51,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def version(
-    exported: Path, s3: dict[str, str], tmp_path_factory: pytest.TempPathFactory
-) -> Callable[..., Awaitable[str]]:
+def version(exported: Path, s3: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> PutVersion:
     """Puts another version of the small model into the lake; returns its URL."""
     store = ModelStoreSettings(
         s3_endpoint=s3["FRAMEMESH_S3_ENDPOINT"],

@@ -3,28 +3,21 @@
 `FRAMEMESH_ROLLOUT_CALLS` says how many calls (`make rollouts`: 10,000).
 """
 
-import asyncio
 import os
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
 
 import pytest
 
 from framemesh.bus import Bus
 from framemesh.client import AsyncClient
-from framemesh.errors import FramemeshError
 from framemesh.specs import parse
-from framemesh.v1.result_pb2 import Result
-from tests.deployer.conftest import Deployer, deploying, settled, until
-from tests.gateway.conftest import publish
+from tests.deployer.conftest import Deployer, PutVersion, deploying, settled, until
+from tests.deployer.traffic import CALLERS, traffic
 from tests.pictures import jpeg
 
 CALLS = int(os.environ.get("FRAMEMESH_ROLLOUT_CALLS", "400"))
-CALLERS = 4
 STAGES = 4
-FRAMES_A_SECOND = 5
 
 
 @pytest.fixture(scope="module")
@@ -36,71 +29,9 @@ async def deployer(
         yield deployer
 
 
-@dataclass
-class Traffic:
-    """What was asked, and what came of it.
-
-    Attributes:
-        versions: Which version answered, in the order of the answers.
-        errors: What calls failed with.
-        sent: Ids of the frames that were published.
-        results: How many results each frame has.
-    """
-
-    versions: list[str] = field(default_factory=list)
-    errors: list[str] = field(default_factory=list)
-    sent: list[str] = field(default_factory=list)
-    results: Counter[str] = field(default_factory=Counter)
-
-    async def more(self, calls: int) -> None:
-        """Wait for so many more answers."""
-        enough = len(self.versions) + calls
-        await until(lambda: len(self.versions) >= enough or self.errors, seconds=60 + calls)
-
-
-@asynccontextmanager
-async def traffic(client: AsyncClient, bus: Bus, name: str) -> AsyncIterator[Traffic]:
-    """Calls, one after the other from each of a few callers, and frames of a camera, around the block."""
-    seen = Traffic()
-    over = asyncio.Event()
-
-    async def calling() -> None:
-        number = 0
-        while not over.is_set():
-            number += 1
-            try:
-                (answer,) = (await client.analyze(jpeg(number % 10), models=[name])).answers
-            except FramemeshError as error:
-                seen.errors.append(str(error))
-                continue
-            if answer.HasField("error"):
-                seen.errors.append(answer.error.message)
-            else:
-                seen.versions.append(answer.model_version)
-
-    async def filming() -> None:
-        while not over.is_set():
-            seen.sent.append(str(await publish(bus, "gate", jpeg(len(seen.sent)), sequence=len(seen.sent) + 1)))
-            await asyncio.sleep(1 / FRAMES_A_SECOND)
-
-    async def take(message: object) -> None:
-        seen.results[Result.FromString(message.data).frame.frame_id] += 1  # type: ignore[attr-defined]
-
-    subscription = await bus.client.subscribe(f"results.{name}.gate", cb=take)
-    async with asyncio.TaskGroup() as group:
-        for work in (*(calling for _ in range(CALLERS)), filming):
-            group.create_task(work())
-        try:
-            yield seen
-        finally:
-            over.set()
-    await until(lambda: len(seen.results) == len(seen.sent))
-    await subscription.unsubscribe()
-
-
 @pytest.mark.timeout(300 + CALLS)
 async def test_no_call_fails_and_no_result_is_missing_while_models_scale_roll_and_fail(
-    deployer: Deployer, client: AsyncClient, bus: Bus, version: Callable[..., Awaitable[str]]
+    deployer: Deployer, client: AsyncClient, bus: Bus, version: PutVersion
 ) -> None:
     first, second, broken = await version("first"), await version("second"), await version("third", broken=True)
     await client.deploy(parse(f"tiny={first},policy=every"))
@@ -133,7 +64,7 @@ async def test_no_call_fails_and_no_result_is_missing_while_models_scale_roll_an
 
 
 async def test_a_server_that_is_killed_is_started_again(
-    deployer: Deployer, client: AsyncClient, version: Callable[..., Awaitable[str]]
+    deployer: Deployer, client: AsyncClient, version: PutVersion
 ) -> None:
     await client.deploy(parse(f"mortal={await version('mortal')}"))
     await settled(client, "mortal", "READY", ready=1)

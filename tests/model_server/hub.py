@@ -1,5 +1,6 @@
 """A model hub on this machine, with as much of the real one's API as a download takes."""
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,6 +23,8 @@ class Hub:
         downloaded: Names of the files that were fetched.
         breaking: Names of files whose next fetch breaks off in the middle.
         resumed: Names of files of which only the rest was fetched.
+        flowing: While it isn't set, files that are fetched don't come.
+        requests: How many came.
     """
 
     folder: Path
@@ -29,8 +32,14 @@ class Hub:
     downloaded: list[str] = field(default_factory=list)
     breaking: set[str] = field(default_factory=set)
     resumed: list[str] = field(default_factory=list)
+    flowing: asyncio.Event = field(default_factory=asyncio.Event)
+    requests: int = 0
+
+    def __post_init__(self) -> None:
+        self.flowing.set()
 
     async def info(self, request: web.Request) -> web.Response:
+        self.requests += 1
         if (refused := _refusal(request)) is not None:
             return refused
         if request.match_info.get("revision", "main") not in {"main", COMMIT}:
@@ -52,6 +61,7 @@ class Hub:
         body = path.read_bytes()
         if request.method == "HEAD":
             return web.Response(body=body, headers=headers)
+        await self.flowing.wait()
         self.downloaded.append(path.name)
         if start := request.http_range.start:
             self.resumed.append(path.name)
