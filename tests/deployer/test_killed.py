@@ -9,18 +9,10 @@ from framemesh.client import AsyncClient
 from framemesh.lake import Lake
 from framemesh.specs import parse
 from framemesh.v1.model_pb2 import DeploymentPhase, ReplicaState
-from tests.deployer.conftest import Deployer, PutVersion, deploying, model, settled, until
+from tests.deployer.conftest import Deployer, PutVersion, deploying, model, of_hub, settled, until
 from tests.deployer.traffic import traffic
 from tests.faults.proxy import Proxy, proxy
-from tests.model_server import tiny
-from tests.model_server.hub import Hub, hub
-
-
-@pytest.fixture(scope="module")
-async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Hub]:
-    """A hub that has a small model."""
-    async with hub(tiny.make("vit", tmp_path_factory.mktemp("hub") / "vit")) as served:
-        yield served
+from tests.model_server.hub import Hub
 
 
 @pytest.fixture(scope="module")
@@ -45,10 +37,7 @@ async def deployer(
         **s3,
         "FRAMEMESH_S3_ENDPOINT": f"http://127.0.0.1:{before_s3.port}",
         "FRAMEMESH_WORKERS": "1",
-        "HF_ENDPOINT": served.url,
-        "HF_HOME": str(folder / "hub"),
-        "HF_HUB_OFFLINE": "0",
-        "HF_HUB_DISABLE_XET": "1",
+        **of_hub(served, folder),
     }
     async with deploying(folder, env) as deployer:
         yield deployer
@@ -82,11 +71,13 @@ async def test_a_deployer_killed_at_every_step_ends_in_the_right_state_with_noth
     await killed_at(deployer, client, "STARTING")
     await settled(client, "tiny", "READY", ready=1)
     (server,) = deployer.running()
+    asked = served.requests
     deployer.kill()
     deployer.start()
     await client.scale("tiny", 2)
     await settled(client, "tiny", "READY", ready=2)
     assert server in deployer.running()  # it was taken over
+    assert served.requests == asked  # its sibling came from the lake
 
     # What is replaced while it serves.
     async with traffic(client, bus, "tiny") as seen:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 TOKEN = "hf_token_of_tests"  # noqa: S105
@@ -39,7 +40,6 @@ class Hub:
         self.flowing.set()
 
     async def info(self, request: web.Request) -> web.Response:
-        self.requests += 1
         if (refused := _refusal(request)) is not None:
             return refused
         if request.match_info.get("revision", "main") not in {"main", COMMIT}:
@@ -76,7 +76,13 @@ class Hub:
 async def hub(folder: Path) -> AsyncIterator[Hub]:
     """Serve the folder's files around the block."""
     served = Hub(folder)
-    app = web.Application()
+
+    @web.middleware
+    async def count(request: web.Request, handler: Handler) -> web.StreamResponse:
+        served.requests += 1
+        return await handler(request)
+
+    app = web.Application(middlewares=[count])
     app.add_routes([
         web.get("/api/models/owner/{name}", served.info),
         web.get("/api/models/owner/{name}/revision/{revision}", served.info),
