@@ -155,7 +155,7 @@ async def test_a_watch_wakes_at_each_change_and_outlives_cuts_restarts_and_versi
 
     async def wakes(replicas: int) -> None:
         woken.clear()
-        known = (await cluster.owned(DEPLOYMENT) or [None])[0]
+        known = next(iter(await cluster.owned(DEPLOYMENT)), None)
         wanted = service() | {"apiVersion": "apps/v1", "kind": "Deployment", "spec": {"replicas": replicas}}
         await cluster.apply(wanted, known)
         await woken.wait()

@@ -16,8 +16,10 @@ from deployer.kubernetes.backend import KubernetesModels
 from deployer.kubernetes.settings import ClusterSettings
 from deployer.ledger import Ledger
 from deployer.metrics import DeployerMetrics
-from deployer.reconciling import Reconciler
+from deployer.reconciling import Parts, Reconciler
 from framemesh.bus import Bus
+from framemesh.settings import ModelStoreSettings
+from framemesh.waiting import cancelled
 from tests.deployer.kubernetes.apiserver import ApiServer, Fault
 from tests.deployer.kubernetes.controllers import Controllers, Run, stored
 from tests.deployer.kubernetes.deployers import forget, gone, objects, sources, told, unwish, wish
@@ -32,6 +34,7 @@ LIFE = [
 ]
 """What is wanted one after the other, what is told in the end, and what serves then."""
 
+NO_STORE = ModelStoreSettings.model_construct()
 EVERY_REQUEST = os.environ.get("FRAMEMESH_KILLS") == "all"
 
 
@@ -42,14 +45,12 @@ async def mortal(bus: Bus) -> AsyncIterator[None]:
     await ledger.open()
     async with connected("framemesh") as cluster:
         models = KubernetesModels(cluster, ClusterSettings())
-        reconciler = Reconciler(bus, models, ledger, DeployerMetrics(CollectorRegistry()))
+        reconciler = Reconciler(bus, Parts(models, ledger, NO_STORE, DeployerMetrics(CollectorRegistry())))
         tasks = [asyncio.create_task(part.run()) for part in (ledger, models, reconciler)]
         try:
             yield
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await cancelled(*tasks)
 
 
 async def killed_after(api: ApiServer, bus: Bus, number: int, ends: asyncio.Task[object]) -> bool:
