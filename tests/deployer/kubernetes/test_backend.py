@@ -242,6 +242,20 @@ async def test_an_api_server_that_is_busy_broken_and_restarted_only_delays_a_dep
     assert objects(api) == ALL
 
 
+async def test_two_deployers_at_once_come_to_the_same_end(
+    api: ApiServer, controllers: Controllers, bus: Bus, nats: str
+) -> None:
+    controllers.servers[SECOND] = "out of memory"
+    async with deploying(nats), deploying(nats):
+        await told(bus, "vit", "READY", await wish(bus, "vit=google/vit,replicas=2"))
+        await told(bus, "vit", "ROLLED_BACK", await wish(bus, "vit=google/other,replicas=1"))
+        async with asyncio.timeout(60):
+            while (objects(api), sources(api)) != (ALL, [FIRST]):
+                await asyncio.sleep(0.01)
+        await unwish(bus, "vit")
+        await gone(api, bus, "vit")
+
+
 async def test_the_role_grants_all_that_is_used_and_no_more(
     api: ApiServer, controllers: Controllers, bus: Bus, nats: str
 ) -> None:
