@@ -113,8 +113,8 @@ class Cluster:
 
         return await self._call(f"list {kind.plural}", listed)
 
-    async def apply(self, wanted: Object, known: Object | None) -> None:
-        """Make an object, or bring the one that is known to this.
+    async def apply(self, wanted: Object, known: Object | None) -> Object:
+        """Make an object, or bring the one that is known to this; returns what the cluster has made of it.
 
         Raises:
             ConfigurationError: There is one of that name that isn't ours: it is left as it is.
@@ -129,11 +129,12 @@ class Cluster:
         body = resource(wanted | {"metadata": metadata})
         # What somebody else makes at this very moment would be a conflict, and stays theirs.
         force = known is not None
-        await self._call(
+        made = await self._call(
             f"apply {kind} {name}",
             lambda: self._client.patch(resource, name, body, patch_type=PatchType.APPLY, force=force),
         )
         log.info("object.applied", kind=kind, object=name)
+        return dict(made)
 
     async def delete(self, kind: Kind, name: str) -> None:
         """Delete an object of ours with all that belongs to it; one that is gone is fine."""

@@ -1,7 +1,7 @@
 """Models as Kubernetes objects: a Job prepares a model, a Deployment serves it.
 
-Each look at the cluster says what to do next, and nothing else does: where a deployer is killed the next one goes
-on, and two at once do the same.
+Each look at the cluster says what to do next: where a deployer is killed the next one goes on, and two at once do the
+same.
 """
 
 import asyncio
@@ -41,6 +41,7 @@ class KubernetesModels:
         self._cluster = cluster
         self._settings = settings
         self._settled: dict[str, tuple[Release, int]] = {}
+        self._made: dict[tuple[str, str], tuple[Object, Object]] = {}
         self._changed = asyncio.Event()
         self._stopping = asyncio.Event()
 
@@ -86,7 +87,7 @@ class KubernetesModels:
                 await self._cluster.delete(JOB, other)
             if job is None:
                 await self._cluster.apply(wanted, None)
-            elif states.condition(job, "Failed")["status"] == "True" and not begun:
+            elif states.holds(job, "Failed") and not begun:
                 await self._cluster.delete(JOB, marks.job_name(spec))  # an earlier try's: this is another
                 continue
             elif "deletionTimestamp" not in job["metadata"]:
@@ -117,7 +118,7 @@ class KubernetesModels:
                 if states.is_late(here) or reasons.is_final(pods):
                     seconds = self._settings.start_seconds
                     raise ConfigurationError(trouble or f"its servers were not ready within {seconds} s", model=model)
-                ready = sum(states.condition(pod, "Ready")["status"] == "True" for pod in pods)
+                ready = sum(states.holds(pod, "Ready") for pod in pods)
                 tell(Phase.DEPLOYMENT_PHASE_ROLLING_OUT, ready / max(1, replicas), trouble)
             await happens(changed, within=_LOOK_SECONDS)
         for kind, name in there:
@@ -178,10 +179,10 @@ class KubernetesModels:
     async def _look(self, spec: ModelSpec, job: Object, tell: Tell) -> Release | None:
         """What a Job has made, once it has; else tell how far it is."""
         pods = await self._pods(spec.name, marks.EXPORTER, marks.version(spec))
-        if states.condition(job, "Failed")["status"] == "True":
+        if states.holds(job, "Failed"):
             raise self._failed(job, pods)
         lines = await self._cluster.last_lines(pods[-1]["metadata"]["name"]) if pods else []
-        if states.condition(job, "Complete")["status"] == "True":
+        if states.holds(job, "Complete"):
             for line in reversed(lines):
                 if (release := worker.read_release(spec, line.encode())) is not None:
                     return release
@@ -196,11 +197,12 @@ class KubernetesModels:
     def _failed(self, job: Object, pods: list[Object]) -> FramemeshError:
         model = job["metadata"]["labels"][marks.MODEL_LABEL]
         trouble = reasons.trouble(pods[-1:])
-        if states.condition(job, "Failed")["reason"] == "DeadlineExceeded":
+        why = states.reason(job, "Failed")
+        if why == "DeadlineExceeded":
             seconds = self._settings.export_seconds
             late = f"preparing it took longer than {seconds} s: give it more with FRAMEMESH_EXPORT_SECONDS"
             return ConfigurationError(f"{late}; {trouble}" if trouble else late, model=model)
-        if states.condition(job, "Failed")["reason"] == "PodFailurePolicy":
+        if why == "PodFailurePolicy":
             return ConfigurationError(trouble or "preparing it failed, and its pod is gone", model=model)
         return ModelUnavailableError(trouble or "preparing it failed, and its pod is gone", model=model)
 
@@ -219,10 +221,19 @@ class KubernetesModels:
             known = there.get((made["kind"], made["metadata"]["name"]))
             if known is not None and "deletionTimestamp" in known["metadata"]:
                 matched = False  # once it is gone it is made anew
-            elif known is None or not states.within(made, known):
-                await self._cluster.apply(made, known)
+            elif known is None or not self._is_as(made, known):
+                answer = await self._cluster.apply(made, known)
+                self._made[made["kind"], made["metadata"]["name"]] = made, answer["spec"]
                 matched = False
         return matched
+
+    def _is_as(self, wanted: Object, there: Object) -> bool:
+        """Whether an object is as it should be, or as the cluster makes it of that.
+
+        It writes `0.5` as `500m`, and its admission webhooks may know better, too.
+        """
+        made = self._made.get((wanted["kind"], wanted["metadata"]["name"]))
+        return states.within(wanted, there) or made == (wanted, there["spec"])
 
 
 _KINDS: dict[str, Kind] = {kind.name: kind for kind in OWNED}

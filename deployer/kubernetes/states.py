@@ -23,16 +23,14 @@ def within(wanted: Any, there: Any) -> bool:
     return bool(wanted == there)
 
 
-def condition(found: Object, kind: str) -> dict[str, str]:
-    """A condition with its `status` and `reason`, which are empty where there is none."""
-    conditions = found.get("status", {}).get("conditions", ())
-    there: dict[str, str] = next((one for one in conditions if one["type"] == kind), {})
-    return {"status": "", "reason": ""} | there
+def holds(found: Object, condition: str) -> bool:
+    """Whether a condition of an object holds."""
+    return _condition(found, condition).get("status") == "True"
 
 
-def _is_fresh(deployment: Object) -> bool:
-    """Whether its status is about what it says now."""
-    return bool(deployment.get("status", {}).get("observedGeneration", 0) >= deployment["metadata"]["generation"])
+def reason(found: Object, condition: str) -> str:
+    """Why a condition of an object is as it is; empty where there is none."""
+    return _condition(found, condition).get("reason", "")
 
 
 def is_complete(deployment: Object) -> bool:
@@ -44,4 +42,14 @@ def is_complete(deployment: Object) -> bool:
 
 def is_late(deployment: Object) -> bool:
     """Whether its newest servers have not come up within the time that they had."""
-    return _is_fresh(deployment) and condition(deployment, "Progressing")["reason"] == "ProgressDeadlineExceeded"
+    return _is_fresh(deployment) and reason(deployment, "Progressing") == "ProgressDeadlineExceeded"
+
+
+def _is_fresh(deployment: Object) -> bool:
+    """Whether its status is about what it says now."""
+    return bool(deployment.get("status", {}).get("observedGeneration", 0) >= deployment["metadata"]["generation"])
+
+
+def _condition(found: Object, kind: str) -> dict[str, str]:
+    conditions = found.get("status", {}).get("conditions", ())
+    return next((one for one in conditions if one["type"] == kind), {})

@@ -122,6 +122,8 @@ class ApiServer:
         """Method and path of each request but watches."""
         self.fault: Callable[[int], Fault | None] = lambda _: None
         """What becomes of the request of that number, from 0."""
+        self.admit: Callable[[Object], None] = lambda _: None
+        """An admission webhook: changes what is to be stored."""
         self.port = 0
         self.watches = 0
         self._runner: web.AppRunner | None = None
@@ -208,6 +210,7 @@ class ApiServer:
             raise RefusedError(404, "NotFound", f'{plural} "{name}" not found')
         else:
             changed = merged(live, owners, body, manager)
+        self.admit(changed)
         kind = KINDS[plural][1]
         for constant in _CONSTANT.get(kind, ()) if live else ():
             if live and live["spec"].get(constant) != changed["spec"].get(constant):

@@ -8,6 +8,7 @@ from deployer.kubernetes import marks
 from framemesh.bus import Bus
 from framemesh.v1.model_pb2 import DeploymentPhase as Phase
 from tests.deployer.kubernetes.apiserver import ApiServer, Fault
+from tests.deployer.kubernetes.applying import Object
 from tests.deployer.kubernetes.controllers import Controllers, Run, stored
 from tests.deployer.kubernetes.deployers import deploying, forget, gone, objects, sources, status, told, unwish, wish
 
@@ -214,6 +215,19 @@ async def test_what_others_delete_or_change_is_mended(
         async with asyncio.timeout(30):
             while objects(api) != ALL or "somebody" in json.dumps(api.store.all("deployments")):
                 await asyncio.sleep(0.01)
+
+
+async def test_what_the_cluster_makes_of_an_object_is_not_fought_over(
+    api: ApiServer, controllers: Controllers, bus: Bus, nats: str
+) -> None:
+    def normalise(found: Object) -> None:
+        for container in found.get("spec", {}).get("template", {}).get("spec", {}).get("containers", ()):
+            container["resources"]["requests"]["cpu"] = "500m"
+
+    api.admit = normalise
+    async with deploying(nats, server_cpu="0.5"):
+        await told(bus, "vit", "READY", await wish(bus, "vit=google/vit"))
+    assert sum(request == "PATCH deployments/model-vit" for request in api.requests) == 1
 
 
 async def test_models_go_their_ways_while_another_fails(
