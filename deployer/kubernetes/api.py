@@ -207,7 +207,7 @@ class Cluster:
                 if code < 500 and code != 429:
                     raise _refused(what, error) from error
                 problem, wait = f"it says {code}", _retry_after(error)
-            except (httpx2.HTTPError, TimeoutError) as error:
+            except (httpx2.HTTPError, TimeoutError, KeyError) as error:  # KeyError: an error page without a type
                 problem, wait = str(error) or type(error).__name__, 0.0
             if pause is not None:
                 await asyncio.sleep(max(wait, jittered(pause)))
@@ -233,7 +233,7 @@ async def connected(namespace: str) -> AsyncIterator[Cluster]:
 
 def _refused(what: str, error: httpx2.HTTPStatusError) -> ClusterUnavailableError | ConfigurationError:
     code, words = _code(error), str(error)
-    if code == 409:
+    if code == 409 or "metadata.uid" in words:  # the latter where another object took the place of the known one
         return ClusterUnavailableError(f"can't {what}: somebody else changes it: {words}")
     if code in {401, 403}:
         return ConfigurationError(f"can't {what}: the cluster forbids it: {words}; see docs/kubernetes.md for its Role")

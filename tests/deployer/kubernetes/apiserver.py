@@ -196,8 +196,12 @@ class ApiServer:
         store, key = self.store, (plural, name)
         live = store.objects.get(key)
         precondition = body.get("metadata", {}).pop("uid", None)
-        if precondition is not None and (live is None or live["metadata"]["uid"] != precondition):
-            raise RefusedError(409, "Conflict", f"Precondition failed: UID in precondition: {precondition}")
+        if precondition is not None and live is None:
+            told = f"uid mismatch: the provided object specified uid {precondition}, and no existing object was found"
+            raise RefusedError(409, "Conflict", told)
+        if precondition is not None and live is not None and live["metadata"]["uid"] != precondition:
+            told = f'"{name}" is invalid: metadata.uid: Invalid value: "{precondition}": field is immutable'
+            raise RefusedError(422, "Invalid", told)
         owners = store.owners.setdefault(key, {} if live is None else {"somebody": set(leaves(live))})
         manager = request.query["fieldManager"]
         if request.content_type == "application/apply-patch+yaml":

@@ -78,9 +78,14 @@ async def test_an_object_that_took_the_place_of_the_known_one_is_not_touched(api
     await cluster.apply(service(1), None)
     known = await the_service(cluster)
     api.store.remove("services", "model-vit")
-    with pytest.raises(ClusterUnavailableError, match="UID"):
+    with pytest.raises(ClusterUnavailableError, match="uid mismatch"):
         await cluster.apply(service(2), known)
     assert api.store.all("services") == []
+
+    api.store.put("services", "model-vit", {"metadata": {}, "spec": {"ports": [{"port": 80}]}})
+    with pytest.raises(ClusterUnavailableError, match=r"metadata\.uid"):
+        await cluster.apply(service(2), known)
+    assert api.store.objects["services", "model-vit"]["spec"] == {"ports": [{"port": 80}]}
 
 
 @pytest.mark.parametrize(
@@ -95,8 +100,9 @@ async def test_an_object_that_took_the_place_of_the_known_one_is_not_touched(api
     ids=["busy", "broken", "away", "cut before the deed", "cut after the deed"],
 )
 async def test_each_call_outlives_a_server_that_is_busy_broken_or_cut_off_once(
-    api: ApiServer, cluster: Cluster, fault: Fault
+    api: ApiServer, cluster: Cluster, monkeypatch: pytest.MonkeyPatch, fault: Fault
 ) -> None:
+    monkeypatch.setattr("deployer.kubernetes.api._PAUSES", (0.01, 0.01))
     api.fault = lambda number: fault if number % 2 == 0 else None
     await cluster.apply(service(1), None)
     await cluster.apply(service(2), await the_service(cluster))
