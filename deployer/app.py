@@ -8,7 +8,7 @@ from deployer.kubernetes.backend import KubernetesModels
 from deployer.ledger import Ledger
 from deployer.local import LocalBackend
 from deployer.metrics import DeployerMetrics
-from deployer.reconciling import Backend, Reconciler
+from deployer.reconciling import Backend, Parts, Reconciler
 from deployer.settings import DeployerSettings
 from framemesh.bus import Bus, connect
 from framemesh.service import running
@@ -32,7 +32,7 @@ async def deployer(settings: DeployerSettings) -> AsyncIterator[int]:
         ledger = Ledger(bus)
         await ledger.open()
         backend = await stack.enter_async_context(_backend(settings, bus))
-        reconciler = Reconciler(bus, backend, ledger, DeployerMetrics(registry))
+        reconciler = Reconciler(bus, Parts(backend, ledger, settings, DeployerMetrics(registry)))
         await stack.enter_async_context(running(bus, ledger, reconciler, drain_seconds=settings.drain_seconds))
         yield port
 

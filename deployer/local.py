@@ -29,6 +29,7 @@ from framemesh.mesh.supervision import ProcessSpec, Supervisor
 from framemesh.specs import complete
 from framemesh.v1.model_pb2 import DeploymentPhase as Phase
 from framemesh.v1.model_pb2 import ModelReplica, ModelSpec, Release, ReplicaState
+from framemesh.waiting import cancelled
 
 log = structlog.get_logger()
 
@@ -47,11 +48,13 @@ class _Server:
     Attributes:
         process: What runs.
         starting: Ends once gateways have heard that it answers, or with the reason why it can't.
+        taken_over: Another deployer started it: it may have answered for long.
         ending: Ends once the process has.
     """
 
     process: ProcessSpec
     starting: asyncio.Task[None]
+    taken_over: bool
     ending: asyncio.Task[None] | None = None
 
     @property
@@ -71,6 +74,10 @@ class _Server:
     def ready(self) -> bool:
         """Whether it has ever answered."""
         return self.starting.done() and not self.failed()
+
+    def may_answer(self) -> bool:
+        """Whether calls may go to it."""
+        return self.ready() or (self.taken_over and not self.failed())
 
     def failed(self) -> bool:
         """Whether it could not start."""
@@ -137,7 +144,7 @@ class LocalBackend:
         fitting = [server for server in servers if server.serves(example)]
         fitting.sort(key=lambda server: (not server.ready(), server.number))
         # What failed, and what was to come but never came, makes room first.
-        await self._end(server for server in self._of(model) if not server.ready() and server not in fitting)
+        await self._end(server for server in self._of(model) if server not in fitting and not server.may_answer())
         while len(fitting) < replicas:
             fitting.append(self._run(self._process(release, self._free_number(model))))
         kept = fitting[:replicas]
@@ -170,7 +177,7 @@ class LocalBackend:
 
     def _run(self, process: ProcessSpec, running: psutil.Process | None = None) -> _Server:
         starting = asyncio.create_task(self._bring_up(process, running), name=f"start {process.name}")
-        server = _Server(process, starting)
+        server = _Server(process, starting, taken_over=running is not None)
         self._servers[process.name] = server
         return server
 
@@ -209,8 +216,7 @@ class LocalBackend:
             await asyncio.wait(ending)
 
     async def _stop(self, server: _Server) -> None:
-        server.starting.cancel()
-        await asyncio.wait((server.starting,))
+        await cancelled(server.starting)
         await self._supervisor.stop(server.process.name)
         del self._servers[server.process.name]
 

@@ -16,14 +16,16 @@ import structlog
 
 from deployer.ledger import Ledger
 from deployer.metrics import DeployerMetrics
+from deployer.store import clear_unfinished
 from framemesh import specs
 from framemesh.bus import Bus
 from framemesh.bus.streams import MODELS_BUCKET
 from framemesh.bus.watching import entries
 from framemesh.errors import ConfigurationError, FramemeshError, InternalError, InvalidSpecError
+from framemesh.settings import ModelStoreSettings
 from framemesh.v1.model_pb2 import DeploymentPhase as Phase
 from framemesh.v1.model_pb2 import DeploymentStatus, ModelSpec, Release
-from framemesh.waiting import happens, jittered
+from framemesh.waiting import cancelled, happens, jittered
 
 log = structlog.get_logger()
 
@@ -79,23 +81,36 @@ class Wish:
     generation: int
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What all deployments share.
+
+    Attributes:
+        backend: What makes them real.
+        ledger: Where it is told how far that is; opened already.
+        store: Where the lake's models are.
+        metrics: Counts how they end.
+    """
+
+    backend: Backend
+    ledger: Ledger
+    store: ModelStoreSettings
+    metrics: DeployerMetrics
+
+
 class Reconciler:
     """Follows what is wanted, each model on its own.
 
     Args:
         bus: Where the desired state is.
-        backend: What makes it real.
-        ledger: Where it is told how far that is; opened already.
-        metrics: Counts how deployments end.
+        parts: What all deployments share.
     """
 
     name = "reconciler"
 
-    def __init__(self, bus: Bus, backend: Backend, ledger: Ledger, metrics: DeployerMetrics) -> None:
+    def __init__(self, bus: Bus, parts: Parts) -> None:
         self._bus = bus
-        self._backend = backend
-        self._ledger = ledger
-        self._metrics = metrics
+        self._parts = parts
         self._deployments: dict[str, _Deployment] = {}
         self._stopping = asyncio.Event()
 
@@ -104,16 +119,16 @@ class Reconciler:
         async with asyncio.TaskGroup() as group:
             following = group.create_task(self._follow(group))
             await self._stopping.wait()
-            following.cancel()
             for deployment in self._deployments.values():
                 deployment.end()
+            await cancelled(following)
 
     def stop(self) -> None:
         """Change nothing more."""
         self._stopping.set()
 
     async def _follow(self, group: asyncio.TaskGroup) -> None:
-        known = await self._backend.owned() | self._ledger.models()
+        known = await self._parts.backend.owned() | self._parts.ledger.models()
         async with aclosing(entries(self._bus, MODELS_BUCKET)) as following:
             async for content in following:
                 for name in known - content.keys():
@@ -127,7 +142,7 @@ class Reconciler:
 
     def _want(self, name: str, wish: Wish | None, group: asyncio.TaskGroup) -> None:
         if name not in self._deployments:
-            self._deployments[name] = _Deployment(name, wish, self._backend, self._ledger, self._metrics)
+            self._deployments[name] = _Deployment(name, wish, self._parts)
             group.create_task(self._keep(self._deployments[name]), name=f"deployment {name}")
         else:
             self._deployments[name].want(wish)
@@ -141,14 +156,13 @@ class Reconciler:
 class _Deployment:
     """One model, on its way to what is wanted of it, again and again."""
 
-    def __init__(
-        self, name: str, wish: Wish | None, backend: Backend, ledger: Ledger, metrics: DeployerMetrics
-    ) -> None:
+    def __init__(self, name: str, wish: Wish | None, parts: Parts) -> None:
         self.name = name
         self._wish = wish
-        self._backend = backend
-        self._ledger = ledger
-        self._metrics = metrics
+        self._backend = parts.backend
+        self._ledger = parts.ledger
+        self._store = parts.store
+        self._metrics = parts.metrics
         self._changed = asyncio.Event()
         self._trying: asyncio.Task[float | None] | None = None
         self._preparing = False
@@ -198,6 +212,7 @@ class _Deployment:
         try:
             if self._wish is None:
                 await self._backend.remove(self.name)
+                await clear_unfinished(self._store, self.name)
                 self._ledger.forget(self.name)
             else:
                 await self._make(self._wish)

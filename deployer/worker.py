@@ -24,20 +24,21 @@ _PHASES = {
 }
 
 
-def arguments(spec: ModelSpec, *, cache: str) -> tuple[str, ...]:
+def arguments(spec: ModelSpec, *, cache: str, upload: str = "") -> tuple[str, ...]:
     """What the program is told, so that it puts the model into the lake under the spec's name.
 
     Args:
         spec: A complete spec.
         cache: The folder where it works, and leaves what it made.
+        upload: Where to put it in the lake; empty means under a version of its weights and form.
     """
     return (
         "--cache", cache,
-        "--revision", spec.revision,
+        f"--revision={spec.revision}",
         "--runtime", runtime_text(spec.runtime),
         "--precision", precision_text(spec.precision),
-        "--task", spec.task,
-        "--publish", spec.name,
+        f"--task={spec.task}",
+        *(("--upload", upload) if upload else ("--publish", spec.name)),
         "--", spec.source,
     )  # fmt: skip
 

@@ -3,8 +3,8 @@
 It needs torch and transformers, which take a second and half a gigabyte; the serving process stays free of both.
 A model that was prepared before comes from the lake, and one that is prepared here can be put there.
 Each line on standard output is a JSON object. While it goes on: `{"step": "downloading", "share": 0.4}`, where the step
-may also be `exporting` or `uploading`. The last: `{"folder": ...}`, or `{"source": "lake://...", "version": ..., "runtime": ...}`
-of a model that was published, or `{"error": ...}`.
+may also be `exporting` or `uploading`. The last: `{"folder": ...}`, or, of a model that was published,
+`{"source": "lake://...", "version": ..., "runtime": ...}`, or `{"error": ...}`.
 """
 
 import argparse

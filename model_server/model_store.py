@@ -40,6 +40,7 @@ def upload(folder: Path, model: StoredModel, settings: ModelStoreSettings, tell:
         ConfigurationError: Where the lake is isn't set, its keys are wrong, or it has another model of that version.
         LakeUnavailableError: The lake can't be reached; uploading again goes on.
     """
+    tell("uploading", 0.0)
     asyncio.run(_upload(folder, model, settings, tell))
 
 
@@ -78,9 +79,9 @@ async def _upload(folder: Path, model: StoredModel, settings: ModelStoreSettings
             sizes = {name: (folder / name).stat().st_size for name in read_manifest(folder).files}
             done = 0
             for name, size in sizes.items():
-                tell("uploading", done / max(1, sum(sizes.values())))
                 await lake.put_file(model.key(name), folder / name)
                 done += size
+                tell("uploading", done / max(1, sum(sizes.values())))
             await lake.put(model.key(MANIFEST), manifest, content_type=_MANIFEST_TYPE, metadata={})
             log.info("model.uploaded", model=str(model))
             return

@@ -108,6 +108,7 @@ def fetch(source: str, revision: str, trust: Trust, tell: Tell = nobody) -> Sour
         raise ConfigurationError(f"there is no model folder {source!r}: check FRAMEMESH_MODEL_SOURCE", source=source)
     from model_server import downloading  # noqa: PLC0415 - a folder needs no hub
 
+    tell("downloading", 0.0)
     folder = downloading.download(source, revision, [*_SAFE, *(_CODE if trust.remote_code else ())], tell)
     if trust.pickle and not any(is_weights(path.name) for path in folder.iterdir()):
         folder = downloading.download(source, folder.name, list(_PICKLED_WEIGHTS), tell)

@@ -31,7 +31,7 @@ _PAUSES = (0.2, 0.5, 1.0, 2.0, 4.0)
 _LONGEST_PAUSE_SECONDS = 30.0
 _WATCH_SECONDS = 240
 _WATCH_AGAIN_SECONDS = 1.0
-_LOG_LINES = 20
+_LOG_LINES = 100
 
 
 class ClusterUnavailableError(FramemeshError):

@@ -18,7 +18,7 @@ from deployer.reconciling import Tell
 from framemesh.errors import ConfigurationError, FramemeshError, ModelUnavailableError
 from framemesh.v1.model_pb2 import DeploymentPhase as Phase
 from framemesh.v1.model_pb2 import ModelSpec, Release
-from framemesh.waiting import happens, jittered
+from framemesh.waiting import cancelled, happens, jittered
 
 log = structlog.get_logger()
 
@@ -50,8 +50,7 @@ class KubernetesModels:
             tasks = [group.create_task(self._cluster.watch(kind, self._wake)) for kind in (DEPLOYMENT, JOB, POD)]
             tasks.append(group.create_task(self._mend()))
             await self._stopping.wait()
-            for task in tasks:
-                task.cancel()
+            await cancelled(*tasks)
 
     def stop(self) -> None:
         """Watch no more."""

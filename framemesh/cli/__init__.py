@@ -14,6 +14,7 @@ from framemesh.cli import (
     frames,
     models,
     query,
+    render,
     replay,
     status,
     up,
@@ -35,6 +36,7 @@ app.command()(models.models)
 app.command()(deploy.deploy)
 app.command()(deploy.scale)
 app.command()(deploy.delete)
+app.command()(render.render)
 app.command()(watch.watch)
 app.command()(frames.frames)
 app.command()(query.query)

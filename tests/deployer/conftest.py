@@ -25,6 +25,7 @@ from framemesh.settings import ModelStoreSettings
 from framemesh.v1.model_pb2 import DeploymentPhase, Model
 from model_server.building import Order, build
 from tests.deployer.versions import upload_version
+from tests.model_server.hub import Hub, hub
 
 
 async def until(condition: Callable[[], Any], *, seconds: float = 90.0) -> Any:
@@ -39,6 +40,9 @@ async def until(condition: Callable[[], Any], *, seconds: float = 90.0) -> Any:
             await asyncio.sleep(0.02)
 
 
+PutVersion = Callable[..., Awaitable[str]]
+
+
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small model, prepared for ONNX."""
@@ -49,9 +53,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def version(
-    exported: Path, s3: dict[str, str], tmp_path_factory: pytest.TempPathFactory
-) -> Callable[..., Awaitable[str]]:
+def version(exported: Path, s3: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> PutVersion:
     """Puts another version of the small model into the lake; returns its URL."""
     store = ModelStoreSettings(
         s3_endpoint=s3["FRAMEMESH_S3_ENDPOINT"],
@@ -66,13 +68,37 @@ def version(
 
 
 @pytest.fixture(scope="module")
-async def client(supervisor: Supervisor, nats: str, s3: dict[str, str]) -> AsyncIterator[AsyncClient]:
-    """A client of a gateway, which is a process of its own, as it is where calls must not wait for a test."""
+async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Hub]:
+    """A hub that has a small model."""
+    from tests.model_server import tiny
+
+    async with hub(tiny.make("vit", tmp_path_factory.mktemp("hub") / "vit")) as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+async def address(supervisor: Supervisor, nats: str, s3: dict[str, str]) -> str:
+    """Of a gateway that is a process of its own: calls must not wait for a test."""
     port = free_port()
     env = {"FRAMEMESH_NATS_URL": nats, **s3}
     await supervisor.start(processes.gateway(env, grpc_port=port, http_port=free_port(), drain_seconds=5))
-    async with AsyncClient(f"{HOST}:{port}") as client:
+    return f"{HOST}:{port}"
+
+
+@pytest.fixture(scope="module")
+async def client(address: str) -> AsyncIterator[AsyncClient]:
+    async with AsyncClient(address) as client:
         yield client
+
+
+def of_hub(served: Hub, folder: Path) -> dict[str, str]:
+    """The variables of programs that ask this hub, and cache in the folder what it gives."""
+    return {
+        "HF_ENDPOINT": served.url,
+        "HF_HOME": str(folder / "hub"),
+        "HF_HUB_OFFLINE": "0",
+        "HF_HUB_DISABLE_XET": "1",
+    }
 
 
 @dataclass

@@ -5,102 +5,39 @@
 
 import asyncio
 import os
+import subprocess
+import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
+from unittest.mock import ANY
 
 import pytest
 
 from framemesh.bus import Bus
 from framemesh.client import AsyncClient
-from framemesh.errors import FramemeshError
 from framemesh.specs import parse
-from framemesh.v1.result_pb2 import Result
-from tests.deployer.conftest import Deployer, deploying, settled, until
-from tests.gateway.conftest import publish
+from tests.deployer.conftest import Deployer, PutVersion, deploying, of_hub, settled, until
+from tests.deployer.traffic import CALLERS, traffic
+from tests.model_server.hub import Hub
 from tests.pictures import jpeg
 
 CALLS = int(os.environ.get("FRAMEMESH_ROLLOUT_CALLS", "400"))
-CALLERS = 4
 STAGES = 4
-FRAMES_A_SECOND = 5
 
 
 @pytest.fixture(scope="module")
 async def deployer(
-    client: AsyncClient, nats: str, s3: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+    client: AsyncClient, nats: str, s3: dict[str, str], served: Hub, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Deployer]:
-    env = {"FRAMEMESH_NATS_URL": nats, **s3, "FRAMEMESH_WORKERS": "1"}
-    async with deploying(tmp_path_factory.mktemp("deployer"), env) as deployer:
+    folder = tmp_path_factory.mktemp("deployer")
+    env = {"FRAMEMESH_NATS_URL": nats, **s3, "FRAMEMESH_WORKERS": "1", **of_hub(served, folder)}
+    async with deploying(folder, env) as deployer:
         yield deployer
-
-
-@dataclass
-class Traffic:
-    """What was asked, and what came of it.
-
-    Attributes:
-        versions: Which version answered, in the order of the answers.
-        errors: What calls failed with.
-        sent: Ids of the frames that were published.
-        results: How many results each frame has.
-    """
-
-    versions: list[str] = field(default_factory=list)
-    errors: list[str] = field(default_factory=list)
-    sent: list[str] = field(default_factory=list)
-    results: Counter[str] = field(default_factory=Counter)
-
-    async def more(self, calls: int) -> None:
-        """Wait for so many more answers."""
-        enough = len(self.versions) + calls
-        await until(lambda: len(self.versions) >= enough or self.errors, seconds=60 + calls)
-
-
-@asynccontextmanager
-async def traffic(client: AsyncClient, bus: Bus, name: str) -> AsyncIterator[Traffic]:
-    """Calls, one after the other from each of a few callers, and frames of a camera, around the block."""
-    seen = Traffic()
-    over = asyncio.Event()
-
-    async def calling() -> None:
-        number = 0
-        while not over.is_set():
-            number += 1
-            try:
-                (answer,) = (await client.analyze(jpeg(number % 10), models=[name])).answers
-            except FramemeshError as error:
-                seen.errors.append(str(error))
-                continue
-            if answer.HasField("error"):
-                seen.errors.append(answer.error.message)
-            else:
-                seen.versions.append(answer.model_version)
-
-    async def filming() -> None:
-        while not over.is_set():
-            seen.sent.append(str(await publish(bus, "gate", jpeg(len(seen.sent)), sequence=len(seen.sent) + 1)))
-            await asyncio.sleep(1 / FRAMES_A_SECOND)
-
-    async def take(message: object) -> None:
-        seen.results[Result.FromString(message.data).frame.frame_id] += 1  # type: ignore[attr-defined]
-
-    subscription = await bus.client.subscribe(f"results.{name}.gate", cb=take)
-    async with asyncio.TaskGroup() as group:
-        for work in (*(calling for _ in range(CALLERS)), filming):
-            group.create_task(work())
-        try:
-            yield seen
-        finally:
-            over.set()
-    await until(lambda: len(seen.results) == len(seen.sent))
-    await subscription.unsubscribe()
 
 
 @pytest.mark.timeout(300 + CALLS)
 async def test_no_call_fails_and_no_result_is_missing_while_models_scale_roll_and_fail(
-    deployer: Deployer, client: AsyncClient, bus: Bus, version: Callable[..., Awaitable[str]]
+    deployer: Deployer, client: AsyncClient, bus: Bus, version: PutVersion
 ) -> None:
     first, second, broken = await version("first"), await version("second"), await version("third", broken=True)
     await client.deploy(parse(f"tiny={first},policy=every"))
@@ -133,7 +70,7 @@ async def test_no_call_fails_and_no_result_is_missing_while_models_scale_roll_an
 
 
 async def test_a_server_that_is_killed_is_started_again(
-    deployer: Deployer, client: AsyncClient, version: Callable[..., Awaitable[str]]
+    deployer: Deployer, client: AsyncClient, version: PutVersion
 ) -> None:
     await client.deploy(parse(f"mortal={await version('mortal')}"))
     await settled(client, "mortal", "READY", ready=1)
@@ -143,6 +80,60 @@ async def test_a_server_that_is_killed_is_started_again(
     await until(lambda: _answers(client, "mortal"))
     await client.delete("mortal")
     await until(lambda: not deployer.running())
+
+
+async def test_what_the_hub_will_not_give_fails_with_its_reason_and_the_old_version_keeps_serving(
+    deployer: Deployer, client: AsyncClient, served: Hub, version: PutVersion
+) -> None:
+    await client.deploy(parse(f"kept={await version('kept')}"))
+    await settled(client, "kept", "READY", ready=1)
+    weights = served.folder / "model.safetensors"
+    weights.rename(served.folder / "pytorch_model.bin")
+    try:
+        for source, why in (
+            ("owner/other", "nor known at the hub"),
+            ("owner/gated", "is gated at the hub"),
+            ("owner/model", "pickled weights"),
+        ):
+            await client.deploy(parse(f"kept={source}"))
+            found = await settled(client, "kept", "ROLLED_BACK", ready=1)
+            assert why in found.status.message
+            (answer,) = (await client.analyze(jpeg(), models=["kept"])).answers
+            assert answer.model_version == "kept"
+    finally:
+        (served.folder / "pytorch_model.bin").rename(weights)
+    assert "pytorch_model.bin" not in served.downloaded
+    await client.delete("kept")
+    await until(lambda: not deployer.running())
+
+
+async def test_the_command_deploys_scales_and_deletes_and_says_why_not(
+    deployer: Deployer, address: str, version: PutVersion
+) -> None:
+    source = await version("commanded")
+    assert await command(address, "deploy", source, "--name", "typed") == (0, "typed: ready 1/1\n", ANY)
+    assert await command(address, "scale", "typed", "2") == (0, "typed: ready 2/2\n", ANY)
+    code, _, told = await command(address, "deploy", "owner/gated", "--name", "typed")
+    assert code == 1
+    assert "ready 1/1, rolled back: model source 'owner/gated' is gated at the hub" in told
+    code, _, told = await command(address, "deploy", "owner/other")
+    assert code == 1
+    assert told.splitlines()[-1].startswith("other: failed: model source 'owner/other' is neither a folder here nor")
+    for name in ("typed", "other"):
+        assert await command(address, "delete", name) == (0, "", "")
+    await until(lambda: not deployer.running())
+    code, _, told = await command(address, "scale", "typed", "2")
+    assert (code, told) == (1, "framemesh: no model 'typed'; deployed: none\n")
+
+
+async def command(address: str, *words: str) -> tuple[int | None, str, str]:
+    """What a command ends with and says, on standard output and beside it."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "framemesh", *words, "--address", address,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    out, told = await process.communicate()
+    return process.returncode, out.decode(), told.decode()
 
 
 async def _answers(client: AsyncClient, name: str) -> bool:

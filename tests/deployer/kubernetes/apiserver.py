@@ -153,8 +153,8 @@ class ApiServer:
             with suppress(ClientConnectionResetError):  # who watches may go
                 await self._watch(request, response, plural)
             return response
-        fault = self.fault(len(self.requests))
         self.requests.append(f"{request.method} {'/'.join((plural, *named))}")
+        fault = self.fault(len(self.requests) - 1)
         if fault and fault.code:
             headers = {"Retry-After": fault.retry_after} if fault.retry_after else {}
             return _status(RefusedError(fault.code, "Fault", "of the tests", headers))

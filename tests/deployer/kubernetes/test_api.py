@@ -65,7 +65,7 @@ async def test_an_object_that_somebody_makes_at_the_same_moment_stays_theirs(api
     theirs = {"metadata": {"labels": {"app": "shop"}}, "spec": {"ports": [{"port": 80}]}}
 
     def made_meanwhile(number: int) -> None:
-        if api.requests and api.requests[-1].startswith("GET"):
+        if api.requests[-1].startswith("PATCH"):
             api.store.put("services", "model-vit", theirs)
 
     api.fault = made_meanwhile
@@ -155,7 +155,7 @@ async def test_a_watch_wakes_at_each_change_and_outlives_cuts_restarts_and_versi
 
     async def wakes(replicas: int) -> None:
         woken.clear()
-        known = (await cluster.owned(DEPLOYMENT) or [None])[0]
+        known = next(iter(await cluster.owned(DEPLOYMENT)), None)
         wanted = service() | {"apiVersion": "apps/v1", "kind": "Deployment", "spec": {"replicas": replicas}}
         await cluster.apply(wanted, known)
         await woken.wait()

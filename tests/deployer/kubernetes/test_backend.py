@@ -1,6 +1,5 @@
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from copy import deepcopy
 
 import pytest
@@ -17,9 +16,8 @@ FIRST, SECOND = stored("vit", "google/vit"), stored("vit", "google/other")
 
 
 @pytest.fixture(autouse=True)
-async def clean(api: ApiServer, controllers: Controllers, bus: Bus) -> AsyncIterator[None]:
+async def clean(bus: Bus) -> None:
     await forget(bus)
-    yield
 
 
 async def test_a_model_is_prepared_by_a_job_and_then_served(
@@ -235,12 +233,27 @@ async def test_an_api_server_that_is_busy_broken_and_restarted_only_delays_a_dep
     api.fault = lambda number: faults[number % 4] if number % 2 else None
     async with deploying(nats):
         generation = await wish(bus, "vit=google/vit,replicas=2")
-        await told(bus, "vit", "STARTING", generation)
+        while not api.store.all("jobs"):
+            await asyncio.sleep(0.01)
         await api.stop()
         await api.start()
         ready = await told(bus, "vit", "READY", generation)
     assert ready.phase == Phase.DEPLOYMENT_PHASE_READY
     assert objects(api) == ALL
+
+
+async def test_two_deployers_at_once_come_to_the_same_end(
+    api: ApiServer, controllers: Controllers, bus: Bus, nats: str
+) -> None:
+    controllers.servers[SECOND] = "out of memory"
+    async with deploying(nats), deploying(nats):
+        await told(bus, "vit", "READY", await wish(bus, "vit=google/vit,replicas=2"))
+        await told(bus, "vit", "ROLLED_BACK", await wish(bus, "vit=google/other,replicas=1"))
+        async with asyncio.timeout(60):
+            while (objects(api), sources(api)) != (ALL, [FIRST]):
+                await asyncio.sleep(0.01)
+        await unwish(bus, "vit")
+        await gone(api, bus, "vit")
 
 
 async def test_the_role_grants_all_that_is_used_and_no_more(
