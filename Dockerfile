@@ -41,7 +41,8 @@ LABEL org.opencontainers.image.title="framemesh" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
-ENV PATH=/opt/framemesh/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 FRAMEMESH_HTTP_ADDRESS=0.0.0.0:9090
+ENV PATH=/opt/framemesh/bin:$PATH HOME=/tmp PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
+    FRAMEMESH_HTTP_ADDRESS=0.0.0.0:9090
 WORKDIR /srv
 COPY framemesh framemesh
 USER 65532:65532

@@ -3,7 +3,7 @@
 from k8s.make_secrets import made
 from tests.k8s.rendering import K8S, ROOT
 
-PAGE = (ROOT / "docs" / "kubernetes.md").read_text()
+PAGE = " ".join((ROOT / "docs" / "kubernetes.md").read_text().split())
 
 
 def test_every_component_and_every_secret_is_named() -> None:

@@ -38,7 +38,7 @@ def mesh(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     if request.param == "minio":
         del components["seaweedfs"]  # which it is built on
     folder = tmp_path_factory.mktemp("overlay")
-    return render(overlay(folder, resources=("base",), components=(*components, "restricted")))
+    return render(overlay(folder, resources=("base",), components=tuple(components)))
 
 
 @pytest.fixture(params=[*MODELS, "vit-base with keda-every", "vit-base with keda-latest"])
