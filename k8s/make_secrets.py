@@ -31,6 +31,7 @@ _OWN = ("Admin", "Read", "Write", "List")  # in SeaweedFS's words, Admin may mak
 LAKE_RIGHTS: dict[str, dict[str, tuple[str, ...]]] = {
     "gateway": {"frames": _OWN},
     "archiver": {"frames": _OWN, "references": _OWN, "results": _OWN},
+    "deployer": {"models": _OWN},
     "model-server": {"models": ("Read", "List")},
     "model-exporter": {"models": _OWN},
     "reader": dict.fromkeys(("frames", "references", "results", "models"), ("Read", "List")),

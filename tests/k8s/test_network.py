@@ -12,8 +12,7 @@ WANTED = {
     *((client, NATS, 4222) for client in (GATEWAY, INGEST, ARCHIVER, DEPLOYER, SERVER)),
     (NATS, NATS, 6222),
     (GATEWAY, SERVER, 50052),
-    (GATEWAY, GATEWAY, 50051),  # no: it has no leave to send there
-} - {(GATEWAY, GATEWAY, 50051)}
+}
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +29,7 @@ def exporter(model: list[Object]) -> str:
 def test_pods_talk_to_whom_they_must_and_to_nobody_else(
     local: list[Object], model: list[Object], exporter: str
 ) -> None:
-    lake = {(client, LAKE, 8333) for client in (GATEWAY, ARCHIVER, SERVER, exporter)}
+    lake = {(client, LAKE, 8333) for client in (GATEWAY, ARCHIVER, DEPLOYER, SERVER, exporter)}
     assert network.edges([*local, *model]) == WANTED | lake
 
 

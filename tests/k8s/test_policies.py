@@ -26,7 +26,7 @@ SETTINGS: dict[str, type[ServiceSettings]] = {
     "deployer": DeployerSettings,
     "model-server": ModelServerSettings,
 }
-SECRETS = {name: content.keys() for name, content in (made("seaweedfs", {})).items()}
+SECRETS = made("seaweedfs", {})
 
 
 @pytest.fixture(scope="session", params=["local", "production", *COMPONENTS])
@@ -71,42 +71,35 @@ def test_what_pods_of_models_refer_to_is_there(model: list[Object], local: list[
     assert list(policies.references([*model, *[one for one in local if not pod_of(one)]], SECRETS)) == []
 
 
-def test_variables_are_settings_of_the_service(mesh: list[Object]) -> None:
+def environment(of: Object, objects: list[Object]) -> dict[str, str]:
+    """What the service in an object's pods reads: of variables, ConfigMaps and Secrets."""
+    (container,) = (pod_of(of) or {})["containers"]
+    found: dict[str, str] = {}
+    for source in container["envFrom"]:
+        if "configMapRef" in source:
+            found |= find(objects, "ConfigMap", source["configMapRef"]["name"])["data"]
+        else:
+            found |= SECRETS[source["secretRef"]["name"]]
+    found |= {one["name"]: one.get("value", "of-the-pod") for one in container["env"]}
+    return {name: value for name, value in found.items() if name.startswith("FRAMEMESH_")}
+
+
+def test_variables_are_settings_of_the_service_and_their_values_are_valid(
+    mesh: list[Object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = set()
     for one in workloads([*mesh, *render("models/vit-base")]):
-        settings = SETTINGS.get(pod_labels(one)["app.kubernetes.io/name"])
-        if settings is None:
+        service = pod_labels(one)["app.kubernetes.io/name"]
+        if service not in SETTINGS:
             continue
-        known = {f"FRAMEMESH_{name.upper()}" for name in settings.model_fields}
-        (container,) = (pod_of(one) or {})["containers"]
-        said = {one["name"] for one in container["env"] if one["name"].startswith("FRAMEMESH_")}
-        secret = next(source["secretRef"]["name"] for source in container["envFrom"] if "secretRef" in source)
-        maps = [source["configMapRef"]["name"] for source in container["envFrom"] if "configMapRef" in source]
-        for name in maps:
-            said |= find(mesh, "ConfigMap", name if name == "lake" else name[:-11])["data"].keys()
-        said |= SECRETS[secret]
-        assert said <= known, named(one)
-        required = {f"FRAMEMESH_{name.upper()}" for name, field in settings.model_fields.items() if field.is_required()}
-        assert required <= said, named(one)
-
-
-def test_values_are_valid_settings(mesh: list[Object], monkeypatch: pytest.MonkeyPatch) -> None:
-    for one in workloads(mesh):
-        settings = SETTINGS.get(pod_labels(one)["app.kubernetes.io/name"])
-        if settings is None or one["spec"].get("replicas") == 0:
-            continue
-        (container,) = (pod_of(one) or {})["containers"]
+        seen.add(service)
+        variables = environment(one, mesh)
+        assert variables.keys() <= {f"FRAMEMESH_{name.upper()}" for name in SETTINGS[service].model_fields}, service
         with monkeypatch.context() as pod:
-            for variable in container["env"]:
-                pod.setenv(variable["name"], variable.get("value", "of-the-pod"))
-            for source in container["envFrom"]:
-                if "configMapRef" in source:
-                    name = source["configMapRef"]["name"]
-                    data = find(mesh, "ConfigMap", name if name == "lake" else name[:-11])["data"]
-                else:
-                    data = made("seaweedfs", {})[source["secretRef"]["name"]]
-                for key, value in data.items():
-                    pod.setenv(key, value)
-            settings()
+            for name, value in variables.items():
+                pod.setenv(name, value)
+            SETTINGS[service]()
+    assert seen == SETTINGS.keys()
 
 
 def test_secrets_come_from_secrets_alone(mesh: list[Object]) -> None:
