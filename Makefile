@@ -6,6 +6,9 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 STUBS := framemesh/v1 framemesh/oip
 PUBLISHED := protos/published.binpb
+IMAGES := gateway archiver ingest model-server exporter deployer
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+BUILDER ?= $(firstword $(foreach one,docker podman buildah,$(shell $(one) info >/dev/null 2>&1 && echo $(one))))
 PIPELINE := storing outage fanout latency isolation replay
 
 # protoc looks for its plugins on the path.
@@ -55,6 +58,17 @@ bench: $(READY) ## measure the pipeline, cameras and serving beside what others 
 	$(BIN)/python -m benchmarks.ingest
 	$(BIN)/python -m benchmarks.serving
 	$(BIN)/python -m benchmarks.serving.endurance
+
+.PHONY: images
+images: ## build every service's image with docker, podman or buildah, whichever works here
+	@test -n '$(BUILDER)' || { echo 'no container builder works here: start docker, or install podman or buildah'; exit 1; }
+	for image in $(IMAGES); do \
+	  $(BUILDER) build --target $$image --tag framemesh-$$image:$(VERSION) --build-arg VERSION=$(VERSION) \
+	    --build-arg REVISION=$(shell git rev-parse HEAD) . || exit; done
+
+.PHONY: secrets
+secrets: ## make up a mesh's passwords in the cluster that kubectl is set to; SECRETS='--lake external' for your own S3
+	$(PYTHON) k8s/make_secrets.py $(SECRETS) | kubectl create -f -
 
 generate = $(BIN)/python -m grpc_tools.protoc -Iprotos --python_out=$(1) --mypy_out=quiet,readable_stubs:$(1) \
 	  protos/framemesh/*/*.proto && \

@@ -7,6 +7,7 @@ from typing import Self
 
 import grpc
 
+from framemesh.deploying import Awaited, settled
 from framemesh.replaying import Done, paced, replay_requests
 from framemesh.rpc.channels import Tls, open_channel, open_sync_channel
 from framemesh.rpc.status import from_rpc_error
@@ -34,8 +35,10 @@ from framemesh.v1.model_pb2 import Model, ModelSpec
 from framemesh.v1.model_service_pb2 import (
     DeleteModelRequest,
     DeployModelRequest,
+    DeployModelResponse,
     ListModelsRequest,
     ScaleModelRequest,
+    ScaleModelResponse,
     WatchModelsRequest,
 )
 from framemesh.v1.model_service_pb2_grpc import ModelServiceStub
@@ -189,14 +192,42 @@ class AsyncClient:
 
     async def deploy(self, spec: ModelSpec, *, timeout: float = REGISTRY_SECONDS) -> ModelSpec:
         """Ask for a model, or for another form of it; returns the spec with its defaults."""
+        return (await self.deploy_model(spec, timeout=timeout)).spec
+
+    async def deploy_model(self, spec: ModelSpec, *, timeout: float = REGISTRY_SECONDS) -> DeployModelResponse:
+        """As `deploy`, with the wish's generation, for `progress`."""
         with _reporting_errors():
-            return (await self._models.DeployModel(DeployModelRequest(spec=spec), timeout=timeout)).spec
+            return await self._models.DeployModel(DeployModelRequest(spec=spec), timeout=timeout)
 
     async def scale(self, model: str, replicas: int, *, timeout: float = REGISTRY_SECONDS) -> ModelSpec:
         """Ask for another number of a model's servers."""
+        return (await self.scale_model(model, replicas, timeout=timeout)).spec
+
+    async def scale_model(self, model: str, replicas: int, *, timeout: float = REGISTRY_SECONDS) -> ScaleModelResponse:
+        """As `scale`, with the wish's generation, for `progress`."""
         request = ScaleModelRequest(name=model, replicas=replicas)
         with _reporting_errors():
-            return (await self._models.ScaleModel(request, timeout=timeout)).spec
+            return await self._models.ScaleModel(request, timeout=timeout)
+
+    async def progress(self, model: str, generation: int) -> AsyncIterator[Model]:
+        """Yield the model as it is, at once and after each change, until a wish for it is fulfilled or has failed.
+
+        The last one's `status.phase` is READY, ROLLED_BACK or FAILED, and its `status.message` says why. Where nobody
+        deploys models, this goes on for ever.
+
+        Args:
+            model: Its name.
+            generation: Of the wish, or of one before it.
+
+        Raises:
+            ModelNotFoundError: Somebody deleted it meanwhile.
+        """
+        awaited = Awaited(model, generation)
+        async for models in self.watch_models():
+            if (found := awaited.among(models)) is not None:
+                yield found
+                if settled(found, generation):
+                    return
 
     async def delete(self, model: str, *, timeout: float = REGISTRY_SECONDS) -> None:
         """Ask for a model no more."""
@@ -343,15 +374,38 @@ class Client:
             for response in self._cameras.WatchCameras(WatchCamerasRequest()):
                 yield list(response.cameras)
 
+    def watch_models(self) -> Iterator[list[Model]]:
+        """See `AsyncClient.watch_models`."""
+        with _reporting_errors():
+            for response in self._models.WatchModels(WatchModelsRequest()):
+                yield list(response.models)
+
     def deploy(self, spec: ModelSpec, *, timeout: float = REGISTRY_SECONDS) -> ModelSpec:
         """See `AsyncClient.deploy`."""
+        return self.deploy_model(spec, timeout=timeout).spec
+
+    def deploy_model(self, spec: ModelSpec, *, timeout: float = REGISTRY_SECONDS) -> DeployModelResponse:
+        """See `AsyncClient.deploy_model`."""
         with _reporting_errors():
-            return self._models.DeployModel(DeployModelRequest(spec=spec), timeout=timeout).spec
+            return self._models.DeployModel(DeployModelRequest(spec=spec), timeout=timeout)
 
     def scale(self, model: str, replicas: int, *, timeout: float = REGISTRY_SECONDS) -> ModelSpec:
         """See `AsyncClient.scale`."""
+        return self.scale_model(model, replicas, timeout=timeout).spec
+
+    def scale_model(self, model: str, replicas: int, *, timeout: float = REGISTRY_SECONDS) -> ScaleModelResponse:
+        """See `AsyncClient.scale_model`."""
         with _reporting_errors():
-            return self._models.ScaleModel(ScaleModelRequest(name=model, replicas=replicas), timeout=timeout).spec
+            return self._models.ScaleModel(ScaleModelRequest(name=model, replicas=replicas), timeout=timeout)
+
+    def progress(self, model: str, generation: int) -> Iterator[Model]:
+        """See `AsyncClient.progress`."""
+        awaited = Awaited(model, generation)
+        for models in self.watch_models():
+            if (found := awaited.among(models)) is not None:
+                yield found
+                if settled(found, generation):
+                    return
 
     def delete(self, model: str, *, timeout: float = REGISTRY_SECONDS) -> None:
         """See `AsyncClient.delete`."""

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+_UNFINISHED, _LOCK = ".unfinished", ".lock"
+
 
 @contextmanager
 def made_once(folder: Path, *, intact: Callable[[Path], bool]) -> Iterator[Path | None]:
@@ -18,12 +20,12 @@ def made_once(folder: Path, *, intact: Callable[[Path], bool]) -> Iterator[Path 
         OSError: The folder can't be made there.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with (folder.parent / f".{folder.name}.lock").open("a") as lock:
+    with (folder.parent / f".{folder.name}{_LOCK}").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # the system lets go of it however this process ends
         if intact(folder):
             yield None
             return
-        unfinished = folder.parent / f".{folder.name}.unfinished"
+        unfinished = folder.parent / f".{folder.name}{_UNFINISHED}"
         shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed
         unfinished.mkdir()
         try:
@@ -31,4 +33,16 @@ def made_once(folder: Path, *, intact: Callable[[Path], bool]) -> Iterator[Path 
             shutil.rmtree(folder, ignore_errors=True)
             unfinished.rename(folder)
         finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def clear_unfinished(root: Path) -> None:
+    """Remove what those left who were killed while they made a folder anywhere below this one."""
+    for unfinished in root.rglob(f".*{_UNFINISHED}"):
+        lock_file = unfinished.with_suffix(_LOCK)
+        with lock_file.open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue  # somebody is at it
             shutil.rmtree(unfinished, ignore_errors=True)

@@ -49,6 +49,33 @@ class LakeSettings(BaseSettings):
     """Requests to the S3 server at once."""
 
 
+class ModelStoreSettings(BaseSettings):
+    """Where the lake's prepared models are. Only a source such as `lake://models/<name>/<version>` needs it."""
+
+    model_config = ServiceSettings.model_config
+
+    s3_endpoint: str | None = None
+    """The S3 server, as `http://host:port` or `https://host`."""
+    s3_access_key: SecretStr | None = None
+    """The key's name. Printed as stars everywhere."""
+    s3_secret_key: SecretStr | None = None
+    """The key itself. Printed as stars everywhere."""
+    s3_region: str = "us-east-1"
+    """The region that requests are signed for."""
+    s3_models_bucket: str = "models"
+    """The bucket of prepared models; made if it isn't there."""
+
+    def variables(self) -> dict[str, str]:
+        """The same for the environment of another process; what isn't set is empty."""
+        return {
+            "FRAMEMESH_S3_ENDPOINT": self.s3_endpoint or "",
+            "FRAMEMESH_S3_ACCESS_KEY": self.s3_access_key.get_secret_value() if self.s3_access_key else "",
+            "FRAMEMESH_S3_SECRET_KEY": self.s3_secret_key.get_secret_value() if self.s3_secret_key else "",
+            "FRAMEMESH_S3_REGION": self.s3_region,
+            "FRAMEMESH_S3_MODELS_BUCKET": self.s3_models_bucket,
+        }
+
+
 class ReplicaSettings(BaseSettings):
     """Who a model server is, for the routes that the gateway reads."""
 

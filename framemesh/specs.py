@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
+from google.protobuf.json_format import MessageToJson, Parse, ParseError
+
 from framemesh.errors import FramemeshError, InvalidSpecError
 from framemesh.limits import MAX_LABEL_LENGTH, MAX_LABELS
 from framemesh.names import MAX_MODEL_LENGTH, check_label, to_label
@@ -63,6 +65,26 @@ def complete(spec: ModelSpec) -> ModelSpec:
     except (ValueError, OverflowError):
         raise _wrong("start", done.start.seconds, "use a time of the years 1 to 9999") from None
     return done
+
+
+def dump(spec: ModelSpec) -> bytes:
+    """A spec as its entry in the bucket `models`, in JSON so that people can read it with any NATS tool."""
+    return MessageToJson(spec, indent=None).encode()
+
+
+def load(name: str, value: bytes) -> ModelSpec:
+    """The spec in the entry of that name in the bucket `models`, complete.
+
+    Raises:
+        InvalidSpecError: It isn't one, such as one written by hand.
+    """
+    try:
+        spec = complete(Parse(value, ModelSpec(), ignore_unknown_fields=True))
+    except (ParseError, UnicodeDecodeError) as error:
+        raise InvalidSpecError(f"the entry of model {name!r} is no spec: {error}", model=name) from error
+    if spec.name != name:
+        raise InvalidSpecError(f"the entry of model {name!r} is of model {spec.name!r}", model=name)
+    return spec
 
 
 def parse(text: str, *, default_policy: FramePolicy | None = None, now: datetime | None = None) -> ModelSpec:

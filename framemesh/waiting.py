@@ -3,6 +3,9 @@
 import asyncio
 import random
 from contextlib import suppress
+from typing import Any
+
+_AGAIN_SECONDS = 0.5
 
 
 async def happens(event: asyncio.Event, *, within: float) -> bool:
@@ -11,6 +14,19 @@ async def happens(event: asyncio.Event, *, within: float) -> bool:
         async with asyncio.timeout(within):
             await event.wait()
     return event.is_set()
+
+
+async def cancelled(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel tasks and wait until they have ended.
+
+    They are cancelled again and again: before Python 3.12 `asyncio.wait_for`, and nats-py with it, forgets a
+    cancellation that comes at the same moment as what it waits for.
+    """
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=_AGAIN_SECONDS)
 
 
 def jittered(seconds: float) -> float:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from framemesh.v1.answer_pb2 import KeypointInstance, Label, ModelAnswer
+from framemesh.v1.model_pb2 import DeploymentPhase as Phase
 from framemesh.v1.model_pb2 import Model, ReplicaState
 
 _NOTHING = ("nothing", "")
@@ -49,12 +50,27 @@ def _points(instance: KeypointInstance) -> tuple[str, str]:
 
 
 def state(model: Model) -> str:
-    """A model's state in a word or two, such as `ready 2/2` or `preparing`."""
+    """A model's state in a few words, such as `ready 2/2`, `downloading 40 %` or `failed: no such model`."""
     states = [replica.state for replica in model.replicas]
     serving = states.count(ReplicaState.REPLICA_STATE_SERVING)
-    if serving or not states:
-        return f"{'ready' if serving else 'starting'} {serving}/{model.spec.replicas}"
-    return ReplicaState.Name(max(states)).removeprefix("REPLICA_STATE_").lower()
+    ready = f"{'ready' if serving or not model.spec.replicas else 'starting'} {serving}/{model.spec.replicas}"
+    status = model.status
+    match status.phase:
+        case _ if not model.HasField("status"):  # whoever runs its servers says nothing of them
+            if serving or not states:
+                return ready
+            return ReplicaState.Name(max(states)).removeprefix("REPLICA_STATE_").lower()
+        case Phase.DEPLOYMENT_PHASE_READY:
+            return ready
+        case Phase.DEPLOYMENT_PHASE_STARTING:
+            doing = ready
+        case _:
+            doing = Phase.Name(status.phase).removeprefix("DEPLOYMENT_PHASE_").lower().replace("_", " ")
+            if status.progress:
+                doing += f" {status.progress:.0%}".replace("%", " %")
+            if serving:
+                doing = f"{ready}, {doing}"
+    return f"{doing}: {printable(status.message)}" if status.message else doing
 
 
 def span(seconds: float) -> str:

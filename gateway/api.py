@@ -99,9 +99,9 @@ class ModelApi(model_grpc.ModelServiceServicer):
         context: Context,
     ) -> model_pb2.DeployModelResponse:
         """See `model_service.proto`."""
-        spec = await self._registry.deploy(request.spec)
-        log.info("model.deployed", model=spec.name, source=spec.source)
-        return model_pb2.DeployModelResponse(spec=spec)
+        wanted = await self._registry.deploy(request.spec)
+        log.info("model.deployed", model=wanted.spec.name, source=wanted.spec.source)
+        return model_pb2.DeployModelResponse(spec=wanted.spec, generation=wanted.generation)
 
     async def ScaleModel(
         self,
@@ -109,9 +109,9 @@ class ModelApi(model_grpc.ModelServiceServicer):
         context: Context,
     ) -> model_pb2.ScaleModelResponse:
         """See `model_service.proto`."""
-        spec = await self._registry.scale(request.name, request.replicas)
-        log.info("model.scaled", model=spec.name, replicas=spec.replicas)
-        return model_pb2.ScaleModelResponse(spec=spec)
+        wanted = await self._registry.scale(request.name, request.replicas)
+        log.info("model.scaled", model=wanted.spec.name, replicas=wanted.spec.replicas)
+        return model_pb2.ScaleModelResponse(spec=wanted.spec, generation=wanted.generation)
 
     async def DeleteModel(
         self,

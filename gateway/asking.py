@@ -3,6 +3,8 @@
 import asyncio
 import math
 import time
+from contextlib import aclosing, suppress
+from itertools import count
 from types import TracebackType
 from typing import Self
 
@@ -18,6 +20,7 @@ log = structlog.get_logger()
 
 _WATCH_SECONDS = 0.2
 _LIVE_SECONDS = 5.0
+_SUCCESSOR_SECONDS = 2.0
 
 
 class Asker:
@@ -32,6 +35,7 @@ class Asker:
         self._servers: dict[str, Server] = {}
         self._looks: dict[str, asyncio.Task[None]] = {}
         self._live: dict[str, float] = {}
+        self._turns = count()
 
     async def __aenter__(self) -> Self:
         self._watching = asyncio.create_task(self._watch(), name="asker")
@@ -100,7 +104,7 @@ class Asker:
         deadline = time.monotonic() + timeout
         tried: set[Server] = set()
         last: FramemeshError | None = None
-        while server := self._least_busy(model, tried):
+        while server := self._choose(model, tried) or await self._successor(model, tried, last, deadline):
             left = deadline - time.monotonic()
             if left <= 0:
                 raise last or DeadlineError(f"model {model!r} did not answer within {timeout:.3g} s", model=model)
@@ -112,7 +116,7 @@ class Asker:
                     raise
                 last = error
             except (ModelUnavailableError, QueueFullError) as error:
-                last = last if isinstance(last, ServerLostError) else error
+                last = last if isinstance(last, ServerLostError | QueueFullError) else error
         raise last or ModelUnavailableError(
             f"no server of model {model!r} answers yet: it may be loading; `framemesh models` shows its state",
             model=model,
@@ -135,9 +139,39 @@ class Asker:
                 servers.append(server)
         return servers
 
-    def _least_busy(self, model: str, tried: set[Server]) -> Server | None:
+    def _choose(self, model: str, tried: set[Server]) -> Server | None:
+        """The server with the least to do for its workers; of equals the one whose turn it is.
+
+        A server that has just come has a low limit still, so by their limits it would get little for long; those that
+        are at theirs come last all the same.
+        """
         left = [server for server in self._ready(model) if server not in tried]
-        return min(left, key=lambda server: server.in_flight / server.limit.value, default=None)
+        if not left:
+            return None
+        chosen = min(
+            left,
+            key=lambda server: (
+                server.in_flight >= server.limit.value,
+                server.in_flight / server.workers,
+                server.turn,
+            ),
+        )
+        chosen.turn = next(self._turns)
+        return chosen
+
+    async def _successor(
+        self, model: str, tried: set[Server], last: FramemeshError | None, deadline: float
+    ) -> Server | None:
+        """Where all servers that were asked are going, the one that comes: we may hear of it a moment later."""
+        if type(last) is not ModelUnavailableError:
+            return None
+        patience = min(_SUCCESSOR_SECONDS, deadline - time.monotonic())
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience), aclosing(self._registry.changes()) as changes:
+                async for _ in changes:
+                    if (server := self._choose(model, tried)) is not None:
+                        return server
+        return None
 
     async def _watch(self) -> None:
         while True:

@@ -2,18 +2,18 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 import structlog
-from google.protobuf.json_format import MessageToJson, Parse, ParseError
+from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError
 
 from framemesh import specs
-from framemesh.bus import Bus, routes, streams
+from framemesh.bus import Bus, deployments, routes, streams
 from framemesh.bus.connection import reporting
-from framemesh.bus.streams import MODELS_BUCKET, ROUTES_BUCKET
-from framemesh.bus.watching import snapshots
-from framemesh.errors import FramemeshError, ModelNotFoundError
-from framemesh.v1.model_pb2 import Model, ModelReplica, ModelSpec, ReplicaState
+from framemesh.bus.streams import DEPLOYMENTS_BUCKET, MODELS_BUCKET, ROUTES_BUCKET
+from framemesh.bus.watching import entries, snapshots
+from framemesh.errors import InvalidSpecError, ModelNotFoundError
+from framemesh.v1.model_pb2 import DeploymentStatus, Model, ModelReplica, ModelSpec, ReplicaState
 from gateway.metrics import GatewayMetrics
 
 log = structlog.get_logger()
@@ -31,6 +31,8 @@ class Registry:
         self._bus = bus
         self._metrics = metrics
         self._specs: dict[str, ModelSpec] = {}
+        self._generations: dict[str, int] = {}
+        self._statuses: dict[str, DeploymentStatus] = {}
         self._replicas: dict[str, ModelReplica] = {}
         self._heard: dict[str, float] = {}
         self._serving: dict[str, list[ModelReplica]] = {}
@@ -49,8 +51,7 @@ class Registry:
         """
         if model in self._specs:
             return self._specs[model]
-        known = ", ".join(self.specs()) or "none"
-        raise ModelNotFoundError(f"no model {model!r}; deployed: {known}", model=model, deployed=known)
+        raise self._unknown(model)
 
     def serving(self, model: str) -> list[ModelReplica]:
         """The model's servers that answer now."""
@@ -62,27 +63,34 @@ class Registry:
 
     def models(self) -> list[Model]:
         """Everything, by name."""
-        return [Model(spec=spec, replicas=self._live(name)) for name, spec in self.specs().items()]
+        return [
+            Model(
+                spec=spec,
+                replicas=self._live(name),
+                status=self._status(name),
+                generation=self._generations[name],
+            )
+            for name, spec in self.specs().items()
+        ]
 
-    async def changes(self) -> AsyncIterator[None]:
+    async def changes(self) -> AsyncGenerator[None, None]:
         """Yield at once, and again after each change."""
         while not self._stopping.is_set():
             changed = self._changed
             yield
             await changed.wait()
 
-    async def deploy(self, spec: ModelSpec) -> ModelSpec:
-        """Record a model as wanted; returns its spec with the defaults filled in.
+    async def deploy(self, spec: ModelSpec) -> Model:
+        """Record a model as wanted; returns its spec with the defaults filled in, and the wish's generation.
 
         Raises:
             InvalidSpecError: It can't be deployed.
             BusUnavailableError: It can't be recorded now.
         """
         done = specs.complete(spec)
-        await self._write(done)
-        return done
+        return Model(spec=done, generation=await self._write(done))
 
-    async def scale(self, model: str, replicas: int) -> ModelSpec:
+    async def scale(self, model: str, replicas: int) -> Model:
         """Record another number of servers.
 
         Raises:
@@ -90,10 +98,23 @@ class Registry:
             InvalidSpecError: Not a number of servers.
             BusUnavailableError: It can't be recorded now.
         """
-        changed = ModelSpec()
-        changed.CopyFrom(self.spec(model))
-        changed.replicas = replicas
-        return await self.deploy(changed)
+        with reporting(f"model {model!r} can't be scaled now"):
+            bucket = await self._bus.js.key_value(MODELS_BUCKET)
+            while (
+                True
+            ):  # from what is recorded, not from what has been told back: a wish of just now must not be undone
+                try:
+                    recorded = await bucket.get(model)
+                except KeyNotFoundError:
+                    raise self._unknown(model) from None
+                changed = specs.load(model, recorded.value or b"")
+                changed.replicas = replicas
+                changed = specs.complete(changed)
+                try:
+                    generation = await bucket.update(model, specs.dump(changed), last=recorded.revision)
+                except KeyWrongLastSequenceError:
+                    continue
+                return Model(spec=changed, generation=generation)
 
     async def delete(self, model: str) -> None:
         """Record that a model is no longer wanted, and forget how far it has read.
@@ -114,6 +135,7 @@ class Registry:
             followers = [
                 group.create_task(self._follow_models()),
                 group.create_task(self._follow_routes()),
+                group.create_task(self._follow_deployments()),
                 group.create_task(self._expire()),
             ]
             await self._stopping.wait()
@@ -125,26 +147,28 @@ class Registry:
         self._stopping.set()
         self.touch()
 
-    async def _write(self, spec: ModelSpec) -> None:
+    def _unknown(self, model: str) -> ModelNotFoundError:
+        known = ", ".join(self.specs()) or "none"
+        return ModelNotFoundError(f"no model {model!r}; deployed: {known}", model=model, deployed=known)
+
+    async def _write(self, spec: ModelSpec) -> int:
         with reporting(f"model {spec.name!r} can't be recorded now"):
             bucket = await self._bus.js.key_value(MODELS_BUCKET)
-            await bucket.put(spec.name, MessageToJson(spec, indent=None).encode())
+            return await bucket.put(spec.name, specs.dump(spec))
 
     async def _follow_models(self) -> None:
-        async for content in snapshots(self._bus, MODELS_BUCKET):
+        async for content in entries(self._bus, MODELS_BUCKET):
             found: dict[str, ModelSpec] = {}
-            for name, value in content.items():
+            for name, entry in content.items():
                 try:
-                    spec = specs.complete(Parse(value, ModelSpec(), ignore_unknown_fields=True))
-                except (ParseError, UnicodeDecodeError, FramemeshError) as error:
+                    found[name] = specs.load(name, entry.value)
+                except InvalidSpecError as error:
                     log.warning("model.unreadable", model=name, error=str(error))
-                    continue
-                if spec.name == name:
-                    found[name] = spec
-            if found != self._specs:
+            generations = {name: content[name].revision for name in found}
+            if generations != self._generations:
                 for gone in self._specs.keys() - found.keys():
                     self._metrics.end_model(gone)
-                self._specs = found
+                self._specs, self._generations = found, generations
                 log.info("models.changed", models=sorted(found))
                 self.touch()
 
@@ -170,6 +194,13 @@ class Registry:
             if changed:
                 self.touch()
 
+    async def _follow_deployments(self) -> None:
+        async for content in snapshots(self._bus, DEPLOYMENTS_BUCKET):
+            found = {name: status for name, value in content.items() if (status := deployments.load(value))}
+            if found != self._statuses:
+                self._statuses = found
+                self.touch()
+
     async def _expire(self) -> None:
         """Notice replicas that have fallen silent; our own clock counts, not theirs."""
         while True:
@@ -179,6 +210,14 @@ class Registry:
                 self._heard.pop(key)
                 log.warning("replica.silent", replica=key)
                 self.touch()
+
+    def _status(self, model: str) -> DeploymentStatus | None:
+        if (kept := self._statuses.get(model)) is None:
+            return None
+        status = DeploymentStatus()
+        status.CopyFrom(kept)
+        status.ready_replica_count = len(self.serving(model))
+        return status
 
     def _live(self, model: str) -> list[ModelReplica]:
         return [

@@ -44,6 +44,8 @@ class Server:
         self.workers = workers
         self.limit = Limit(workers)
         self.in_flight = 0
+        self.turn = 0
+        """Goes up each time that it is chosen: of equals, the one with the lowest is next."""
         self.away = False
         self._channel = open_channel(address)
         self._stub = InferenceServiceStub(self._channel)

@@ -120,7 +120,7 @@ async def delivering(settings: IngestSettings, metrics: IngestMetrics) -> AsyncI
 def agents_login(url: str) -> Login:
     """Who the agent itself is: whom the URL names."""
     user = unquote(urlsplit(url.partition(",")[0]).username or "")
-    return Login(inbox_prefix=inbox_prefix(user) if _TOKEN.fullmatch(user) else "_INBOX")
+    return Login(inbox_prefix=inbox_prefix(user) if _TOKEN.fullmatch(user) else None)
 
 
 def cameras_login(camera: CameraSettings) -> Login:

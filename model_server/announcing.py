@@ -70,7 +70,7 @@ class Announcer:
 
     async def _announce(self) -> None:
         await self._presence.opened.wait()
-        while True:
+        while not self._stopping.is_set():  # looked at here too, as nats-py may forget a cancellation
             try:
                 async with connect(self._url, name=f"model {self._presence.replica.model}") as bus:
                     try:
@@ -84,7 +84,7 @@ class Announcer:
     async def _renew(self, bus: Bus) -> None:
         """Write the entry again and again, until the connection is beyond repair."""
         changed = self._presence.changed
-        while not bus.closed.is_set():
+        while not (bus.closed.is_set() or self._stopping.is_set()):
             changed.clear()
             entry = routes.dump(self._presence.replica, timestamp(time.time_ns()))
             try:

@@ -2,7 +2,9 @@
 
 It needs torch and transformers, which take a second and half a gigabyte; the serving process stays free of both.
 A model that was prepared before comes from the lake, and one that is prepared here can be put there.
-The last line on standard output is a JSON object: `{"folder": ...}` or `{"error": ...}`.
+Each line on standard output is a JSON object. While it goes on: `{"step": "downloading", "share": 0.4}`, where the step
+may also be `exporting` or `uploading`. The last: `{"folder": ...}`, or, of a model that was published,
+`{"source": "lake://...", "version": ..., "runtime": ...}`, or `{"error": ...}`.
 """
 
 import argparse
@@ -11,16 +13,26 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import NoReturn, get_args
 
 from framemesh.errors import EXIT_CONFIGURATION, ConfigurationError, FramemeshError
 from framemesh.folders import made_once
 from framemesh.leaving import leave
+from framemesh.settings import ModelStoreSettings
 from framemesh.specs import LAKE
 from framemesh.telemetry import logs
 from model_server import sources
-from model_server.artifacts import Manifest, PrecisionName, RuntimeName, is_intact, prepared_folder, read_manifest
-from model_server.settings import ModelStoreSettings
+from model_server.artifacts import (
+    FORMAT,
+    Manifest,
+    PrecisionName,
+    RuntimeName,
+    is_intact,
+    prepared_folder,
+    read_manifest,
+)
+from model_server.progress import Step, Tell, nobody
 from model_server.sources import StoredModel
 from model_server.trust import Trust
 
@@ -90,8 +102,23 @@ def find(order: Order) -> Path | None:
     return folder if is_intact(folder) else None
 
 
-def build(order: Order) -> Path:
-    """The folder of the prepared model; makes it if it isn't there.
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A prepared model in the lake.
+
+    Attributes:
+        version: Which weights: the hub's commit, or a digest of the local files.
+        runtime: What runs it, be it as asked or a fallback.
+        stored: Where it lies.
+    """
+
+    version: str
+    runtime: RuntimeName
+    stored: StoredModel
+
+
+def build(order: Order, tell: Tell = nobody) -> Path:
+    """The folder of the prepared model; makes it if it isn't there, and tells how far that is.
 
     Raises:
         ConfigurationError: The model can't be served so; the message says why and what to do.
@@ -104,22 +131,54 @@ def build(order: Order) -> Path:
         folder = _stored_folder(order.cache, stored)
         _fill(folder, lambda unfinished: _fetch(order, stored, unfinished))
         return folder
-    source = sources.fetch(order.source, order.revision, order.trust)
-    folder = prepared_folder(order.cache, sources.slug(order.source), source.version, order.form)
-    _fill(folder, lambda unfinished: _make(order, source, unfinished))
-    return folder
+    return _built(order, sources.fetch(order.source, order.revision, order.trust, tell), tell)
 
 
-def upload(folder: Path, url: str, store: ModelStoreSettings) -> None:
+def publish(order: Order, name: str, tell: Tell = nobody) -> Published:
+    """Have the model in the lake, under this name and a version of its weights and form; makes it if it isn't there.
+
+    A model that comes from the lake stays where it is there; it is only fetched, and so checked.
+
+    Raises:
+        ConfigurationError: As `build`; or where the lake is isn't set, or it refuses its keys.
+        ModelUnavailableError: The hub can't be reached now.
+        LakeUnavailableError: The lake can't be reached now.
+    """
+    if order.stored is not None:
+        there = read_manifest(build(order, tell))
+        return Published(there.version, there.runtime, order.stored)
+    version, source = sources.known_version(order.source, order.revision, order.trust), None
+    if version is None:
+        source = sources.fetch(order.source, order.revision, order.trust, tell)
+        version = source.version
+    stored = StoredModel.parse(f"{LAKE}{name}/{version}-{order.form}-f{FORMAT}")
+    manifest: Manifest | None = _store().find(stored, order.store)
+    if manifest is None:
+        folder = build(order, tell) if source is None else _built(order, source, tell)
+        manifest = read_manifest(folder)
+        _store().upload(folder, stored, order.store, tell)
+    return Published(version, manifest.runtime, stored)
+
+
+def upload(folder: Path, url: str, store: ModelStoreSettings, tell: Tell = nobody) -> None:
     """Put a prepared model into the lake, as `lake://models/<name>/<version>`.
 
     Raises:
         ConfigurationError: It is no such URL, the lake isn't set or refuses its keys, or has another model there.
         LakeUnavailableError: The lake can't be reached now.
     """
-    from model_server import model_store  # noqa: PLC0415 - S3 is for models of the lake alone
+    _store().upload(folder, StoredModel.parse(url), store, tell)
 
-    model_store.upload(folder, StoredModel.parse(url), store)
+
+def _built(order: Order, source: sources.Source, tell: Tell) -> Path:
+    folder = prepared_folder(order.cache, sources.slug(order.source), source.version, order.form)
+
+    def fill(unfinished: Path) -> None:
+        tell("exporting", 0.0)
+        _make(order, source, unfinished)
+
+    _fill(folder, fill)
+    return folder
 
 
 def _fill(folder: Path, fill: Callable[[Path], None]) -> None:
@@ -147,13 +206,17 @@ def _make(order: Order, source: sources.Source, folder: Path) -> None:
 
 
 def _fetch(order: Order, stored: StoredModel, folder: Path) -> None:
+    _store().download(stored, folder, order.store, lambda manifest: _check_stored(order, manifest))
+
+
+def _store() -> ModuleType:
     try:
         from model_server import model_store  # noqa: PLC0415 - S3 is for models of the lake alone
     except ModuleNotFoundError as error:
         raise ConfigurationError(
             f"a model of the lake needs {error.name}: pip install 'framemesh[model-server]'"
         ) from error
-    model_store.download(stored, folder, order.store, lambda manifest: _check_stored(order, manifest))
+    return model_store
 
 
 def _stored_folder(cache: Path, stored: StoredModel) -> Path:
@@ -193,24 +256,41 @@ def main() -> NoReturn:
     parser.add_argument("--allow-pickle", action="store_true")
     parser.add_argument("--trust-remote-code", action="store_true")
     parser.add_argument("--samples", type=Path)
-    parser.add_argument("--upload", metavar="lake://models/NAME/VERSION", default="")
+    to_lake = parser.add_mutually_exclusive_group()
+    to_lake.add_argument("--upload", metavar="lake://models/NAME/VERSION", default="")
+    to_lake.add_argument("--publish", metavar="NAME", default="", help="under a version of its weights and form")
     arguments = vars(parser.parse_args())
     trust = Trust(pickle=arguments.pop("allow_pickle"), remote_code=arguments.pop("trust_remote_code"))
-    url = arguments.pop("upload")
+    url, name = arguments.pop("upload"), arguments.pop("publish")
     logs.configure("info", service="model_server")
     try:
         order = Order(**arguments, trust=trust, store=ModelStoreSettings())
-        if url:
-            StoredModel.parse(url)  # before minutes go into what can't be put there
-        folder = build(order)
-        if url:
-            upload(folder, url, order.store)
-        answer, code = {"folder": str(folder)}, 0
+        if name:
+            published = publish(order, name, _say_step)
+            _say(source=str(published.stored), version=published.version, runtime=published.runtime)
+        else:
+            if url:
+                StoredModel.parse(url)  # before minutes go into what can't be put there
+            folder = build(order, _say_step)
+            if url:
+                upload(folder, url, order.store, _say_step)
+            _say(folder=str(folder))
     except FramemeshError as error:
-        answer = {"error": str(error)}
-        code = EXIT_CONFIGURATION if isinstance(error, ConfigurationError) else EXIT_TRY_AGAIN
-    sys.stdout.write(f"{json.dumps(answer)}\n")
-    leave(code)
+        _say(error=str(error))
+        leave(EXIT_CONFIGURATION if isinstance(error, ConfigurationError) else EXIT_TRY_AGAIN)
+    except MemoryError:
+        _say(error="out of memory: prepare the model on a machine that has more")
+        leave(EXIT_CONFIGURATION)
+    leave(0)
+
+
+def _say_step(step: Step, share: float) -> None:
+    _say(step=step, share=share)
+
+
+def _say(**facts: object) -> None:
+    sys.stdout.write(f"{json.dumps(facts)}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

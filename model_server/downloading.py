@@ -10,13 +10,15 @@ from huggingface_hub import constants, errors, snapshot_download
 from tqdm import tqdm
 
 from framemesh.errors import ConfigurationError, ModelUnavailableError
+from model_server.progress import Tell, nobody
 
 log = structlog.get_logger()
 
 _LOG_SECONDS = 3.0
+_TELL_SECONDS = 0.5
 
 
-def download(source: str, revision: str, patterns: list[str]) -> Path:
+def download(source: str, revision: str, patterns: list[str], tell: Tell = nobody) -> Path:
     """The snapshot of a hub id; its folder's name is the commit. Files in the hub's cache aren't fetched again.
 
     A connection that breaks is taken up where it broke. `HF_TOKEN`, `HF_ENDPOINT`, `HF_HOME` and `HF_HUB_OFFLINE` are
@@ -26,6 +28,7 @@ def download(source: str, revision: str, patterns: list[str]) -> Path:
         source: As `owner/name`.
         revision: A branch, tag or commit; empty means the default branch.
         patterns: The files to fetch; none in folders below.
+        tell: Told how far it has come.
 
     Raises:
         ConfigurationError: There is no such id or revision, or it may not be read.
@@ -38,7 +41,7 @@ def download(source: str, revision: str, patterns: list[str]) -> Path:
                 revision=revision or None,
                 allow_patterns=patterns,
                 ignore_patterns=["*/*"],
-                tqdm_class=_logged(source),
+                tqdm_class=_followed(source, tell),
             )
         )
     except errors.HFValidationError:
@@ -62,9 +65,9 @@ def download(source: str, revision: str, patterns: list[str]) -> Path:
     raise ConfigurationError(f"model source {source!r} {why}: {mend}", source=source, revision=revision)
 
 
-def _logged(source: str) -> type[tqdm]:
-    """A progress bar that writes `model.downloading` to the log now and then, and nothing to the terminal."""
-    due = time.monotonic()
+def _followed(source: str, tell: Tell) -> type[tqdm]:
+    """A progress bar that tells, and writes `model.downloading` to the log, now and then; nothing to the terminal."""
+    due = told = time.monotonic()
 
     class Bar(tqdm):  # type: ignore[misc]  # it ships no types
         monitor_interval = 0  # or it starts a thread
@@ -73,17 +76,23 @@ def _logged(source: str) -> type[tqdm]:
             super().__init__(*args, **options | {"file": io.StringIO(), "disable": False, "leave": False})
 
         def update(self, n: float | None = 1) -> bool | None:
-            nonlocal due
+            nonlocal due, told
             shown: bool | None = super().update(n)
             # The library has one bar that counts files and some that count bytes.
-            if self.unit == "B" and self.total and time.monotonic() >= due:
-                due = time.monotonic() + _LOG_SECONDS
+            if self.unit != "B" or not self.total:
+                return shown
+            fraction, now = round(min(1.0, self.n / self.total), 3), time.monotonic()
+            if now >= told:
+                told = now + _TELL_SECONDS
+                tell("downloading", fraction)
+            if now >= due:
+                due = now + _LOG_SECONDS
                 log.info(
                     "model.downloading",
                     source=source,
                     downloaded_bytes=int(self.n),
                     total_bytes=int(self.total),
-                    fraction=round(min(1.0, self.n / self.total), 3),
+                    fraction=fraction,
                 )
             return shown
 

@@ -12,9 +12,10 @@ import structlog
 
 from framemesh.errors import ConfigurationError, FrameNotFoundError
 from framemesh.lake import Lake
+from framemesh.settings import ModelStoreSettings
 from model_server import digests
 from model_server.artifacts import FORMAT, MANIFEST, Manifest, parse_manifest, read_manifest
-from model_server.settings import ModelStoreSettings
+from model_server.progress import Tell, nobody
 from model_server.sources import StoredModel
 
 log = structlog.get_logger()
@@ -22,14 +23,25 @@ log = structlog.get_logger()
 _MANIFEST_TYPE = "application/json"
 
 
-def upload(folder: Path, model: StoredModel, settings: ModelStoreSettings) -> None:
-    """Put a prepared folder into the lake, its manifest last.
+def find(model: StoredModel, settings: ModelStoreSettings) -> Manifest | None:
+    """The manifest of a model of the lake; none where it isn't there.
+
+    Raises:
+        ConfigurationError: Where the lake is isn't set, its keys are wrong, or the manifest is damaged.
+        LakeUnavailableError: The lake can't be reached.
+    """
+    return asyncio.run(_find(model, settings))
+
+
+def upload(folder: Path, model: StoredModel, settings: ModelStoreSettings, tell: Tell = nobody) -> None:
+    """Put a prepared folder into the lake, its manifest last; `tell` is told how far that is.
 
     Raises:
         ConfigurationError: Where the lake is isn't set, its keys are wrong, or it has another model of that version.
         LakeUnavailableError: The lake can't be reached; uploading again goes on.
     """
-    asyncio.run(_upload(folder, model, settings))
+    tell("uploading", 0.0)
+    asyncio.run(_upload(folder, model, settings, tell))
 
 
 def download(model: StoredModel, folder: Path, settings: ModelStoreSettings, check: Callable[[Manifest], None]) -> None:
@@ -49,14 +61,27 @@ def download(model: StoredModel, folder: Path, settings: ModelStoreSettings, che
     asyncio.run(_download(model, folder, settings, check))
 
 
-async def _upload(folder: Path, model: StoredModel, settings: ModelStoreSettings) -> None:
+async def _find(model: StoredModel, settings: ModelStoreSettings) -> Manifest | None:
+    async with _open(model, settings) as lake:
+        try:
+            body, _ = await lake.get(model.key(MANIFEST))
+        except FrameNotFoundError:
+            return None
+        return _parsed(model, body)
+
+
+async def _upload(folder: Path, model: StoredModel, settings: ModelStoreSettings, tell: Tell) -> None:
     manifest = (folder / MANIFEST).read_bytes()
     async with _open(model, settings) as lake:
         try:
             there, _ = await lake.get(model.key(MANIFEST))
         except FrameNotFoundError:
-            for name in read_manifest(folder).files:
+            sizes = {name: (folder / name).stat().st_size for name in read_manifest(folder).files}
+            done = 0
+            for name, size in sizes.items():
                 await lake.put_file(model.key(name), folder / name)
+                done += size
+                tell("uploading", done / max(1, sum(sizes.values())))
             await lake.put(model.key(MANIFEST), manifest, content_type=_MANIFEST_TYPE, metadata={})
             log.info("model.uploaded", model=str(model))
             return

@@ -11,6 +11,7 @@ from framemesh.errors import ConfigurationError
 from framemesh.names import to_label
 from framemesh.specs import LAKE
 from model_server import digests
+from model_server.progress import Tell, nobody
 from model_server.trust import Trust
 
 _DESCRIPTIONS = (
@@ -91,8 +92,8 @@ def known_version(source: str, revision: str, trust: Trust) -> str | None:
     return revision if _COMMIT.fullmatch(revision) else None
 
 
-def fetch(source: str, revision: str, trust: Trust) -> Source:
-    """Get the model's files, from the hub only those that aren't in its cache yet.
+def fetch(source: str, revision: str, trust: Trust, tell: Tell = nobody) -> Source:
+    """Get the model's files, from the hub only those that aren't in its cache yet; `tell` is told how far that is.
 
     Raises:
         ConfigurationError: There is no such folder or hub id, it may not be read, it lacks files, or has its weights
@@ -107,9 +108,10 @@ def fetch(source: str, revision: str, trust: Trust) -> Source:
         raise ConfigurationError(f"there is no model folder {source!r}: check FRAMEMESH_MODEL_SOURCE", source=source)
     from model_server import downloading  # noqa: PLC0415 - a folder needs no hub
 
-    folder = downloading.download(source, revision, [*_SAFE, *(_CODE if trust.remote_code else ())])
+    tell("downloading", 0.0)
+    folder = downloading.download(source, revision, [*_SAFE, *(_CODE if trust.remote_code else ())], tell)
     if trust.pickle and not any(is_weights(path.name) for path in folder.iterdir()):
-        folder = downloading.download(source, folder.name, list(_PICKLED_WEIGHTS))
+        folder = downloading.download(source, folder.name, list(_PICKLED_WEIGHTS), tell)
     _check_files(source, folder, trust)
     return Source(folder.name, folder)
 

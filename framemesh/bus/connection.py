@@ -44,14 +44,15 @@ class Login:
         user: The user's name.
         password: Their password.
         credentials_file: A `.creds` file instead of both.
-        inbox_prefix: Where receipts come: what the user must be allowed to subscribe to, with `.>` behind it.
+        inbox_prefix: Where receipts come: what the user must be allowed to subscribe to, with `.>` behind it; none is
+            `_INBOX.` and the connection's name.
         setting: What to check where the server refuses them.
     """
 
     user: str | None = None
     password: str | None = None
     credentials_file: Path | None = None
-    inbox_prefix: str = "_INBOX"
+    inbox_prefix: str | None = None
     setting: str = "FRAMEMESH_NATS_URL"
 
 
@@ -245,7 +246,8 @@ async def connect(url: str, *, name: str, login: Login | None = None, buffered: 
 
     Args:
         url: One or more NATS URLs with commas between them.
-        name: Who connects, for the server's own lists.
+        name: Who connects, in words: for the server's own lists, and as the place where its answers arrive, which the
+            permissions of NATS users can keep apart (`_INBOX.gateway.>`).
         login: Who that is, in place of what the URLs say.
         buffered: Whether nats-py may keep up to 2 MiB that it can't send, and send them after a reconnection. Without,
             nothing waits there: for whoever keeps what has no receipt, and in its order.
@@ -293,7 +295,7 @@ async def connect(url: str, *, name: str, login: Login | None = None, buffered: 
                 user=login.user,
                 password=login.password,
                 user_credentials=login.credentials_file,
-                inbox_prefix=login.inbox_prefix,
+                inbox_prefix=login.inbox_prefix or ".".join(["_INBOX", *name.split()]),
                 pending_size=DEFAULT_PENDING_SIZE if buffered else 0,
                 max_reconnect_attempts=-1,
                 reconnect_time_wait=1,

@@ -32,6 +32,7 @@ DEADLETTERS = "DEADLETTERS"
 EVENTS = "EVENTS"
 MODELS_BUCKET = "models"
 ROUTES_BUCKET = "routes"
+DEPLOYMENTS_BUCKET = "deployments"
 ARCHIVE_BUCKET = "archive"
 CAMERAS_BUCKET = "cameras"
 
@@ -143,6 +144,7 @@ async def _ensure(bus: Bus, sizes: StreamSizes) -> None:
     for bucket, history, ttl in (
         (MODELS_BUCKET, 8, None),
         (ROUTES_BUCKET, 1, None),
+        (DEPLOYMENTS_BUCKET, 1, None),
         (ARCHIVE_BUCKET, 1, None),
         (CAMERAS_BUCKET, 1, _CAMERA_SECONDS),
     ):

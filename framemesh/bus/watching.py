@@ -3,6 +3,8 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import NamedTuple
 
 import nats.errors
 import structlog
@@ -16,7 +18,21 @@ _RETRY_SECONDS = 1.0
 _LOOK_SECONDS = 0.5
 
 
+class Entry(NamedTuple):
+    """A key's value, and the bucket's revision that wrote it: it goes up with each write."""
+
+    value: bytes
+    revision: int
+
+
 async def snapshots(bus: Bus, bucket: str) -> AsyncGenerator[dict[str, bytes], None]:
+    """Yield the bucket's whole content, as `entries` does, without the revisions."""
+    async with aclosing(entries(bus, bucket)) as following:
+        async for content in following:
+            yield {key: entry.value for key, entry in content.items()}
+
+
+async def entries(bus: Bus, bucket: str) -> AsyncGenerator[dict[str, Entry], None]:
     """Yield the bucket's whole content, at once and after each change, across server restarts.
 
     The bucket is read anew after each reconnection, and every 15 s: nats-py's watcher does not say when it has lost its
@@ -30,7 +46,7 @@ async def snapshots(bus: Bus, bucket: str) -> AsyncGenerator[dict[str, bytes], N
             log.debug("nats.watch_again", bucket=bucket, error=str(error))
             await asyncio.sleep(_RETRY_SECONDS)
             continue
-        content: dict[str, bytes] = {}
+        content: dict[str, Entry] = {}
         complete = False
         try:
             while connection == bus.connections and time.monotonic() < resync:
@@ -41,7 +57,7 @@ async def snapshots(bus: Bus, bucket: str) -> AsyncGenerator[dict[str, bytes], N
                 if entry is None:
                     complete = True
                 elif entry.operation is None:
-                    content[entry.key] = entry.value or b""
+                    content[entry.key] = Entry(entry.value or b"", entry.revision)
                 else:
                     content.pop(entry.key, None)
                 if complete:

@@ -10,6 +10,7 @@ from framemesh.cli import (
     bench,
     cameras,
     deadletters,
+    deploy,
     env,
     export,
     frames,
@@ -17,6 +18,7 @@ from framemesh.cli import (
     models,
     probe,
     query,
+    render,
     replay,
     status,
     up,
@@ -37,6 +39,10 @@ app.command()(analyze.analyze)
 app.command()(status.status)
 app.command()(models.models)
 app.command()(cameras.cameras)
+app.command()(deploy.deploy)
+app.command()(deploy.scale)
+app.command()(deploy.delete)
+app.command()(render.render)
 app.command()(watch.watch)
 app.command()(frames.frames)
 app.command()(query.query)

@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -23,10 +23,11 @@ from framemesh.lake import Lake
 from framemesh.mesh import disk, processes, report, servers
 from framemesh.mesh.cameras import Cameras, check_cameras
 from framemesh.mesh.demo import MODELS, PREFIX, localised
+from framemesh.mesh.deployed import deployed
 from framemesh.mesh.disk import DiskWatch
 from framemesh.mesh.door import Door
+from framemesh.mesh.following import Models, model_processes
 from framemesh.mesh.joining import MESH_FILE, MeshState, write_state
-from framemesh.mesh.models import LocalModels
 from framemesh.mesh.progress import Progress
 from framemesh.mesh.servers import HOST
 from framemesh.mesh.state import credentials, locked, write_processes
@@ -121,7 +122,7 @@ async def run_mesh(options: MeshOptions, console: Console) -> None:
         raise ConfigurationError(f"--report: there is no folder {options.report.resolve().parent}; make it first")
     with locked(options.data_dir):
         supervisor = Supervisor(options.data_dir / "logs", on_event=lambda words: console.print(Text(words, "yellow")))
-        with stop_signals(on_second=supervisor.kill) as stopping:
+        with stop_signals(on_second=partial(_kill, supervisor, options.data_dir)) as stopping:
             starting = interrupted_by(stopping)
             try:
                 async with _mesh(options, supervisor, console) as mesh:
@@ -144,7 +145,7 @@ class _Mesh:
     bus: Bus
     lake: Lake
     client: AsyncClient
-    local: LocalModels
+    models: Models
     start: report.Position
     began: float
 
@@ -169,7 +170,7 @@ class _Mesh:
             self.console.print(Text(words, "yellow"))
         if self.options.report is not None:
             seconds = began - self.began
-            counted = await report.count(self.bus, self.lake, self.start, self.local.specs, seconds=seconds)
+            counted = await report.count(self.bus, self.lake, self.start, self.models.specs, seconds=seconds)
             own_nats = self.options.external.nats_url is None
             counted["nats_sync_interval"] = "always" if own_nats else "as the server is set"
             self.options.report.write_text(json.dumps(counted, indent=2) + "\n")
@@ -192,7 +193,7 @@ class _Mesh:
 
     async def _left(self) -> dict[str, int]:
         consumers = {"the lake": (streams.FRAMES, streams.STORE_CONSUMER)}
-        for spec in self.local.specs:
+        for spec in self.models.specs:
             if spec.replicas:
                 consumers[f"model {spec.name}"] = (streams.STORED, streams.model_consumer(spec.name))
         left = {}
@@ -243,29 +244,34 @@ async def _mesh(options: MeshOptions, supervisor: Supervisor, console: Console) 
         client = await stack.enter_async_context(
             AsyncClient(f"{HOST}:{grpc_port}", token=options.door.token, tls=options.door.ca_file)
         )
-        local = LocalModels(
+        deployer_port = servers.free_port()
+        await supervisor.start(processes.deployer(env, folder, http_port=deployer_port))
+        models = Models(
             client,
-            supervisor,
-            env,
-            cache=folder / "models" / "prepared",
-            on_event=lambda words: console.print(Text(words, "red")),
+            folder,
+            on_event=lambda words: console.print(Text(words, "yellow")),
+            on_change=supervisor.changed,
         )
-        await stack.enter_async_context(running(local, drain_seconds=1.0))
+        await stack.enter_async_context(running(models, drain_seconds=1.0))
         wanted = await _deploy(client, options, folder / "models" / "demo", console)
-        await local.started(wanted)
-        http = {"gateway": f"{HOST}:{http_port}", "archiver": f"{HOST}:{archiver_port}"}
+        await models.settled(wanted, must_serve=bool(options.models))
+        http = {
+            "gateway": f"{HOST}:{http_port}",
+            "archiver": f"{HOST}:{archiver_port}",
+            "deployer": f"{HOST}:{deployer_port}",
+        }
         if options.cameras:
             ingest_port = servers.free_port()
             await supervisor.start(processes.ingest(agents, options.cameras, http_port=ingest_port))
             http["ingest"] = f"{HOST}:{ingest_port}"
         began = time.monotonic()
-        _keep_state(folder, supervisor, env, f"{HOST}:{grpc_port}", lambda: {**http, **local.http}, door=options.door)
+        _keep_state(folder, supervisor, env, f"{HOST}:{grpc_port}", http, door=options.door)
         console.print(f"framemesh is up: gRPC on {HOST}:{grpc_port}, everything else in {folder / MESH_FILE}")
         if not options.cameras:
             console.print(
                 "no cameras here: publish JPEG frames to NATS subject frames.<camera>; `framemesh env` says where"
             )
-        yield _Mesh(options, supervisor, console, bus, lake, client, local, start, began)
+        yield _Mesh(options, supervisor, console, bus, lake, client, models, start, began)
 
 
 async def _start_servers(
@@ -314,16 +320,24 @@ async def _start_servers(
     return {"FRAMEMESH_NATS_URL": nats_url, **s3}, own, agents
 
 
-async def _deploy(client: AsyncClient, options: MeshOptions, demo_folder: Path, console: Console) -> list[ModelSpec]:
-    """Make the desired state what the user asked for, and return it."""
-    deployed = {model.spec.name: model.spec for model in await client.models()}
+async def _deploy(client: AsyncClient, options: MeshOptions, demo_folder: Path, console: Console) -> dict[str, int]:
+    """Make the desired state what the user asked for; returns the generation of each wish, by the model's name."""
+    deployed = {model.spec.name: model.generation for model in await client.models()}
     if not options.models and deployed:
-        return list(deployed.values())
+        return deployed
     asked = options.models or [parse(f"{PREFIX}{name}", default_policy=options.policy) for name in MODELS]
     for name in deployed.keys() - {spec.name for spec in asked}:
         await client.delete(name)
     console.print(f"preparing {', '.join(spec.name for spec in asked)}; the first time takes a minute or two")
-    return [await client.deploy(await localised(spec, demo_folder)) for spec in asked]
+    wishes = [await client.deploy_model(await localised(spec, demo_folder)) for spec in asked]
+    return {wish.spec.name: wish.generation for wish in wishes}
+
+
+def _kill(supervisor: Supervisor, folder: Path) -> None:
+    """End everything at once, without draining."""
+    supervisor.kill()
+    for found in deployed(folder):
+        found.process.kill()
 
 
 def _keep_state(
@@ -331,14 +345,16 @@ def _keep_state(
     supervisor: Supervisor,
     env: Mapping[str, str],
     address: str,
-    http: Callable[[], dict[str, str]],
+    http: dict[str, str],
     *,
     door: Door,
 ) -> None:
-    """Write `mesh.json` now, and again whenever a process starts or ends."""
+    """Write `mesh.json` now, and again whenever a process starts or ends, or a model server does."""
 
     def write() -> None:
-        write_processes(folder, supervisor.pids())
+        servers, pages = model_processes(folder)
+        pids = {**supervisor.pids(), **servers}
+        write_processes(folder, pids)
         write_state(
             folder,
             MeshState(
@@ -347,8 +363,8 @@ def _keep_state(
                 s3_endpoint=env["FRAMEMESH_S3_ENDPOINT"],
                 s3_access_key=env["FRAMEMESH_S3_ACCESS_KEY"],
                 s3_secret_key=env["FRAMEMESH_S3_SECRET_KEY"],
-                http=http(),
-                processes={"mesh": os.getpid(), **supervisor.pids()},
+                http={**http, **pages},
+                processes={"mesh": os.getpid(), **pids},
                 token=door.token or "",
                 tls_ca_file=str(door.ca_file or ""),
             ),

@@ -20,6 +20,8 @@ from framemesh.v1.model_pb2 import ModelSpec
 
 _PREPARE_SECONDS = 1800.0
 _ASK_SECONDS = 1.0
+_DRAIN_SECONDS = 60.0
+"""For the deployer to end the model servers, which have 30 s each."""
 
 
 def check_services() -> None:
@@ -28,7 +30,9 @@ def check_services() -> None:
     Raises:
         ConfigurationError: Only the client library is installed.
     """
-    missing = [name for name in ("archiver", "gateway", "ingest", "model_server") if find_spec(name) is None]
+    missing = [
+        name for name in ("archiver", "deployer", "gateway", "ingest", "model_server") if find_spec(name) is None
+    ]
     if missing:
         raise ConfigurationError(
             f"the services ({', '.join(missing)}) are not here: they come with the repository. "
@@ -77,18 +81,33 @@ def model_server(
         "FRAMEMESH_GRPC_ADDRESS": f"{HOST}:{grpc_port}",
         "FRAMEMESH_HTTP_ADDRESS": f"{HOST}:{http_port}",
     }
+    return model_server_with({**known, **own})
+
+
+def model_server_with(env: Mapping[str, str]) -> ProcessSpec:
+    """The model server that has these variables, such as one that runs already."""
     return _service(
-        model_process(spec.name, replica),
+        model_process(env["FRAMEMESH_MODEL_NAME"], env["FRAMEMESH_REPLICA"]),
         "model_server",
-        {**known, **own},
-        _serves_grpc(grpc_port),
+        dict(env),
+        _serves_grpc(int(env["FRAMEMESH_GRPC_ADDRESS"].rpartition(":")[2])),
         start_seconds=_PREPARE_SECONDS,
     )
 
 
-def model_process(model: str, replica: int) -> str:
+def model_process(model: str, replica: int | str) -> str:
     """Name of a model server's process."""
     return f"model-{model}-{replica}"
+
+
+def deployer(env: Mapping[str, str], data_dir: Path, *, http_port: int) -> ProcessSpec:
+    """What starts and stops the model servers; `env` says where NATS and S3 are, which those are told too."""
+    own = {
+        "FRAMEMESH_DEPLOYER_BACKEND": "local",
+        "FRAMEMESH_DATA_DIR": str(data_dir),
+        "FRAMEMESH_HTTP_ADDRESS": f"{HOST}:{http_port}",
+    }
+    return _service("deployer", "deployer", {**env, **own}, _is_healthy(http_port), stop_seconds=_DRAIN_SECONDS)
 
 
 def ingest(env: Mapping[str, str], cameras: Cameras, *, http_port: int) -> ProcessSpec:
@@ -98,9 +117,16 @@ def ingest(env: Mapping[str, str], cameras: Cameras, *, http_port: int) -> Proce
 
 
 def _service(
-    name: str, package: str, env: dict[str, str], ready: Callable[[], Awaitable[bool]], *, start_seconds: float = 60.0
+    name: str,
+    package: str,
+    env: dict[str, str],
+    ready: Callable[[], Awaitable[bool]],
+    *,
+    start_seconds: float = 60.0,
+    stop_seconds: float = 30.0,
 ) -> ProcessSpec:
-    return ProcessSpec(name, (sys.executable, "-m", package), env, ready, start_seconds=start_seconds)
+    argv = (sys.executable, "-m", package)
+    return ProcessSpec(name, argv, env, ready, start_seconds=start_seconds, stop_seconds=stop_seconds)
 
 
 def _serves_grpc(port: int, *, tls: Path | None = None) -> Callable[[], Awaitable[bool]]:

@@ -9,7 +9,9 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self
+
+import psutil
 
 from framemesh.errors import EXIT_CONFIGURATION, ConfigurationError
 
@@ -19,6 +21,8 @@ _BACKOFF_LAST_SECONDS = 30.0
 _STABLE_SECONDS = 30.0
 _TAIL_LINES = 12
 _MAX_LOG_BYTES = 64 * 1024 * 1024
+_UNSEEN = 256
+"""No exit code: they end at 255."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +46,48 @@ class ProcessSpec:
     stop_seconds: float = 30.0
 
 
+class _Process(Protocol):
+    """What we use of `asyncio.subprocess.Process`."""
+
+    @property
+    def pid(self) -> int: ...
+
+    @property
+    def returncode(self) -> int | None: ...
+
+    async def wait(self) -> int: ...
+
+    def terminate(self) -> None: ...
+
+
+class _Adopted:
+    """A process that isn't our child: the system tells nobody but its parent how it ends."""
+
+    def __init__(self, process: psutil.Process) -> None:
+        self._process = process
+        self.pid = process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        with suppress(psutil.NoSuchProcess):
+            if self._process.is_running() and self._process.status() != psutil.STATUS_ZOMBIE:
+                return None
+        return _UNSEEN
+
+    async def wait(self) -> int:
+        while (code := self.returncode) is None:
+            await asyncio.sleep(_POLL_SECONDS)
+        return code
+
+    def terminate(self) -> None:
+        with suppress(psutil.NoSuchProcess):
+            self._process.terminate()
+
+
 @dataclass(slots=True)
 class _Child:
     spec: ProcessSpec
-    process: asyncio.subprocess.Process
+    process: _Process
     started: float
     log_start: int
     watcher: asyncio.Task[None] | None = None
@@ -79,8 +121,12 @@ class Supervisor:
         """The live processes' ids by name."""
         return {name: child.process.pid for name, child in self._children.items() if child.process.returncode is None}
 
-    async def start(self, spec: ProcessSpec) -> None:
+    async def start(self, spec: ProcessSpec, *, running: psutil.Process | None = None) -> None:
         """Start a process and wait until it is ready; from then on it is restarted whenever it ends.
+
+        Args:
+            spec: The process.
+            running: One that runs already, of a supervisor that was killed, to be looked after from now on.
 
         Raises:
             ConfigurationError: It ended or wasn't ready in time; the message has the end of its log.
@@ -88,9 +134,9 @@ class Supervisor:
         """
         if spec.name in self._children:
             raise ValueError(f"a process called {spec.name!r} runs already")
-        child = await self._spawn(spec)
+        child = await self._spawn(spec) if running is None else self._adopt(spec, running)
         self._children[spec.name] = child
-        self._changed()
+        self.changed()
         deadline = time.monotonic() + spec.start_seconds
         while not await spec.ready():
             code = child.process.returncode
@@ -110,7 +156,7 @@ class Supervisor:
         if child.watcher is not None:
             child.watcher.cancel()
         await _end(child)
-        self._changed()
+        self.changed()
 
     def restart(self, name: str) -> None:
         """End a process, if it runs; whoever watches it starts it again."""
@@ -124,7 +170,8 @@ class Supervisor:
             if child.process.returncode is None:
                 os.killpg(child.process.pid, signal.SIGKILL)
 
-    def _changed(self) -> None:
+    def changed(self) -> None:
+        """Have `on_change` called: of what others started or ended, nobody else tells."""
         try:
             self.on_change()
         except OSError as error:  # a full disk must not end the watching
@@ -146,6 +193,10 @@ class Supervisor:
             raise ConfigurationError(f"can't start {spec.name}: {error}", name=spec.name) from error
         return _Child(spec, process, time.monotonic(), start)
 
+    def _adopt(self, spec: ProcessSpec, running: psutil.Process) -> _Child:
+        log = self._logs / f"{spec.name}.log"
+        return _Child(spec, _Adopted(running), time.monotonic(), log.stat().st_size if log.exists() else 0)
+
     async def _watch(self, child: _Child) -> None:
         """Restart the process whenever it ends; the delay doubles until it has run steadily for a while."""
         delay = _BACKOFF_FIRST_SECONDS
@@ -166,7 +217,7 @@ class Supervisor:
                 self._on_event(str(error))
                 continue
             child.process, child.started, child.log_start = fresh.process, fresh.started, fresh.log_start
-            self._changed()
+            self.changed()
 
     async def _ended(self, child: _Child) -> int:
         """Wait for the process to end, and keep its log from growing without bound meanwhile."""
@@ -219,4 +270,6 @@ def _logged_error(line: str) -> str | None:
 
 
 def _ending(code: int) -> str:
+    if code == _UNSEEN:
+        return "a code that only its first parent could see"
     return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"

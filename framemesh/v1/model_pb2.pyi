@@ -135,6 +135,57 @@ REPLICA_STATE_DRAINING: ReplicaState.ValueType  # 4
 REPLICA_STATE_UNHEALTHY: ReplicaState.ValueType  # 5
 """Its runtime hangs or fails; it answers again, or ends."""
 
+class _DeploymentPhase:
+    ValueType = NewType("ValueType", int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _DeploymentPhaseEnumTypeWrapper(_EnumTypeWrapper[_DeploymentPhase.ValueType], type):
+    DESCRIPTOR: EnumDescriptor
+    DEPLOYMENT_PHASE_UNSPECIFIED: _DeploymentPhase.ValueType  # 0
+    """Never sent."""
+    DEPLOYMENT_PHASE_PENDING: _DeploymentPhase.ValueType  # 1
+    """Waits until other models are prepared, or for a wish that failed to be tried again."""
+    DEPLOYMENT_PHASE_DOWNLOADING: _DeploymentPhase.ValueType  # 2
+    """The weights are fetched from the hub."""
+    DEPLOYMENT_PHASE_EXPORTING: _DeploymentPhase.ValueType  # 3
+    """The model is exported for its runtime, and compared with torch."""
+    DEPLOYMENT_PHASE_UPLOADING: _DeploymentPhase.ValueType  # 4
+    """The prepared model is put into the lake."""
+    DEPLOYMENT_PHASE_STARTING: _DeploymentPhase.ValueType  # 5
+    """Its servers load it; none has answered yet."""
+    DEPLOYMENT_PHASE_ROLLING_OUT: _DeploymentPhase.ValueType  # 6
+    """The servers of a new version, or more servers, load it beside those that answer."""
+    DEPLOYMENT_PHASE_READY: _DeploymentPhase.ValueType  # 7
+    """As it is wanted: every server has answered."""
+    DEPLOYMENT_PHASE_ROLLED_BACK: _DeploymentPhase.ValueType  # 8
+    """What is wanted could not be made ready: what was there before goes on, and the message says why."""
+    DEPLOYMENT_PHASE_FAILED: _DeploymentPhase.ValueType  # 9
+    """What is wanted could not be made ready, and nothing was there before: the message says why."""
+
+class DeploymentPhase(_DeploymentPhase, metaclass=_DeploymentPhaseEnumTypeWrapper):
+    """How far a deployment has come. Values may be added."""
+
+DEPLOYMENT_PHASE_UNSPECIFIED: DeploymentPhase.ValueType  # 0
+"""Never sent."""
+DEPLOYMENT_PHASE_PENDING: DeploymentPhase.ValueType  # 1
+"""Waits until other models are prepared, or for a wish that failed to be tried again."""
+DEPLOYMENT_PHASE_DOWNLOADING: DeploymentPhase.ValueType  # 2
+"""The weights are fetched from the hub."""
+DEPLOYMENT_PHASE_EXPORTING: DeploymentPhase.ValueType  # 3
+"""The model is exported for its runtime, and compared with torch."""
+DEPLOYMENT_PHASE_UPLOADING: DeploymentPhase.ValueType  # 4
+"""The prepared model is put into the lake."""
+DEPLOYMENT_PHASE_STARTING: DeploymentPhase.ValueType  # 5
+"""Its servers load it; none has answered yet."""
+DEPLOYMENT_PHASE_ROLLING_OUT: DeploymentPhase.ValueType  # 6
+"""The servers of a new version, or more servers, load it beside those that answer."""
+DEPLOYMENT_PHASE_READY: DeploymentPhase.ValueType  # 7
+"""As it is wanted: every server has answered."""
+DEPLOYMENT_PHASE_ROLLED_BACK: DeploymentPhase.ValueType  # 8
+"""What is wanted could not be made ready: what was there before goes on, and the message says why."""
+DEPLOYMENT_PHASE_FAILED: DeploymentPhase.ValueType  # 9
+"""What is wanted could not be made ready, and nothing was there before: the message says why."""
+
 @final
 class FramePolicy(Message):
     """Which stored frames a model sees."""
@@ -316,6 +367,92 @@ class ModelReplica(Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
 
 @final
+class Release(Message):
+    """A version of a model, as its servers load it."""
+
+    DESCRIPTOR: Descriptor
+
+    SPEC_FIELD_NUMBER: int
+    SOURCE_FIELD_NUMBER: int
+    MODEL_VERSION_FIELD_NUMBER: int
+    RUNTIME_FIELD_NUMBER: int
+    source: str
+    """Where servers load it from: `lake://models/<name>/<version>`. Empty until it is prepared."""
+    model_version: str
+    """Which weights: the hub's commit, or a digest of the local files; what results say too. Empty until it is prepared."""
+    runtime: Runtime.ValueType
+    """What runs it: torch also where the model could not be exported. Unspecified until it is prepared."""
+    @property
+    def spec(self) -> ModelSpec:
+        """The wish that it was made of. Always set."""
+
+    def __init__(
+        self,
+        *,
+        spec: ModelSpec | None = ...,
+        source: str = ...,
+        model_version: str = ...,
+        runtime: Runtime.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: typing_extensions.TypeAlias = Literal["spec", b"spec"]
+    def HasField(self, field_name: _HasFieldArgType) -> bool: ...
+    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["model_version", b"model_version", "runtime", b"runtime", "source", b"source", "spec", b"spec"]
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+
+@final
+class DeploymentStatus(Message):
+    """How far a deployment has come: kept by whoever deploys under the model's name in the key-value bucket `deployments`."""
+
+    DESCRIPTOR: Descriptor
+
+    PHASE_FIELD_NUMBER: int
+    PROGRESS_FIELD_NUMBER: int
+    MESSAGE_FIELD_NUMBER: int
+    READY_REPLICA_COUNT_FIELD_NUMBER: int
+    SERVING_FIELD_NUMBER: int
+    NEXT_FIELD_NUMBER: int
+    GENERATION_FIELD_NUMBER: int
+    UPDATE_TIME_FIELD_NUMBER: int
+    phase: DeploymentPhase.ValueType
+    """What is being done. Always set."""
+    progress: float
+    """How much of the phase is done, from 0 to 1; 0 where that isn't known."""
+    message: str
+    """What else there is to say, in words: why it failed, what is waited for. May be empty."""
+    ready_replica_count: int
+    """How many servers answer now, of whichever version. Counted by the gateway; not kept."""
+    generation: int
+    """The `Model.generation` that this is about. Always set."""
+    @property
+    def serving(self) -> Release:
+        """The version that serves; unset where none has ever been ready."""
+
+    @property
+    def next(self) -> Release:
+        """The version that is coming, or that failed; unset where none is."""
+
+    @property
+    def update_time(self) -> Timestamp:
+        """When this was last changed, in UTC. Always set."""
+
+    def __init__(
+        self,
+        *,
+        phase: DeploymentPhase.ValueType = ...,
+        progress: float = ...,
+        message: str = ...,
+        ready_replica_count: int = ...,
+        serving: Release | None = ...,
+        next: Release | None = ...,
+        generation: int = ...,
+        update_time: Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: typing_extensions.TypeAlias = Literal["next", b"next", "serving", b"serving", "update_time", b"update_time"]
+    def HasField(self, field_name: _HasFieldArgType) -> bool: ...
+    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["generation", b"generation", "message", b"message", "next", b"next", "phase", b"phase", "progress", b"progress", "ready_replica_count", b"ready_replica_count", "serving", b"serving", "update_time", b"update_time"]
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+
+@final
 class Model(Message):
     """A model as it is wanted and as it is."""
 
@@ -323,6 +460,10 @@ class Model(Message):
 
     SPEC_FIELD_NUMBER: int
     REPLICAS_FIELD_NUMBER: int
+    STATUS_FIELD_NUMBER: int
+    GENERATION_FIELD_NUMBER: int
+    generation: int
+    """Goes up each time that the model is deployed or scaled. Always set."""
     @property
     def spec(self) -> ModelSpec:
         """As it is wanted. Always set."""
@@ -331,13 +472,19 @@ class Model(Message):
     def replicas(self) -> RepeatedCompositeFieldContainer[ModelReplica]:
         """Its live servers, by name."""
 
+    @property
+    def status(self) -> DeploymentStatus:
+        """How far whoever deploys it has come. Unset until somebody does."""
+
     def __init__(
         self,
         *,
         spec: ModelSpec | None = ...,
         replicas: Iterable[ModelReplica] | None = ...,
+        status: DeploymentStatus | None = ...,
+        generation: int = ...,
     ) -> None: ...
-    _HasFieldArgType: typing_extensions.TypeAlias = Literal["spec", b"spec"]
+    _HasFieldArgType: typing_extensions.TypeAlias = Literal["spec", b"spec", "status", b"status"]
     def HasField(self, field_name: _HasFieldArgType) -> bool: ...
-    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["replicas", b"replicas", "spec", b"spec"]
+    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["generation", b"generation", "replicas", b"replicas", "spec", b"spec", "status", b"status"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...

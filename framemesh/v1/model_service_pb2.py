@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from framemesh.v1 import model_pb2 as framemesh_dot_v1_dot_model__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n framemesh/v1/model_service.proto\x12\x0c\x66ramemesh.v1\x1a\x18\x66ramemesh/v1/model.proto\";\n\x12\x44\x65ployModelRequest\x12%\n\x04spec\x18\x01 \x01(\x0b\x32\x17.framemesh.v1.ModelSpec\"<\n\x13\x44\x65ployModelResponse\x12%\n\x04spec\x18\x01 \x01(\x0b\x32\x17.framemesh.v1.ModelSpec\"3\n\x11ScaleModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08replicas\x18\x02 \x01(\x05\";\n\x12ScaleModelResponse\x12%\n\x04spec\x18\x01 \x01(\x0b\x32\x17.framemesh.v1.ModelSpec\"\"\n\x12\x44\x65leteModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x15\n\x13\x44\x65leteModelResponse\"\x13\n\x11ListModelsRequest\"9\n\x12ListModelsResponse\x12#\n\x06models\x18\x01 \x03(\x0b\x32\x13.framemesh.v1.Model\"\x14\n\x12WatchModelsRequest\":\n\x13WatchModelsResponse\x12#\n\x06models\x18\x01 \x03(\x0b\x32\x13.framemesh.v1.Model2\xc7\x03\n\x0cModelService\x12W\n\x0b\x44\x65ployModel\x12 .framemesh.v1.DeployModelRequest\x1a!.framemesh.v1.DeployModelResponse\"\x03\x90\x02\x02\x12T\n\nScaleModel\x12\x1f.framemesh.v1.ScaleModelRequest\x1a .framemesh.v1.ScaleModelResponse\"\x03\x90\x02\x02\x12W\n\x0b\x44\x65leteModel\x12 .framemesh.v1.DeleteModelRequest\x1a!.framemesh.v1.DeleteModelResponse\"\x03\x90\x02\x02\x12T\n\nListModels\x12\x1f.framemesh.v1.ListModelsRequest\x1a .framemesh.v1.ListModelsResponse\"\x03\x90\x02\x01\x12Y\n\x0bWatchModels\x12 .framemesh.v1.WatchModelsRequest\x1a!.framemesh.v1.WatchModelsResponse\"\x03\x90\x02\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n framemesh/v1/model_service.proto\x12\x0c\x66ramemesh.v1\x1a\x18\x66ramemesh/v1/model.proto\";\n\x12\x44\x65ployModelRequest\x12%\n\x04spec\x18\x01 \x01(\x0b\x32\x17.framemesh.v1.ModelSpec\"P\n\x13\x44\x65ployModelResponse\x12%\n\x04spec\x18\x01 \x01(\x0b\x32\x17.framemesh.v1.ModelSpec\x12\x12\n\ngeneration\x18\x02 \x01(\x04\"3\n\x11ScaleModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08replicas\x18\x02 \x01(\x05\"O\n\x12ScaleModelResponse\x12%\n\x04spec\x18\x01 \x01(\x0b\x32\x17.framemesh.v1.ModelSpec\x12\x12\n\ngeneration\x18\x02 \x01(\x04\"\"\n\x12\x44\x65leteModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x15\n\x13\x44\x65leteModelResponse\"\x13\n\x11ListModelsRequest\"9\n\x12ListModelsResponse\x12#\n\x06models\x18\x01 \x03(\x0b\x32\x13.framemesh.v1.Model\"\x14\n\x12WatchModelsRequest\":\n\x13WatchModelsResponse\x12#\n\x06models\x18\x01 \x03(\x0b\x32\x13.framemesh.v1.Model2\xc7\x03\n\x0cModelService\x12W\n\x0b\x44\x65ployModel\x12 .framemesh.v1.DeployModelRequest\x1a!.framemesh.v1.DeployModelResponse\"\x03\x90\x02\x02\x12T\n\nScaleModel\x12\x1f.framemesh.v1.ScaleModelRequest\x1a .framemesh.v1.ScaleModelResponse\"\x03\x90\x02\x02\x12W\n\x0b\x44\x65leteModel\x12 .framemesh.v1.DeleteModelRequest\x1a!.framemesh.v1.DeleteModelResponse\"\x03\x90\x02\x02\x12T\n\nListModels\x12\x1f.framemesh.v1.ListModelsRequest\x1a .framemesh.v1.ListModelsResponse\"\x03\x90\x02\x01\x12Y\n\x0bWatchModels\x12 .framemesh.v1.WatchModelsRequest\x1a!.framemesh.v1.WatchModelsResponse\"\x03\x90\x02\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,23 +45,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DEPLOYMODELREQUEST']._serialized_start=76
   _globals['_DEPLOYMODELREQUEST']._serialized_end=135
   _globals['_DEPLOYMODELRESPONSE']._serialized_start=137
-  _globals['_DEPLOYMODELRESPONSE']._serialized_end=197
-  _globals['_SCALEMODELREQUEST']._serialized_start=199
-  _globals['_SCALEMODELREQUEST']._serialized_end=250
-  _globals['_SCALEMODELRESPONSE']._serialized_start=252
-  _globals['_SCALEMODELRESPONSE']._serialized_end=311
-  _globals['_DELETEMODELREQUEST']._serialized_start=313
-  _globals['_DELETEMODELREQUEST']._serialized_end=347
-  _globals['_DELETEMODELRESPONSE']._serialized_start=349
-  _globals['_DELETEMODELRESPONSE']._serialized_end=370
-  _globals['_LISTMODELSREQUEST']._serialized_start=372
-  _globals['_LISTMODELSREQUEST']._serialized_end=391
-  _globals['_LISTMODELSRESPONSE']._serialized_start=393
-  _globals['_LISTMODELSRESPONSE']._serialized_end=450
-  _globals['_WATCHMODELSREQUEST']._serialized_start=452
-  _globals['_WATCHMODELSREQUEST']._serialized_end=472
-  _globals['_WATCHMODELSRESPONSE']._serialized_start=474
-  _globals['_WATCHMODELSRESPONSE']._serialized_end=532
-  _globals['_MODELSERVICE']._serialized_start=535
-  _globals['_MODELSERVICE']._serialized_end=990
+  _globals['_DEPLOYMODELRESPONSE']._serialized_end=217
+  _globals['_SCALEMODELREQUEST']._serialized_start=219
+  _globals['_SCALEMODELREQUEST']._serialized_end=270
+  _globals['_SCALEMODELRESPONSE']._serialized_start=272
+  _globals['_SCALEMODELRESPONSE']._serialized_end=351
+  _globals['_DELETEMODELREQUEST']._serialized_start=353
+  _globals['_DELETEMODELREQUEST']._serialized_end=387
+  _globals['_DELETEMODELRESPONSE']._serialized_start=389
+  _globals['_DELETEMODELRESPONSE']._serialized_end=410
+  _globals['_LISTMODELSREQUEST']._serialized_start=412
+  _globals['_LISTMODELSREQUEST']._serialized_end=431
+  _globals['_LISTMODELSRESPONSE']._serialized_start=433
+  _globals['_LISTMODELSRESPONSE']._serialized_end=490
+  _globals['_WATCHMODELSREQUEST']._serialized_start=492
+  _globals['_WATCHMODELSREQUEST']._serialized_end=512
+  _globals['_WATCHMODELSRESPONSE']._serialized_start=514
+  _globals['_WATCHMODELSRESPONSE']._serialized_end=572
+  _globals['_MODELSERVICE']._serialized_start=575
+  _globals['_MODELSERVICE']._serialized_end=1030
 # @@protoc_insertion_point(module_scope)

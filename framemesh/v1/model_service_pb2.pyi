@@ -66,6 +66,9 @@ class DeployModelResponse(Message):
     DESCRIPTOR: Descriptor
 
     SPEC_FIELD_NUMBER: int
+    GENERATION_FIELD_NUMBER: int
+    generation: int
+    """The `Model.generation` of this wish: a status of this or a later one tells what became of it. Always set."""
     @property
     def spec(self) -> ModelSpec:
         """The model's spec, with defaults filled in. Always set."""
@@ -74,10 +77,11 @@ class DeployModelResponse(Message):
         self,
         *,
         spec: ModelSpec | None = ...,
+        generation: int = ...,
     ) -> None: ...
     _HasFieldArgType: typing_extensions.TypeAlias = Literal["spec", b"spec"]
     def HasField(self, field_name: _HasFieldArgType) -> bool: ...
-    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["spec", b"spec"]
+    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["generation", b"generation", "spec", b"spec"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
 
 @final
@@ -108,6 +112,9 @@ class ScaleModelResponse(Message):
     DESCRIPTOR: Descriptor
 
     SPEC_FIELD_NUMBER: int
+    GENERATION_FIELD_NUMBER: int
+    generation: int
+    """As in `DeployModelResponse`. Always set."""
     @property
     def spec(self) -> ModelSpec:
         """The model's spec, as changed. Always set."""
@@ -116,10 +123,11 @@ class ScaleModelResponse(Message):
         self,
         *,
         spec: ModelSpec | None = ...,
+        generation: int = ...,
     ) -> None: ...
     _HasFieldArgType: typing_extensions.TypeAlias = Literal["spec", b"spec"]
     def HasField(self, field_name: _HasFieldArgType) -> bool: ...
-    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["spec", b"spec"]
+    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["generation", b"generation", "spec", b"spec"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
 
 @final

@@ -1,3 +1,5 @@
+from typing import Any
+
 from framemesh.v1.answer_pb2 import (
     Answer,
     AnswerError,
@@ -15,7 +17,7 @@ from framemesh.v1.answer_pb2 import (
     Segmentation,
     Text,
 )
-from framemesh.v1.model_pb2 import Model, ModelReplica, ModelSpec, ReplicaState
+from framemesh.v1.model_pb2 import DeploymentPhase, DeploymentStatus, Model, ModelReplica, ModelSpec, ReplicaState
 from framemesh.words import state, words
 
 CAT = Label(index=285, name="Egyptian cat", score=0.7672)
@@ -54,6 +56,27 @@ def test_a_models_state_is_that_of_its_servers() -> None:
     assert state(model(ReplicaState.REPLICA_STATE_PREPARING)) == "preparing"
     assert state(model(ReplicaState.REPLICA_STATE_PREPARING, ReplicaState.REPLICA_STATE_LOADING)) == "loading"
     assert state(model(ReplicaState.REPLICA_STATE_SERVING, ReplicaState.REPLICA_STATE_LOADING)) == "ready 1/2"
+
+
+def test_a_deployed_models_state_says_how_far_it_has_come_and_why_it_failed() -> None:
+    def said(phase: str, serving: int = 0, **status: Any) -> str:
+        return state(
+            Model(
+                spec=ModelSpec(replicas=2),
+                replicas=[ModelReplica(state=ReplicaState.REPLICA_STATE_SERVING)] * serving,
+                status=DeploymentStatus(phase=DeploymentPhase.Value(f"DEPLOYMENT_PHASE_{phase}"), **status),
+            )
+        )
+
+    assert said("PENDING", message="others are prepared") == "pending: others are prepared"
+    assert said("DOWNLOADING", progress=0.4) == "downloading 40 %"
+    assert said("EXPORTING") == "exporting"
+    assert said("STARTING") == "starting 0/2"
+    assert said("ROLLING_OUT", serving=2) == "ready 2/2, rolling out"
+    assert said("READY", serving=2) == "ready 2/2"
+    assert said("READY", serving=0) == "starting 0/2"
+    assert said("FAILED", message="no such\x1b model") == r"failed: no such\x1b model"
+    assert said("ROLLED_BACK", serving=1, message="out of memory") == "ready 1/2, rolled back: out of memory"
 
 
 def test_what_others_wrote_reaches_no_terminal_as_it_is() -> None:

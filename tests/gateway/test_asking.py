@@ -74,6 +74,41 @@ async def test_a_server_that_is_full_or_gone_hands_over_to_another(bus: Bus, reg
             await asker.ask("trio", jpeg(), AnswerOptions(), priority=INTERACTIVE, timeout=5)
 
 
+async def test_a_server_that_has_just_come_gets_its_share_at_once(bus: Bus, registry: Registry, asker: Asker) -> None:
+    await registry.deploy(parse("share=x,replicas=3"))
+
+    async def caller(calls: int) -> None:
+        for number in range(calls):
+            await ask(asker, "share", jpeg(number))
+
+    async with (
+        serving_model(bus, "share", replica="a", workers=1) as first,
+        serving_model(bus, "share", replica="b", workers=1) as second,
+    ):
+        await until(lambda: len(registry.serving("share")) == 2)
+        await asyncio.gather(*(caller(30) for _ in range(8)))  # their limits have grown
+        async with serving_model(bus, "share", replica="c", workers=1) as third:
+            await until(lambda: len(registry.serving("share")) == 3)
+            for callers, calls in ((1, 60), (8, 30)):  # whether one caller is served or many
+                before = [len(model.seen) for model in (first, second, third)]
+                await asyncio.gather(*(caller(calls) for _ in range(callers)))
+                shares = [len(model.seen) - was for model, was in zip((first, second, third), before, strict=True)]
+                assert max(shares) <= 1.2 * min(shares)
+
+
+async def test_a_call_that_its_servers_refuse_as_they_go_waits_for_their_successor(
+    bus: Bus, registry: Registry, asker: Asker
+) -> None:
+    await registry.deploy(parse("heir=x"))
+    async with serving_model(bus, "heir", replica="old") as old:
+        old.fails = lambda _: ModelUnavailableError("draining")
+        await until(lambda: registry.serving("heir"))
+        asking = asyncio.create_task(ask(asker, "heir"))
+        await until(lambda: old.seen)
+        async with serving_model(bus, "heir", replica="new", version="2"):
+            assert (await asking).model_version == "2"
+
+
 async def test_an_image_that_is_broken_is_asked_about_once(bus: Bus, registry: Registry, asker: Asker) -> None:
     await registry.deploy(parse("two=x,replicas=2"))
     async with serving_model(bus, "two", replica="a") as first, serving_model(bus, "two", replica="b") as second:

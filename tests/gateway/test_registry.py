@@ -5,12 +5,12 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from prometheus_client import CollectorRegistry
 
-from framemesh.bus import Bus, routes
-from framemesh.bus.streams import MODELS_BUCKET, ROUTES_BUCKET
+from framemesh.bus import Bus, deployments, routes
+from framemesh.bus.streams import DEPLOYMENTS_BUCKET, MODELS_BUCKET, ROUTES_BUCKET
 from framemesh.errors import ModelNotFoundError
 from framemesh.service import running
 from framemesh.specs import parse
-from framemesh.v1.model_pb2 import ModelReplica, ReplicaState
+from framemesh.v1.model_pb2 import DeploymentPhase, DeploymentStatus, ModelReplica, ReplicaState
 from gateway.metrics import GatewayMetrics
 from gateway.registry import Registry
 from tests.gateway.conftest import serving_model, until
@@ -27,7 +27,7 @@ async def registry(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[R
 async def test_what_one_gateway_deploys_another_sees(registry: Registry, bus: Bus) -> None:
     other = Registry(bus, GatewayMetrics(CollectorRegistry()))
     async with running(other, drain_seconds=5):
-        spec = await registry.deploy(parse("shared=a/b,policy=every"))
+        spec = (await registry.deploy(parse("shared=a/b,policy=every"))).spec
         await until(lambda: other.specs().get("shared") == spec)
         await other.delete("shared")
         await until(lambda: "shared" not in registry.specs())
@@ -57,6 +57,35 @@ async def test_a_server_that_was_silent_is_noticed_when_it_speaks_again(registry
     async with asyncio.timeout(10):
         await noticed  # whoever follows the changes is told
     await registry.delete("shy")
+
+
+async def test_what_a_deployer_says_is_told_with_the_servers_counted(registry: Registry, bus: Bus) -> None:
+    wanted = await registry.deploy(parse("told=a/b"))
+    bucket = await bus.js.key_value(DEPLOYMENTS_BUCKET)
+    status = DeploymentStatus(
+        phase=DeploymentPhase.DEPLOYMENT_PHASE_ROLLED_BACK, message="why", generation=wanted.generation
+    )
+    await bucket.put("told", deployments.dump(status))
+    await bucket.put("by-hand", b"nonsense")
+    async with serving_model(bus, "told"):
+        await until(lambda: [model.status.ready_replica_count for model in registry.models()] == [1])
+        (model,) = registry.models()
+        assert (model.status.phase, model.status.message) == (status.phase, "why")
+        assert model.generation == model.status.generation == wanted.generation
+    await bucket.delete("told")
+    await until(lambda: not any(model.HasField("status") for model in registry.models()))
+    await registry.delete("told")
+
+
+async def test_scaling_right_after_deploying_undoes_nothing(registry: Registry) -> None:
+    first = await registry.deploy(parse("quick=a/b"))
+    second = await registry.deploy(parse("quick=c/d"))
+    third = await registry.scale("quick", 3)  # before NATS has told us of the second
+    assert (third.spec.source, third.spec.replicas) == ("c/d", 3)
+    assert first.generation < second.generation < third.generation
+    await registry.delete("quick")
+    with pytest.raises(ModelNotFoundError, match="quick"):
+        await registry.scale("quick", 1)
 
 
 async def _changes(registry: Registry, until_true: Callable[[], bool]) -> None:

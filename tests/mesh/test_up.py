@@ -28,7 +28,7 @@ from tests.model_server import tiny as tiny_models
 from tests.pictures import jpeg, png_bomb
 
 COMMAND = (sys.executable, "-m", "framemesh")
-SERVICES = ("nats", "s3", "gateway", "model-tiny-0")
+SERVICES = ("nats", "s3", "gateway", "model-tiny-0", "deployer")
 
 
 @pytest.fixture(scope="module")
@@ -159,8 +159,9 @@ def test_killed_parts_come_back_and_no_frame_is_lost(tiny: Path, prepared: Path,
     model = counted["models"]["tiny"]
     assert (model["missing"], model["duplicates"]) == (0, 0)
     assert model["analysed"] == counted["frames"]["stored"]
+    deployers = (tmp_path / "data" / "logs" / "deployer.log").read_text()
     for name in SERVICES:
-        assert f"{name} ended with signal SIGKILL; restart 1" in out
+        assert f"{name} ended with signal SIGKILL; restart 1" in out + deployers
 
 
 def test_a_killed_mesh_leaves_nothing_that_the_next_start_does_not_clear_up(

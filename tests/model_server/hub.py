@@ -1,5 +1,6 @@
 """A model hub on this machine, with as much of the real one's API as a download takes."""
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -7,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 TOKEN = "hf_token_of_tests"  # noqa: S105
@@ -22,6 +24,8 @@ class Hub:
         downloaded: Names of the files that were fetched.
         breaking: Names of files whose next fetch breaks off in the middle.
         resumed: Names of files of which only the rest was fetched.
+        flowing: While it isn't set, files that are fetched don't come.
+        requests: How many came.
     """
 
     folder: Path
@@ -29,6 +33,11 @@ class Hub:
     downloaded: list[str] = field(default_factory=list)
     breaking: set[str] = field(default_factory=set)
     resumed: list[str] = field(default_factory=list)
+    flowing: asyncio.Event = field(default_factory=asyncio.Event)
+    requests: int = 0
+
+    def __post_init__(self) -> None:
+        self.flowing.set()
 
     async def info(self, request: web.Request) -> web.Response:
         if (refused := _refusal(request)) is not None:
@@ -52,6 +61,7 @@ class Hub:
         body = path.read_bytes()
         if request.method == "HEAD":
             return web.Response(body=body, headers=headers)
+        await self.flowing.wait()
         self.downloaded.append(path.name)
         if start := request.http_range.start:
             self.resumed.append(path.name)
@@ -66,7 +76,13 @@ class Hub:
 async def hub(folder: Path) -> AsyncIterator[Hub]:
     """Serve the folder's files around the block."""
     served = Hub(folder)
-    app = web.Application()
+
+    @web.middleware
+    async def count(request: web.Request, handler: Handler) -> web.StreamResponse:
+        served.requests += 1
+        return await handler(request)
+
+    app = web.Application(middlewares=[count])
     app.add_routes([
         web.get("/api/models/owner/{name}", served.info),
         web.get("/api/models/owner/{name}/revision/{revision}", served.info),

@@ -13,12 +13,12 @@ from pydantic import SecretStr
 from framemesh.errors import ConfigurationError, LakeUnavailableError
 from framemesh.lake import Lake
 from framemesh.mesh.servers import free_port
+from framemesh.settings import ModelStoreSettings
 from framemesh.v1.inference_service_pb2 import GetModelMetadataRequest, InferRequest
 from model_server import model_store
 from model_server.artifacts import read_manifest
 from model_server.building import Order, build, upload
 from model_server.preparing import prepare
-from model_server.settings import ModelStoreSettings
 from model_server.sources import StoredModel
 from model_server.trust import Trust
 from tests.conftest import CREDENTIALS

@@ -4,7 +4,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from model_server.settings import ModelServerSettings, ModelStoreSettings
+from framemesh.settings import ModelStoreSettings
+from model_server.settings import ModelServerSettings
 
 
 def test_three_settings_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:

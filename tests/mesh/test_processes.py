@@ -1,9 +1,6 @@
 import json
 from pathlib import Path
 
-import pytest
-
-from framemesh.mesh.models import _same
 from framemesh.mesh.processes import model_server
 from framemesh.specs import parse
 from framemesh.v1.model_pb2 import ModelSpec
@@ -38,19 +35,3 @@ def test_only_a_model_of_the_lake_is_told_where_the_lake_is() -> None:
     assert environment(parse("a/b"))["FRAMEMESH_NATS_URL"] == "nats://n"
     assert not any("S3" in name for name in environment(parse("a/b")))
     assert environment(parse("lake://models/vit/v1")).items() >= ENV.items()
-
-
-@pytest.mark.parametrize(
-    "change",
-    ["task=depth-estimation", "precision=int8", "label=a dog", "revision=v2", "runtime=torch"],
-)
-def test_a_server_is_started_anew_for_what_is_its_own(change: str) -> None:
-    running = parse("m=a/b,label=a cat")
-    assert not _same(running, (parse(f"m=a/b,label=a cat,{change}"), 0))
-
-
-@pytest.mark.parametrize("change", ["replicas=3", "policy=every", "camera=gate"])
-def test_a_server_stays_where_only_its_siblings_or_its_frames_change(change: str) -> None:
-    running = parse("m=a/b,label=a cat")
-    assert _same(running, (parse(f"m=a/b,label=a cat,{change}"), 0))
-    assert not _same(running, None)

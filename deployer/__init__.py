@@ -1,0 +1,1 @@
+"""Makes the desired models real: local processes, or Kubernetes objects."""

@@ -1,0 +1,1 @@
+"""The desired models as Kubernetes objects."""

@@ -1,0 +1,330 @@
+"""From the models that are wanted to servers that answer: the steps that every backend takes, and what is told of them.
+
+A model is prepared once, by a worker that downloads, exports and uploads it; its servers load what is in the lake. A
+new version's servers start beside those that answer, which end once it is ready. One that doesn't become ready is
+rolled back. All that must outlive the deployer is in the ledger and with the backend, so where a deployer is killed the
+next one goes on.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from deployer.ledger import Ledger
+from deployer.metrics import DeployerMetrics
+from deployer.store import clear_unfinished
+from framemesh import specs
+from framemesh.bus import Bus
+from framemesh.bus.streams import MODELS_BUCKET
+from framemesh.bus.watching import entries
+from framemesh.errors import ConfigurationError, FramemeshError, InternalError, InvalidSpecError
+from framemesh.settings import ModelStoreSettings
+from framemesh.v1.model_pb2 import DeploymentPhase as Phase
+from framemesh.v1.model_pb2 import DeploymentStatus, ModelSpec, Release
+from framemesh.waiting import cancelled, happens, jittered
+
+log = structlog.get_logger()
+
+_AGAIN_SECONDS = (1.0, 60.0)
+"""First and longest wait after what may mend itself, such as a hub that does not answer."""
+_REFUSED_AGAIN_SECONDS = (60.0, 3600.0)
+"""And after what somebody has to mend, such as a model that does not exist; deploying it anew tries at once."""
+_OWN = ("source", "revision", "task", "runtime", "precision", "candidate_labels")
+
+Tell = Callable[[Phase.ValueType, float, str], None]
+"""Takes what is being done, how much of it is done (0 to 1; 0 where that isn't known), and what else is to be said."""
+
+
+class Backend(Protocol):
+    """What makes models real.
+
+    A call says what should be, whatever is there, of this deployer's or of one that was killed; one that is cancelled
+    leaves things as they are, and the next call says what should be. Calls for one model come one after the other.
+    """
+
+    async def owned(self) -> set[str]:
+        """The models of which anything is there."""
+
+    async def prepare(self, spec: ModelSpec, tell: Tell) -> Release:
+        """Have the model in the lake, ready to be served, and end the worker that did it.
+
+        Raises:
+            ConfigurationError: It can't be served so: what somebody has to mend.
+            FramemeshError: Not now: trying again may help.
+        """
+
+    async def roll_out(self, release: Release, replicas: int, tell: Tell) -> None:
+        """Have so many servers of this release and, once they all answer, none of another.
+
+        Raises:
+            ConfigurationError: They don't become ready: why.
+            FramemeshError: Not now: trying again may help.
+        """
+
+    async def remove(self, model: str) -> None:
+        """Have nothing of the model.
+
+        Raises:
+            FramemeshError: Not now: trying again may help.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A model as it is wanted, and which deployment or scaling of it said so."""
+
+    spec: ModelSpec
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What all deployments share.
+
+    Attributes:
+        backend: What makes them real.
+        ledger: Where it is told how far that is; opened already.
+        store: Where the lake's models are.
+        metrics: Counts how they end.
+    """
+
+    backend: Backend
+    ledger: Ledger
+    store: ModelStoreSettings
+    metrics: DeployerMetrics
+
+
+class Reconciler:
+    """Follows what is wanted, each model on its own.
+
+    Args:
+        bus: Where the desired state is.
+        parts: What all deployments share.
+    """
+
+    name = "reconciler"
+
+    def __init__(self, bus: Bus, parts: Parts) -> None:
+        self._bus = bus
+        self._parts = parts
+        self._deployments: dict[str, _Deployment] = {}
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> None:
+        """Follow until stopped; what serves then goes on."""
+        async with asyncio.TaskGroup() as group:
+            following = group.create_task(self._follow(group))
+            await self._stopping.wait()
+            for deployment in self._deployments.values():
+                deployment.end()
+            await cancelled(following)
+
+    def stop(self) -> None:
+        """Change nothing more."""
+        self._stopping.set()
+
+    async def _follow(self, group: asyncio.TaskGroup) -> None:
+        known = await self._parts.backend.owned() | self._parts.ledger.models()
+        async with aclosing(entries(self._bus, MODELS_BUCKET)) as following:
+            async for content in following:
+                for name in known - content.keys():
+                    self._want(name, None, group)
+                known = set(content)
+                for name, entry in content.items():
+                    try:
+                        self._want(name, Wish(specs.load(name, entry.value), entry.revision), group)
+                    except InvalidSpecError as error:  # written by hand: what is there stays as it is
+                        log.warning("model.unreadable", model=name, error=str(error))
+
+    def _want(self, name: str, wish: Wish | None, group: asyncio.TaskGroup) -> None:
+        if name not in self._deployments:
+            self._deployments[name] = _Deployment(name, wish, self._parts)
+            group.create_task(self._keep(self._deployments[name]), name=f"deployment {name}")
+        else:
+            self._deployments[name].want(wish)
+
+    async def _keep(self, deployment: "_Deployment") -> None:
+        await deployment.run()
+        if self._deployments.get(deployment.name) is deployment:
+            del self._deployments[deployment.name]
+
+
+class _Deployment:
+    """One model, on its way to what is wanted of it, again and again."""
+
+    def __init__(self, name: str, wish: Wish | None, parts: Parts) -> None:
+        self.name = name
+        self._wish = wish
+        self._backend = parts.backend
+        self._ledger = parts.ledger
+        self._store = parts.store
+        self._metrics = parts.metrics
+        self._changed = asyncio.Event()
+        self._trying: asyncio.Task[float | None] | None = None
+        self._preparing = False
+        self._failures = 0
+        self._ended = False
+
+    def want(self, wish: Wish | None) -> None:
+        """Another wish, or none any more: what is under way for an older one is given up."""
+        before, self._wish = self._wish, wish
+        if before == wish:
+            return
+        self._failures = 0
+        self._changed.set()
+        same = before is not None and wish is not None and _same(before.spec, wish.spec)
+        if self._trying is not None and not (same and self._preparing):  # what is prepared will do for both
+            self._trying.cancel()
+
+    def end(self) -> None:
+        """Leave everything as it is, and return from `run`."""
+        self._ended = True
+        self._changed.set()
+        if self._trying is not None:
+            self._trying.cancel()
+
+    async def run(self) -> None:
+        """Make each wish real; returns once nothing is wanted and nothing is there, or at the end."""
+        while not self._ended:
+            self._changed.clear()
+            wish = self._wish
+            self._trying = asyncio.create_task(self._try())
+            try:
+                await asyncio.wait((self._trying,))
+            finally:
+                self._trying.cancel()
+            if self._trying.cancelled():
+                continue
+            again_seconds = self._trying.result()
+            if again_seconds is not None:
+                await happens(self._changed, within=again_seconds)
+            elif wish is None and self._wish is None:
+                return
+            else:
+                await self._changed.wait()
+
+    async def _try(self) -> float | None:
+        """Go as far as it goes; returns after how many seconds to try again, none where all is well."""
+        try:
+            if self._wish is None:
+                await self._backend.remove(self.name)
+                await clear_unfinished(self._store, self.name)
+                self._ledger.forget(self.name)
+            else:
+                await self._make(self._wish)
+        except ConfigurationError as error:
+            return await self._fail(error)
+        except FramemeshError as error:
+            return self._put_off(error)
+        except Exception:  # or this model would never be looked after again
+            log.exception("deployment.fault", model=self.name)
+            return self._put_off(InternalError("the deployer failed in a way it didn't foresee; its log says how"))
+        self._failures = 0
+        return None
+
+    async def _make(self, wish: Wish) -> None:
+        serving = self._serving()
+        release = self._known(wish.spec)
+        if release is None:
+            await self._restore(serving, wish)
+            release = await self._prepare(wish.spec)
+            wish = self._wish or wish  # it may have got other replicas meanwhile
+        coming = None if serving is not None and _same(serving.spec, release.spec) else release
+        phase = Phase.DEPLOYMENT_PHASE_STARTING if serving is None else Phase.DEPLOYMENT_PHASE_ROLLING_OUT
+        await self._backend.roll_out(
+            release, wish.spec.replicas, lambda _, progress, message: self._tell(phase, progress, message, coming)
+        )
+        log.info("deployment.ready", model=self.name, version=release.model_version, replicas=wish.spec.replicas)
+        self._metrics.deployments.labels("ready").inc()
+        self._put(DeploymentStatus(phase=Phase.DEPLOYMENT_PHASE_READY, progress=1, serving=release), wish.generation)
+
+    async def _prepare(self, spec: ModelSpec) -> Release:
+        coming = Release(spec=spec)
+        self._tell(Phase.DEPLOYMENT_PHASE_PENDING, 0, "", coming)
+        self._preparing = True
+        try:
+            release = await self._backend.prepare(
+                spec, lambda phase, progress, message: self._tell(phase, progress, message, coming)
+            )
+        finally:
+            self._preparing = False
+        status = self._ledger.get(self.name)
+        status.next.CopyFrom(release)
+        self._ledger.put(self.name, status)  # a deployer that follows need not prepare it again
+        return release
+
+    async def _restore(self, serving: Release | None, wish: Wish) -> None:
+        """Where nothing is there, as after the machine's restart: what served before goes on until it is replaced."""
+        if serving is None or self.name in await self._backend.owned():
+            return
+        try:
+            await self._backend.roll_out(serving, wish.spec.replicas, lambda *_: None)
+        except FramemeshError as error:
+            log.warning("deployment.not_restored", model=self.name, error=str(error))
+
+    async def _fail(self, error: FramemeshError) -> float:
+        """Go back to what served before, and say why."""
+        serving, wish = self._serving(), self._wish
+        assert wish is not None  # noqa: S101 - nothing that is removed fails so
+        log.warning("deployment.failed", model=self.name, error=str(error))
+        before = serving is not None and not _same(serving.spec, wish.spec)
+        again_seconds = self._again(_REFUSED_AGAIN_SECONDS)
+        try:
+            if serving is None:
+                await self._backend.remove(self.name)
+            elif before:
+                await self._backend.roll_out(serving, wish.spec.replicas, lambda *_: None)
+        except FramemeshError as worse:
+            log.warning("deployment.not_rolled_back", model=self.name, error=str(worse))
+        outcome = "rolled_back" if before else "failed"
+        self._metrics.deployments.labels(outcome).inc()
+        status = self._ledger.get(self.name)
+        status.phase = Phase.Value(f"DEPLOYMENT_PHASE_{outcome.upper()}")
+        status.progress, status.message = 0, str(error)
+        self._put(status, wish.generation)
+        return again_seconds
+
+    def _put_off(self, error: FramemeshError) -> float:
+        again_seconds = self._again(_AGAIN_SECONDS)
+        log.warning("deployment.put_off", model=self.name, error=str(error), again_seconds=again_seconds)
+        if self._wish is not None:
+            status = self._ledger.get(self.name)
+            self._tell(Phase.DEPLOYMENT_PHASE_PENDING, 0, str(error), status.next if status.HasField("next") else None)
+        return again_seconds
+
+    def _again(self, seconds: tuple[float, float]) -> float:
+        first, longest = seconds
+        self._failures += 1
+        return jittered(min(longest, first * 2 ** (self._failures - 1)))
+
+    def _known(self, spec: ModelSpec) -> Release | None:
+        """The release that was prepared for such a wish already."""
+        status = self._ledger.get(self.name)
+        for release in (status.serving, status.next):
+            if release.source and _same(release.spec, spec):
+                return release
+        return None
+
+    def _serving(self) -> Release | None:
+        status = self._ledger.get(self.name)
+        return status.serving if status.HasField("serving") else None
+
+    def _tell(self, phase: Phase.ValueType, progress: float, message: str, coming: Release | None) -> None:
+        if self._wish is not None:
+            status = DeploymentStatus(
+                phase=phase, progress=progress, message=message, serving=self._serving(), next=coming
+            )
+            self._put(status, self._wish.generation)
+
+    def _put(self, status: DeploymentStatus, generation: int) -> None:
+        status.generation = generation
+        self._ledger.put(self.name, status)
+
+
+def _same(one: ModelSpec, other: ModelSpec) -> bool:
+    """Whether the same servers do for both: neither their number counts nor which frames they see."""
+    return all(getattr(one, field) == getattr(other, field) for field in _OWN)

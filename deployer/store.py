@@ -1,0 +1,33 @@
+"""The lake's models, as far as a deployer looks after them: whole versions stay, whoever serves them."""
+
+import re
+
+from framemesh.lake import Lake
+from framemesh.settings import ModelStoreSettings
+
+_MANIFEST = "manifest.json"
+_PUBLISHED = re.compile(r"[^/]+/(?P<version>[^/]+-(onnx|torch)-[^/]+-f\d+)/(?P<file>[^/]+)")
+"""The keys of a version that a worker names; one that a person uploads under a name of their own isn't ours."""
+
+
+async def clear_unfinished(settings: ModelStoreSettings, model: str) -> None:
+    """Delete what workers that were killed left of a model: versions without their manifest, which comes last.
+
+    Raises:
+        ConfigurationError: The lake refuses the keys.
+        LakeUnavailableError: The lake can't be reached now.
+    """
+    if settings.s3_endpoint is None or settings.s3_access_key is None or settings.s3_secret_key is None:
+        return
+    lake = Lake(
+        settings.s3_endpoint,
+        access_key=settings.s3_access_key.get_secret_value(),
+        secret_key=settings.s3_secret_key.get_secret_value(),
+        region=settings.s3_region,
+        bucket=settings.s3_models_bucket,
+        requests=1,
+    )
+    async with lake:
+        found = [match for key in await lake.keys(f"{model}/") if (match := _PUBLISHED.fullmatch(key))]
+        whole = {match["version"] for match in found if match["file"] == _MANIFEST}
+        await lake.delete(*(match[0] for match in found if match["version"] not in whole))

@@ -1,0 +1,108 @@
+"""The program that prepares models (`python -m model_server.building`), as whoever starts it sees it."""
+
+import json
+from dataclasses import dataclass
+
+from framemesh.errors import (
+    EXIT_CONFIGURATION,
+    ConfigurationError,
+    FramemeshError,
+    InternalError,
+    ModelUnavailableError,
+)
+from framemesh.specs import precision_text, runtime_text
+from framemesh.v1.model_pb2 import DeploymentPhase as Phase
+from framemesh.v1.model_pb2 import ModelSpec, Release, Runtime
+
+PROGRAM = "model_server.building"
+
+_EXIT_TRY_AGAIN = 75  # BSD's EX_TEMPFAIL (sysexits.h)
+_PHASES = {
+    "downloading": Phase.DEPLOYMENT_PHASE_DOWNLOADING,
+    "exporting": Phase.DEPLOYMENT_PHASE_EXPORTING,
+    "uploading": Phase.DEPLOYMENT_PHASE_UPLOADING,
+}
+
+
+def arguments(spec: ModelSpec, *, cache: str, upload: str = "") -> tuple[str, ...]:
+    """What the program is told, so that it puts the model into the lake under the spec's name.
+
+    Args:
+        spec: A complete spec.
+        cache: The folder where it works, and leaves what it made.
+        upload: Where to put it in the lake; empty means under a version of its weights and form.
+    """
+    return (
+        "--cache", cache,
+        f"--revision={spec.revision}",
+        "--runtime", runtime_text(spec.runtime),
+        "--precision", precision_text(spec.precision),
+        f"--task={spec.task}",
+        *(("--upload", upload) if upload else ("--publish", spec.name)),
+        "--", spec.source,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What the program does now, and how much of it is done, from 0 to 1."""
+
+    phase: Phase.ValueType
+    progress: float
+
+
+def read_step(line: bytes) -> Step | None:
+    """The step in a line of the program's standard output; none in its last one, or in what others wrote."""
+    said = _read(line)
+    phase = _PHASES.get(str(said.get("step")))
+    return None if phase is None else Step(phase, float(said.get("share", 0.0)))
+
+
+def read_release(spec: ModelSpec, line: bytes) -> Release | None:
+    """What the program made of the spec, from its last line; none in any other, or where it made nothing."""
+    said = _read(line)
+    if "source" not in said:
+        return None
+    runtime = Runtime.Value(f"RUNTIME_{said['runtime'].upper()}")
+    return Release(spec=spec, source=said["source"], model_version=said["version"], runtime=runtime)
+
+
+def outcome(spec: ModelSpec, code: int, last_line: bytes) -> Release:
+    """What the program made of the spec.
+
+    Args:
+        spec: What it was told.
+        code: Its exit code; negative where a signal ended it.
+        last_line: Of its standard output.
+
+    Raises:
+        ConfigurationError: The model can't be served so; the message says why and what to do.
+        FramemeshError: Not now; trying again may help.
+    """
+    release = read_release(spec, last_line)
+    if code == 0 and release is not None:
+        return release
+    raise _error(code, str(_read(last_line).get("error", "")))
+
+
+def _error(code: int, told: str) -> FramemeshError:
+    match code:
+        case _ if code == EXIT_CONFIGURATION and told:
+            return ConfigurationError(told)
+        case _ if code == _EXIT_TRY_AGAIN and told:
+            return ModelUnavailableError(told)
+        case -9:
+            return ConfigurationError(
+                "out of memory, most likely: the process that prepared the model was killed; prepare it on a machine "
+                "that has more, with `framemesh export MODEL --upload lake://models/NAME/VERSION`"
+            )
+        case _:
+            return InternalError(f"preparing the model ended with {code}; its log has the reason")
+
+
+def _read(line: bytes) -> dict[str, str]:
+    try:
+        said = json.loads(line)
+    except ValueError:
+        return {}
+    return said if isinstance(said, dict) else {}

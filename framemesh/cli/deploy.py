@@ -1,0 +1,108 @@
+"""`framemesh deploy`, `scale` and `delete`."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from framemesh.cli.target import DEFAULT_DATA_DIR, Address, DataDir, open_client
+from framemesh.client import Client
+from framemesh.deploying import FAILED, settled
+from framemesh.specs import MAX_REPLICAS, parse
+from framemesh.v1.model_pb2 import Model
+from framemesh.words import state
+
+Wait = Annotated[
+    bool, typer.Option("--wait/--no-wait", help="Show how far it is until it is ready; exit code 1 where it fails.")
+]
+
+
+def deploy(
+    source: Annotated[
+        str,
+        typer.Argument(help="A Hugging Face id, a folder, lake://models/NAME/VERSION or demo:efficientnet-lite0."),
+    ],
+    name: Annotated[str, typer.Option(help="Its name in this mesh; without it, the last part of the source.")] = "",
+    replicas: Annotated[int, typer.Option(min=0, max=MAX_REPLICAS, help="How many servers serve it.")] = 1,
+    runtime: Annotated[str, typer.Option(help="What runs it: onnx or torch.")] = "onnx",
+    precision: Annotated[str, typer.Option(help="fp32, int8, fp16 or bf16.")] = "fp32",
+    policy: Annotated[str, typer.Option(help="Which frames it sees: every, latest or fps=N.")] = "latest",
+    task: Annotated[str, typer.Option(help="What it does; without it, as its config.json says.")] = "",
+    revision: Annotated[str, typer.Option(help="The hub's branch, tag or commit.")] = "",
+    start: Annotated[str, typer.Option(help="See the frames stored since then too, such as 2h.")] = "",
+    camera: Annotated[list[str] | None, typer.Option(help="A camera whose frames it sees. Repeatable.")] = None,
+    label: Annotated[list[str] | None, typer.Option(help="What a zero-shot model looks for. Repeatable.")] = None,
+    wait: Wait = True,
+    address: Address = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+) -> None:
+    """Deploy a model to a mesh that runs, or replace the one of that name without a gap.
+
+    The same options again change nothing. Needs a token of role admin where the gateway wants tokens.
+    """
+    options = {"runtime": runtime, "precision": precision, "policy": policy, "replicas": str(replicas)}
+    options |= {key: value for key, value in (("task", task), ("revision", revision), ("start", start)) if value}
+    several = [*(("camera", each) for each in camera or ()), *(("label", each) for each in label or ())]
+    words = [f"{name}={source}" if name else source, *(f"{key}={value}" for key, value in (*options.items(), *several))]
+    spec = parse(",".join(words))
+    if Path(source).exists() or source.startswith(("demo:", ".", "/", "~")):
+        from framemesh.mesh.demo import check_source, localised  # noqa: PLC0415 - a client has no mesh
+
+        spec = asyncio.run(localised(check_source(spec), data_dir.resolve() / "models" / "demo"))
+    with open_client(address, data_dir) as client:
+        wish = client.deploy_model(spec)
+        if wait:
+            _follow(client, wish.spec.name, wish.generation)
+
+
+def scale(
+    name: Annotated[str, typer.Argument(help="The model's name.")],
+    replicas: Annotated[int, typer.Argument(min=0, max=MAX_REPLICAS, help="How many servers serve it.")],
+    wait: Wait = True,
+    address: Address = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+) -> None:
+    """Change how many servers serve a model."""
+    with open_client(address, data_dir) as client:
+        wish = client.scale_model(name, replicas)
+        if wait:
+            _follow(client, name, wish.generation)
+
+
+def delete(
+    name: Annotated[str, typer.Argument(help="The model's name.")],
+    address: Address = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+) -> None:
+    """Remove a model. Its results stay, and so do its versions in the lake."""
+    with open_client(address, data_dir) as client:
+        client.delete(name)
+
+
+def _follow(client: Client, name: str, generation: int) -> None:
+    """Show how far a wish is until it is fulfilled or has failed.
+
+    Raises:
+        Exit: With 1, where it has failed.
+    """
+    console = Console(stderr=True)
+    last = Model()
+    columns = (TextColumn("{task.fields[name]}"), BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        shown = bar.add_task("", total=None, name=name)
+        said = ""
+        for last in client.progress(name, generation):
+            taken_up = last.status.generation >= generation
+            words = state(last) if taken_up else "waits for a deployer to take it up"
+            bar.update(shown, description=words, completed=last.status.progress, total=1)
+            if words != said and not console.is_terminal and not settled(last, generation):
+                console.print(Text(f"{name}: {words}"), soft_wrap=True)
+            said = words
+    if last.status.phase in FAILED:
+        console.print(Text(f"{name}: {state(last)}", "red"), soft_wrap=True)
+        raise typer.Exit(1)
+    Console().print(Text(f"{name}: {state(last)}"), soft_wrap=True)

@@ -1,0 +1,171 @@
+"""A gateway and a deployer as processes, on the servers of the module, and small models."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from pydantic import SecretStr
+
+from framemesh.client import AsyncClient
+from framemesh.mesh import processes
+from framemesh.mesh.deployed import deployed
+from framemesh.mesh.servers import HOST, free_port
+from framemesh.mesh.supervision import Supervisor
+from framemesh.settings import ModelStoreSettings
+from framemesh.v1.model_pb2 import DeploymentPhase, Model
+from model_server.building import Order, build
+from tests.deployer.versions import upload_version
+from tests.model_server.hub import Hub, hub
+
+
+async def until(condition: Callable[[], Any], *, seconds: float = 90.0) -> Any:
+    """Wait for a condition, plain or awaitable, and return what it gave."""
+    async with asyncio.timeout(seconds):
+        while True:
+            found = condition()
+            if isinstance(found, Awaitable):
+                found = await found
+            if found:
+                return found
+            await asyncio.sleep(0.02)
+
+
+PutVersion = Callable[..., Awaitable[str]]
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small model, prepared for ONNX."""
+    from tests.model_server import tiny  # imports transformers
+
+    source = tiny.make("vit", tmp_path_factory.mktemp("models") / "tiny")
+    return build(Order(str(source), tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture(scope="module")
+def version(exported: Path, s3: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> PutVersion:
+    """Puts another version of the small model into the lake; returns its URL."""
+    store = ModelStoreSettings(
+        s3_endpoint=s3["FRAMEMESH_S3_ENDPOINT"],
+        s3_access_key=SecretStr(s3["FRAMEMESH_S3_ACCESS_KEY"]),
+        s3_secret_key=SecretStr(s3["FRAMEMESH_S3_SECRET_KEY"]),
+    )
+
+    def put(name: str, **options: Any) -> Awaitable[str]:
+        return asyncio.to_thread(upload_version, exported, name, store, tmp_path_factory.mktemp(name), **options)
+
+    return put
+
+
+@pytest.fixture(scope="module")
+async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Hub]:
+    """A hub that has a small model."""
+    from tests.model_server import tiny
+
+    async with hub(tiny.make("vit", tmp_path_factory.mktemp("hub") / "vit")) as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+async def address(supervisor: Supervisor, nats: str, s3: dict[str, str]) -> str:
+    """Of a gateway that is a process of its own: calls must not wait for a test."""
+    port = free_port()
+    env = {"FRAMEMESH_NATS_URL": nats, **s3}
+    await supervisor.start(processes.gateway(env, grpc_port=port, http_port=free_port(), drain_seconds=5))
+    return f"{HOST}:{port}"
+
+
+@pytest.fixture(scope="module")
+async def client(address: str) -> AsyncIterator[AsyncClient]:
+    async with AsyncClient(address) as client:
+        yield client
+
+
+def of_hub(served: Hub, folder: Path) -> dict[str, str]:
+    """The variables of programs that ask this hub, and cache in the folder what it gives."""
+    return {
+        "HF_ENDPOINT": served.url,
+        "HF_HOME": str(folder / "hub"),
+        "HF_HUB_OFFLINE": "0",
+        "HF_HUB_DISABLE_XET": "1",
+    }
+
+
+@dataclass
+class Deployer:
+    """A deployer's process, and what it started.
+
+    Attributes:
+        folder: Its data directory.
+        env: Its variables.
+    """
+
+    folder: Path
+    env: dict[str, str]
+    process: subprocess.Popen[bytes] = field(init=False)
+
+    def start(self) -> None:
+        with (self.folder / "deployer.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "deployer"],
+                env={**os.environ, **self.env, "FRAMEMESH_DATA_DIR": str(self.folder)},
+                stderr=log,
+            )
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def running(self, program: str = "") -> list[psutil.Process]:
+        """The live processes that it started: of one program, or all of them."""
+        return [found.process for found in deployed(self.folder) if program in {"", found.program}]
+
+
+@asynccontextmanager
+async def deploying(folder: Path, env: dict[str, str]) -> AsyncIterator[Deployer]:
+    """A deployer around the block; whatever happens, nothing of it is left."""
+    deployer = Deployer(folder, env)
+    deployer.start()
+    try:
+        yield deployer
+        deployer.process.send_signal(signal.SIGTERM)
+        await asyncio.to_thread(partial(deployer.process.wait, timeout=60))
+        assert deployer.process.returncode == 0
+        assert not deployer.running()
+    finally:
+        deployer.kill()
+        for process in deployer.running():
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+
+
+async def model(client: AsyncClient, name: str) -> Model:
+    return next((model for model in await client.models() if model.spec.name == name), Model())
+
+
+async def settled(client: AsyncClient, name: str, phase: str, *, ready: int | None = None) -> Model:
+    """The model, once its newest wish has come to this phase, and so many servers answer."""
+
+    async def look() -> Model | None:
+        found = await model(client, name)
+        over = found.status.phase in {
+            DeploymentPhase.DEPLOYMENT_PHASE_FAILED,
+            DeploymentPhase.DEPLOYMENT_PHASE_ROLLED_BACK,
+        }
+        assert not over or phase in {"FAILED", "ROLLED_BACK"}, found.status.message
+        at = found.status.phase == DeploymentPhase.Value(f"DEPLOYMENT_PHASE_{phase}")
+        same = found.generation == found.status.generation
+        return found if at and same and ready in {None, found.status.ready_replica_count} else None
+
+    found: Model = await until(look)
+    return found

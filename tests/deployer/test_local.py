@@ -1,0 +1,141 @@
+"""Models that come, roll, scale and go as processes of this machine, under a constant stream of calls and frames.
+
+`FRAMEMESH_ROLLOUT_CALLS` says how many calls (`make rollouts`: 10,000).
+"""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator
+from unittest.mock import ANY
+
+import pytest
+
+from framemesh.bus import Bus
+from framemesh.client import AsyncClient
+from framemesh.specs import parse
+from tests.deployer.conftest import Deployer, PutVersion, deploying, of_hub, settled, until
+from tests.deployer.traffic import CALLERS, traffic
+from tests.model_server.hub import Hub
+from tests.pictures import jpeg
+
+CALLS = int(os.environ.get("FRAMEMESH_ROLLOUT_CALLS", "400"))
+STAGES = 4
+
+
+@pytest.fixture(scope="module")
+async def deployer(
+    client: AsyncClient, nats: str, s3: dict[str, str], served: Hub, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Deployer]:
+    folder = tmp_path_factory.mktemp("deployer")
+    env = {"FRAMEMESH_NATS_URL": nats, **s3, "FRAMEMESH_WORKERS": "1", **of_hub(served, folder)}
+    async with deploying(folder, env) as deployer:
+        yield deployer
+
+
+@pytest.mark.timeout(300 + CALLS)
+async def test_no_call_fails_and_no_result_is_missing_while_models_scale_roll_and_fail(
+    deployer: Deployer, client: AsyncClient, bus: Bus, version: PutVersion
+) -> None:
+    first, second, broken = await version("first"), await version("second"), await version("third", broken=True)
+    await client.deploy(parse(f"tiny={first},policy=every"))
+    await settled(client, "tiny", "READY", ready=1)
+    async with traffic(client, bus, "tiny") as seen:
+        await client.scale("tiny", 3)
+        await settled(client, "tiny", "READY", ready=3)
+        await seen.more(CALLS // STAGES)
+        await client.scale("tiny", 1)
+        await settled(client, "tiny", "READY", ready=1)
+        await seen.more(CALLS // STAGES)
+        await client.deploy(parse(f"tiny={broken},policy=every"))
+        found = await settled(client, "tiny", "ROLLED_BACK", ready=1)
+        assert "model-tiny-" in found.status.message
+        assert (found.status.serving.source, found.status.next.source) == (first, broken)
+        await seen.more(CALLS // STAGES)
+        assert set(seen.versions) == {"first"}
+        await client.deploy(parse(f"tiny={second},policy=every,replicas=2"))
+        found = await settled(client, "tiny", "READY", ready=2)
+        assert [replica.model_version for replica in found.replicas] == ["second"] * 2
+        begun = len(seen.versions) + CALLERS  # what was asked before, the first version may have answered
+        await seen.more(CALLS // STAGES)
+        assert set(seen.versions[begun:]) == {"second"}
+    assert seen.errors == []
+    assert set(seen.results) == set(seen.sent)
+    assert set(seen.results.values()) == {1}
+    print(f"{len(seen.versions)} calls, {len(seen.sent)} frames: {Counter(seen.versions)}")
+    await client.delete("tiny")
+    await until(lambda: not deployer.running())
+
+
+async def test_a_server_that_is_killed_is_started_again(
+    deployer: Deployer, client: AsyncClient, version: PutVersion
+) -> None:
+    await client.deploy(parse(f"mortal={await version('mortal')}"))
+    await settled(client, "mortal", "READY", ready=1)
+    (server,) = deployer.running("model_server")
+    server.kill()
+    await until(lambda: deployer.running("model_server") not in ([], [server]))
+    await until(lambda: _answers(client, "mortal"))
+    await client.delete("mortal")
+    await until(lambda: not deployer.running())
+
+
+async def test_what_the_hub_will_not_give_fails_with_its_reason_and_the_old_version_keeps_serving(
+    deployer: Deployer, client: AsyncClient, served: Hub, version: PutVersion
+) -> None:
+    await client.deploy(parse(f"kept={await version('kept')}"))
+    await settled(client, "kept", "READY", ready=1)
+    weights = served.folder / "model.safetensors"
+    weights.rename(served.folder / "pytorch_model.bin")
+    try:
+        for source, why in (
+            ("owner/other", "nor known at the hub"),
+            ("owner/gated", "is gated at the hub"),
+            ("owner/model", "pickled weights"),
+        ):
+            await client.deploy(parse(f"kept={source}"))
+            found = await settled(client, "kept", "ROLLED_BACK", ready=1)
+            assert why in found.status.message
+            (answer,) = (await client.analyze(jpeg(), models=["kept"])).answers
+            assert answer.model_version == "kept"
+    finally:
+        (served.folder / "pytorch_model.bin").rename(weights)
+    assert "pytorch_model.bin" not in served.downloaded
+    await client.delete("kept")
+    await until(lambda: not deployer.running())
+
+
+async def test_the_command_deploys_scales_and_deletes_and_says_why_not(
+    deployer: Deployer, address: str, version: PutVersion
+) -> None:
+    source = await version("commanded")
+    assert await command(address, "deploy", source, "--name", "typed") == (0, "typed: ready 1/1\n", ANY)
+    assert await command(address, "scale", "typed", "2") == (0, "typed: ready 2/2\n", ANY)
+    code, _, told = await command(address, "deploy", "owner/gated", "--name", "typed")
+    assert code == 1
+    assert "ready 1/1, rolled back: model source 'owner/gated' is gated at the hub" in told
+    code, _, told = await command(address, "deploy", "owner/other")
+    assert code == 1
+    assert told.splitlines()[-1].startswith("other: failed: model source 'owner/other' is neither a folder here nor")
+    for name in ("typed", "other"):
+        assert await command(address, "delete", name) == (0, "", "")
+    await until(lambda: not deployer.running())
+    code, _, told = await command(address, "scale", "typed", "2")
+    assert (code, told) == (1, "framemesh: no model 'typed'; deployed: none\n")
+
+
+async def command(address: str, *words: str) -> tuple[int | None, str, str]:
+    """What a command ends with and says, on standard output and beside it."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "framemesh", *words, "--address", address,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    out, told = await process.communicate()
+    return process.returncode, out.decode(), told.decode()
+
+
+async def _answers(client: AsyncClient, name: str) -> bool:
+    (answer,) = (await client.analyze(jpeg(), models=[name])).answers
+    return not answer.HasField("error")
