@@ -55,6 +55,8 @@ class Reading:
         self._closing = False
         self._over = False
         self._error: FramemeshError | Stalled | None = None
+        self.is_live = True
+        """Whether it is read as it comes, as far as is known."""
         self._called: float | None = None  # since when the source has had the word
         self._patience: float | None = camera.stall_seconds + _OPEN_SECONDS
         self._thread = Thread(target=self._run, name=f"read {camera.name}", daemon=True)
@@ -105,7 +107,8 @@ class Reading:
             source = self._open(self._camera)
             with self._changed:
                 self._called, self._patience = None, source.patience_seconds
-            if source.timing is Timing.LIVE:
+                self.is_live = source.timing is Timing.LIVE
+            if self.is_live:
                 self._read_live(source)
             elif source.timing is Timing.TIMED:
                 self._read_timed(source)
@@ -120,6 +123,7 @@ class Reading:
             self._log.error("camera.fault", kind=type(fault).__name__, trace=format_tb(fault.__traceback__))
             error = InternalError(f"source {self._camera.place}: {type(fault).__name__}; the agent's log has more")
         if source is not None:
+            self._called = time.monotonic()
             with suppress(Exception):  # it is given up, whatever it says to that
                 source.close()
         with self._changed:
@@ -162,12 +166,9 @@ class Reading:
         self._called = time.monotonic()
         try:
             shot = source.read()
-        except ImageTooLargeError as error:
-            self._metrics.frames.labels(self._camera.name, "too_large").inc()
-            self._too_large.hit(error=str(error))
-        except InvalidImageError as error:
-            self._metrics.frames.labels(self._camera.name, "unreadable").inc()
-            self._unreadable.hit(error=str(error))
+        except (ImageTooLargeError, InvalidImageError) as error:
+            if not self._closing:
+                self._pass_over(error)
         else:
             if shot is not None:
                 self._too_large.end()
@@ -176,6 +177,11 @@ class Reading:
         finally:
             self._called = None
         return None
+
+    def _pass_over(self, error: ImageTooLargeError | InvalidImageError) -> None:
+        too_large = isinstance(error, ImageTooLargeError)
+        self._metrics.frames.labels(self._camera.name, "too_large" if too_large else "unreadable").inc()
+        (self._too_large if too_large else self._unreadable).hit(error=str(error))
 
     def _replace(self, shot: Shot) -> None:
         """Hand over the newest; one that nobody has taken yet is late."""
