@@ -1,1 +1,1 @@
-"""Camera agents: stills, folders and videos become JPEG frames on NATS."""
+"""Camera agents: cameras, videos, folders and stills become JPEG frames on NATS."""

@@ -60,6 +60,7 @@ class Camera:
         self._reading: Reading | None = None
         self._left: list[Reading] = []
         self._backoff = Backoff(_FIRST_RETRY_SECONDS, _LAST_RETRY_SECONDS)
+        self._lost = False
         self._sequence = 0
         self._log = structlog.get_logger().bind(camera=settings.name)
         self._dark = Spell(self._log, began="camera.dark", over="camera.sees_again")
@@ -68,7 +69,8 @@ class Camera:
 
     async def run(self) -> None:
         """Capture until stopped, or until the end of what is shown once; then wait for the publisher."""
-        with ThreadPoolExecutor(1, thread_name_prefix=f"shape {self._camera}") as shaping:
+        shaping = ThreadPoolExecutor(1, thread_name_prefix=f"shape {self._camera}")
+        try:
             async with self._publisher:
                 while not self._stopping.is_set():
                     began = time.monotonic()
@@ -79,6 +81,8 @@ class Camera:
                         self._backoff.reset()
                     await happens(self._stopping, within=self._backoff.next_seconds())
                     await self._until_one_is_back()
+        finally:
+            shaping.shutdown(wait=False)  # where we are cut, a picture may be in work
 
     def stop(self) -> None:
         """Capture nothing more."""
@@ -89,15 +93,15 @@ class Camera:
     async def _capture(self, shaping: ThreadPoolExecutor) -> bool:
         """Open the source and take what it gives; whether that was all."""
         self._reading = reading = Reading(self._settings, self._open, self._metrics)
-        if self._sequence or self._health.last_error:
-            self._health.reconnected()
         try:
             while (taken := await reading.next()) is not None:
                 await self._take(*taken, shaping)
         except Stalled as stall:
+            self._lost = True
             self._health.stalled(stall.silent_seconds)
             self._dark.hit(error=str(stall))
         except FramemeshError as error:
+            self._lost = True
             self._health.failed(str(error))
             self._dark.hit(error=str(error), mend=isinstance(error, ConfigurationError))
         else:
@@ -112,8 +116,11 @@ class Camera:
         if captured_ns is None:
             self._metrics.frames.labels(self._camera, "untimed").inc()
             return
+        if self._lost:
+            self._lost = False
+            self._health.reconnected()
+            self._dark.end()
         self._health.captured(captured_ns)
-        self._dark.end()
         picture = await self._shaped(shot, shaping)
         if picture is not None:
             self._sequence += 1

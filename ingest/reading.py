@@ -120,6 +120,7 @@ class Reading:
             self._log.error("camera.fault", kind=type(fault).__name__, trace=format_tb(fault.__traceback__))
             error = InternalError(f"source {self._camera.place}: {type(fault).__name__}; the agent's log has more")
         if source is not None:
+            self._called = time.monotonic()
             with suppress(Exception):  # it is given up, whatever it says to that
                 source.close()
         with self._changed:
@@ -162,12 +163,9 @@ class Reading:
         self._called = time.monotonic()
         try:
             shot = source.read()
-        except ImageTooLargeError as error:
-            self._metrics.frames.labels(self._camera.name, "too_large").inc()
-            self._too_large.hit(error=str(error))
-        except InvalidImageError as error:
-            self._metrics.frames.labels(self._camera.name, "unreadable").inc()
-            self._unreadable.hit(error=str(error))
+        except (ImageTooLargeError, InvalidImageError) as error:
+            if not self._closing:
+                self._pass_over(error)
         else:
             if shot is not None:
                 self._too_large.end()
@@ -176,6 +174,11 @@ class Reading:
         finally:
             self._called = None
         return None
+
+    def _pass_over(self, error: ImageTooLargeError | InvalidImageError) -> None:
+        too_large = isinstance(error, ImageTooLargeError)
+        self._metrics.frames.labels(self._camera.name, "too_large" if too_large else "unreadable").inc()
+        (self._too_large if too_large else self._unreadable).hit(error=str(error))
 
     def _replace(self, shot: Shot) -> None:
         """Hand over the newest; one that nobody has taken yet is late."""

@@ -3,6 +3,9 @@
 import time
 from collections import deque
 
+from av.packet import Packet
+from av.video.stream import VideoStream
+
 from framemesh.errors import InvalidImageError
 from ingest import troubles
 from ingest.inputs import VideoInput, seconds
@@ -43,16 +46,8 @@ class StreamSource:
             packet = next(self._packets, None)
             if packet is None:
                 raise troubles.ended(self.video.place.shown)
-            taken = seconds(packet)
-            if taken is not None and self._lag.skips(
-                taken_seconds=taken, now_seconds=time.monotonic(), is_key=packet.is_keyframe
-            ):
-                continue
-            try:
-                self._shots.extend(self.video.shots(packet))
-            except InvalidImageError:
-                if self._decodes:  # before the first key frame there is nothing to decode by
-                    raise
+            if not self._skips(packet):
+                self._decode(packet)
             if not self._shots and time.monotonic() > deadline:
                 raise troubles.stalled(self.video.place.shown, patience)
         self._decodes = True
@@ -61,3 +56,16 @@ class StreamSource:
     def close(self) -> None:
         """Hang up."""
         self.video.close()
+
+    def _skips(self, packet: "Packet[VideoStream]") -> bool:
+        taken = seconds(packet)
+        return taken is not None and self._lag.skips(
+            taken_seconds=taken, now_seconds=time.monotonic(), is_key=packet.is_keyframe
+        )
+
+    def _decode(self, packet: "Packet[VideoStream]") -> None:
+        try:
+            self._shots.extend(self.video.shots(packet))
+        except InvalidImageError:
+            if self._decodes:  # before the first key frame there is nothing to decode by
+                raise

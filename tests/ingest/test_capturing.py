@@ -112,12 +112,9 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(capturing, "_LAST_RETRY_SECONDS", 0.05)
 
 
-async def test_pictures_are_taken_at_the_rate_asked_for(
-    recorder: Recorder, metrics: IngestMetrics, registry: CollectorRegistry
-) -> None:
-    await capture(Scripted(), recorder, metrics, fps=50, count=60)
-    slots = len(recorder.times) + frames(registry, "gate", "late")
-    assert (slots - 1) / 50 == pytest.approx(recorder.times[-1] - recorder.times[0], abs=0.5)
+async def test_pictures_are_taken_no_faster_than_asked_for(recorder: Recorder, metrics: IngestMetrics) -> None:
+    await capture(Scripted(), recorder, metrics, fps=50, count=101)
+    assert recorder.times[100] - recorder.times[0] > 1.0  # 2 s, less what the first may have been late
 
 
 async def test_numbers_run_without_a_gap_and_ids_rise(recorder: Recorder, metrics: IngestMetrics) -> None:
@@ -184,12 +181,12 @@ async def test_a_live_source_is_capped(recorder: Recorder, metrics: IngestMetric
 
 
 async def test_what_has_a_time_of_its_own_is_shown_in_it_and_ends(recorder: Recorder, metrics: IngestMetrics) -> None:
-    shots = [Shot(PICTURE, at_seconds=7 + number / 10) for number in range(8)]
+    shots = [Shot(PICTURE, at_seconds=7 + number / 4) for number in range(8)]
     source = Scripted(*shots, EndOfSource(), timing=Timing.TIMED)
     camera = Camera(settings(), recorder, metrics, open_source=source.open)
     await camera.run()
     assert len(recorder.times) == 8
-    assert recorder.times[-1] - recorder.times[0] > 0.6
+    assert recorder.times[-1] - recorder.times[0] > 0.8  # 1.75 s, likewise
     assert (source.opened, source.closed) == (1, 1)
 
 
@@ -224,9 +221,10 @@ async def test_a_source_that_is_gone_is_told_of_once_and_opened_until_it_is_back
         await capture(source, recorder, metrics, fps=100, count=3)
     assert [line["event"] for line in lines] == ["camera.dark", "camera.sees_again"]
     assert lines[0]["error"] == "v.mp4 is gone"
-    assert source.opened == source.closed == 6
+    assert source.opened == 6
+    await until(lambda: source.closed == 6)
     assert value(registry, "framemesh_ingest_source_errors_total", camera="gate") == 5
-    assert value(registry, "framemesh_ingest_source_reconnects_total", camera="gate") == 5
+    assert value(registry, "framemesh_ingest_source_reconnects_total", camera="gate") == 1
     assert recorder.health.last_error == "v.mp4 is gone"
     assert recorder.health.source is SourceState.CAPTURING
 

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import re
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,21 +19,22 @@ from ingest.shots import Shot, Source, Stalled, Timing
 from ingest.sources import open_source
 from ingest.videos import VideoSource
 from ingest.web import SnapshotSource
+from tests.certificates import issue
 from tests.ingest.media import GREYS, grey_of, jpeg, video
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @asynccontextmanager
-async def serving(handler: Handler) -> AsyncIterator[str]:
+async def serving(handler: Handler, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
     """A server around the block, whose URL it gets."""
     app = web.Application()
     app.add_routes([web.get("/stream", handler)])
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
     try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}/stream"
+        yield f"http{'s' if tls else ''}://127.0.0.1:{runner.addresses[0][1]}/stream"
     finally:
         await runner.cleanup()
 
@@ -119,7 +121,7 @@ async def test_a_part_may_say_when_it_was_taken(line: str) -> None:
 
 async def test_a_camera_that_sends_nothing_more_stalls_and_one_that_hangs_up_is_lost() -> None:
     async with serving(streaming(part(JPEGS[0]), part(JPEGS[1])[:100])) as url:
-        source = await opened(url, stall_seconds=0.5)
+        source = await opened(url, stall_seconds=2)
         await read(source)
         with pytest.raises(Stalled):
             await read(source)
@@ -216,6 +218,18 @@ async def test_where_nothing_listens_and_who_is_unknown_is_told() -> None:
         await opened("http://127.0.0.1:1/stream")
     with pytest.raises(SourceUnavailableError, match="no host of this name"):
         await opened("http://camera.invalid/stream")
+
+
+async def test_a_certificate_must_be_trusted_unless_it_is_not_to_be_looked_at(tmp_path: Path) -> None:
+    pair = issue(tmp_path)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(pair.cert, pair.key)
+    async with serving(streaming(part(JPEGS[0])), tls) as url:
+        with pytest.raises(ConfigurationError, match=r"isn't trusted here.*verify_tls: false"):
+            await opened(url)
+        source = await opened(url, verify_tls=False)
+        assert body_of(await read(source)) == JPEGS[0]
+        source.close()
 
 
 async def test_a_web_page_is_no_source() -> None:

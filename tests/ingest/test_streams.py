@@ -140,7 +140,7 @@ def test_where_nothing_listens_and_who_is_unknown_is_told(server: RtspServer) ->
 
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
 def test_a_frozen_camera_stalls_and_can_not_be_opened_meanwhile(server: RtspServer, transport: str) -> None:
-    gate = camera(server, "h264", transport=transport, stall_seconds=1)
+    gate = camera(server, "mjpeg", transport=transport, stall_seconds=3)
     source = open_source(gate)
     try:
         next_of(source)
@@ -148,7 +148,7 @@ def test_a_frozen_camera_stalls_and_can_not_be_opened_meanwhile(server: RtspServ
         with pytest.raises(Stalled):
             read_all(source)
         with pytest.raises(SourceUnavailableError, match="no answer within 1 s"):
-            open_source(gate)
+            open_source(gate.model_copy(update={"stall_seconds": 1.0}))
     finally:
         server.thaw()
         source.close()
