@@ -95,7 +95,14 @@ class Camera:
         self._reading = reading = Reading(self._settings, self._open, self._metrics)
         try:
             while (taken := await reading.next()) is not None:
-                await self._take(*taken, shaping)
+                shot, arrived_ns = taken
+                captured_ns = self._clock.capture_ns(
+                    shot.captured_ns, arrived_ns=arrived_ns, tells_later=reading.is_live
+                )
+                if captured_ns is None:
+                    self._metrics.frames.labels(self._camera, "untimed").inc()
+                else:
+                    await self._take(shot, captured_ns, shaping)
         except Stalled as stall:
             self._lost = True
             self._health.stalled(stall.silent_seconds)
@@ -111,11 +118,7 @@ class Camera:
             self._left.append(reading)
         return False
 
-    async def _take(self, shot: Shot, arrived_ns: int, shaping: ThreadPoolExecutor) -> None:
-        captured_ns = self._clock.capture_ns(shot.captured_ns, arrived_ns=arrived_ns)
-        if captured_ns is None:
-            self._metrics.frames.labels(self._camera, "untimed").inc()
-            return
+    async def _take(self, shot: Shot, captured_ns: int, shaping: ThreadPoolExecutor) -> None:
         if self._lost:
             self._lost = False
             self._health.reconnected()

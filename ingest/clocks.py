@@ -22,24 +22,20 @@ class CaptureClock:
         self._first_arrival_ns: int | None = None
         self._last_ns = 0
 
-    @property
-    def is_local(self) -> bool:
-        """Whether the frames get this machine's time."""
-        return not self._by_camera
-
-    def capture_ns(self, told_ns: int | None, *, arrived_ns: int) -> int | None:
+    def capture_ns(self, told_ns: int | None, *, arrived_ns: int, tells_later: bool = True) -> int | None:
         """A frame's capture time in Unix nanoseconds; none where it can't be told yet.
 
         Args:
             told_ns: What the camera's own clock said; none where it said nothing.
             arrived_ns: When the frame arrived, by ours.
+            tells_later: Whether the source may yet say what time it is, as a recording never does.
         """
         if self._by_camera and told_ns is not None and abs(told_ns - arrived_ns) < _BELIEVED_NS:
             self._ahead_ns = told_ns - arrived_ns
         if self._ahead_ns is None:
             if self._first_arrival_ns is None:
                 self._first_arrival_ns = arrived_ns
-            if arrived_ns - self._first_arrival_ns < _WAIT_NS:
+            if tells_later and arrived_ns - self._first_arrival_ns < _WAIT_NS:
                 return None
             self._by_camera, self._ahead_ns = False, 0
         self._last_ns = max(arrived_ns + self._ahead_ns, self._last_ns + 1)

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from framemesh.errors import ConfigurationError, ImageTooLargeError, InvalidImageError
 from framemesh.frames import NANOSECONDS
-from framemesh.images import read_header
-from ingest.pictures import JPEG, Picture, Size, is_image
+from ingest.pictures import JPEG, is_image, picture_of
 from ingest.shots import Shot, Timing
 
 _POLL_SECONDS = 0.25
@@ -73,17 +72,16 @@ class FolderSource:
     def _shot(self, path: Path, body: bytes, written_ns: int, *, settled: bool) -> Shot | None:
         """The file's picture; none where its turn comes again, once it is whole."""
         try:
-            header = read_header(body)
+            picture = picture_of(body)
         except (InvalidImageError, ImageTooLargeError) as error:
             if not settled:
                 return None
             self._written_ns[path] = written_ns
             raise type(error)(f"{path}: {error}", path=path) from error
-        if not settled and header.content_type != JPEG:  # which alone shows where it ends
+        if not settled and picture.content_type != JPEG:  # which alone shows where it ends
             return None
         if not self._loop:
             self._written_ns[path] = written_ns
-        picture = Picture(body, header.content_type, Size(header.width_px, header.height_px))
         return Shot(picture, captured_ns=None if self._loop else written_ns)
 
     def _files(self) -> list[Path]:

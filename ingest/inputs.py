@@ -6,7 +6,6 @@ import struct
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Self
 from urllib.parse import quote, urlsplit
 
@@ -17,9 +16,8 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from framemesh.errors import FramemeshError, InvalidImageError, SourceUnavailableError
-from framemesh.images import read_header
 from ingest import troubles
-from ingest.pictures import Picture, Size
+from ingest.pictures import picture_of
 from ingest.settings import CameraSettings
 from ingest.shots import Shot
 
@@ -128,14 +126,6 @@ class VideoInput:
         self._camera_ahead_seconds: float | None = None
         self.received_bytes = 0
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def close(self) -> None:
         """Hang up, or close the file."""
         with contextlib.suppress(av.error.FFmpegError, OSError):
@@ -173,11 +163,8 @@ class VideoInput:
         if self.passes_jpeg:
             if not packet.size:
                 return []
-            body = bytes(packet)
-            header = read_header(body)
             at = seconds(packet)
-            picture = Picture(body, header.content_type, Size(header.width_px, header.height_px))
-            return [Shot(picture, self._captured_ns(at), at_seconds=at)]
+            return [Shot(picture_of(bytes(packet)), self._captured_ns(at), at_seconds=at)]
         if self._key_frames_only and packet.size and not packet.is_keyframe:
             return []
         try:

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from framemesh.errors import ImageTooLargeError, InvalidImageError, SourceUnavailableError
 from framemesh.limits import MAX_IMAGE_BYTES
 from ingest import troubles
+from ingest.pictures import picture_of
 from ingest.shots import Shot, Timing
-from ingest.web import Door, hang_up, picture_of, timestamp_ns
+from ingest.web import Door, hang_up, timestamp_ns
 
 _LONGEST_LINE = 64 * 1024
 _MOST_GARBAGE_BYTES = 4 * MAX_IMAGE_BYTES

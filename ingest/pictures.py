@@ -46,6 +46,17 @@ def is_image(head: bytes) -> bool:
     return head.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")) or (head[:4], head[8:12]) == (b"RIFF", b"WEBP")
 
 
+def picture_of(body: bytes) -> Picture:
+    """An encoded image as it came.
+
+    Raises:
+        InvalidImageError: It isn't a sound JPEG, PNG or WebP, by its header and its end.
+        ImageTooLargeError: It is over `framemesh.limits`.
+    """
+    header = read_header(body)
+    return Picture(body, header.content_type, Size(header.width_px, header.height_px))
+
+
 def decode(body: bytes, *, at_least: Size | None) -> Image.Image:
     """The image in RGB, the right way up.
 

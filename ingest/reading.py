@@ -55,6 +55,8 @@ class Reading:
         self._closing = False
         self._over = False
         self._error: FramemeshError | Stalled | None = None
+        self.is_live = True
+        """Whether it is read as it comes, as far as is known."""
         self._called: float | None = None  # since when the source has had the word
         self._patience: float | None = camera.stall_seconds + _OPEN_SECONDS
         self._thread = Thread(target=self._run, name=f"read {camera.name}", daemon=True)
@@ -105,7 +107,8 @@ class Reading:
             source = self._open(self._camera)
             with self._changed:
                 self._called, self._patience = None, source.patience_seconds
-            if source.timing is Timing.LIVE:
+                self.is_live = source.timing is Timing.LIVE
+            if self.is_live:
                 self._read_live(source)
             elif source.timing is Timing.TIMED:
                 self._read_timed(source)

@@ -16,7 +16,7 @@ from ingest.streams import StreamSource
 from ingest.videos import VideoSource
 from ingest.web import Door, SnapshotSource
 
-V4L2 = "video4linux2,v4l2"
+_V4L2 = "video4linux2,v4l2"
 _GENERATORS = {"lavfi"}
 """FFmpeg's inputs that give frames as fast as one reads: they are shown in their own time, as a file is."""
 _PROMPT = {"fpsprobesize": "0", "analyzeduration": "1000000"}
@@ -33,29 +33,20 @@ def open_source(camera: CameraSettings) -> Source:
     if camera.source.startswith(("http://", "https://")) and camera.format is None:
         return _open_web(camera)
     if "://" in camera.source:
-        return _stream(camera, open_live(camera))
+        return _stream(camera, _open_live(camera))
     return _recorded(camera) if camera.format in _GENERATORS else _open_path(camera, Path(camera.source))
 
 
-def open_live(camera: CameraSettings, *, prompt: bool = True) -> VideoInput:
-    """A stream or a device, by FFmpeg.
-
-    Args:
-        camera: What is asked for.
-        prompt: Begin at once, instead of watching for the rate first.
-
-    Raises:
-        SourceUnavailableError: It can't be reached at present.
-        ConfigurationError: It isn't there, or is nothing that pictures come from.
-    """
-    options = dict(_PROMPT) if prompt else {}
+def _open_live(camera: CameraSettings) -> VideoInput:
+    """A stream or a device, by FFmpeg."""
+    options = dict(_PROMPT)
     if camera.source.startswith(("rtsp://", "rtsps://")):
         options |= {"rtsp_transport": camera.transport, "allowed_media_types": "video"}
     if camera.source.startswith(("rtsps://", "https://", "rtmps://")):
         options["tls_verify"] = str(int(camera.verify_tls))
     place = Place.of(camera, options)
     if "://" not in camera.source and camera.format is None and Path(camera.source).is_char_device():
-        place = Place(place.url, place.shown, V4L2, place.options, place.silence_seconds)
+        place = Place(place.url, place.shown, _V4L2, place.options, place.silence_seconds)
     return VideoInput(place, key_frames_only=camera.key_frames_only)
 
 
@@ -65,7 +56,7 @@ def _open_path(camera: CameraSettings, path: Path) -> Source:
         if stat.S_ISDIR(mode):
             return FolderSource(path, loop=camera.loop)
         if not stat.S_ISREG(mode):  # a device or a pipe, of which a look would take something
-            return _stream(camera, open_live(camera))
+            return _stream(camera, _open_live(camera))
         with path.open("rb") as file:
             head = file.read(12)
     except OSError as error:
@@ -85,11 +76,11 @@ def _open_web(camera: CameraSettings) -> Source:
     if kind == "image":
         return SnapshotSource(door, response)
     response.close()
-    video = open_live(camera)
+    video = _open_live(camera)
     if video.container.duration is None and video.container.format.name not in {"hls", "dash"}:
         return _stream(camera, video)
     video.close()
-    return VideoSource(partial(open_live, camera), loop=camera.loop)
+    return VideoSource(partial(_open_live, camera), loop=camera.loop)
 
 
 def _stream(camera: CameraSettings, video: VideoInput) -> StreamSource:

@@ -71,7 +71,8 @@ class Spool:
         folder: Made if it isn't there. What is there from before comes first.
         max_bytes: What its files may take together.
         leave_bytes: How much of the disk it leaves free for others.
-        keep: Which frames stay where there is no room for all; the oldest go by the file, an eighth of it all.
+        keep: Which frames stay where there is no room for all; the oldest go by the file, at most 16 MiB
+            or an eighth of it all.
 
     Raises:
         OSError: The folder can't be made, read or locked.

@@ -8,13 +8,13 @@ import ssl
 import urllib.error
 import urllib.request
 from typing import IO
+from urllib.parse import urljoin
 
 from framemesh.errors import ConfigurationError, FramemeshError, ImageTooLargeError, SourceUnavailableError
 from framemesh.frames import NANOSECONDS
-from framemesh.images import read_header
 from framemesh.limits import MAX_IMAGE_BYTES
 from ingest import troubles
-from ingest.pictures import Picture, Size
+from ingest.pictures import picture_of
 from ingest.settings import CameraSettings
 from ingest.shots import Shot, Timing
 
@@ -37,7 +37,7 @@ class Door:
             handlers.append(urllib.request.HTTPSHandler(context=_trusting()))
         if (login := camera.login()) is not None:
             known = urllib.request.HTTPPasswordMgrWithDefaultRealm()
-            known.add_password(None, camera.source, *login)
+            known.add_password(None, urljoin(camera.source, "/"), *login)
             handlers += [urllib.request.HTTPBasicAuthHandler(known), urllib.request.HTTPDigestAuthHandler(known)]
         self._opener = urllib.request.build_opener(*handlers)
 
@@ -131,17 +131,6 @@ def _whole(response: IO[bytes]) -> bytes:
     if len(body) > MAX_IMAGE_BYTES:
         raise ImageTooLargeError(f"the picture has over {MAX_IMAGE_BYTES:,} bytes: have the camera send a smaller one")
     return body
-
-
-def picture_of(body: bytes) -> Picture:
-    """The picture as it came.
-
-    Raises:
-        InvalidImageError: It isn't a sound one.
-        ImageTooLargeError: It is over `framemesh.limits`.
-    """
-    header = read_header(body)
-    return Picture(body, header.content_type, Size(header.width_px, header.height_px))
 
 
 def timestamp_ns(words: dict[str, str]) -> int | None:

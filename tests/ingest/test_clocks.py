@@ -49,3 +49,8 @@ def test_a_camera_whose_clock_is_set_back_does_not_send_frames_back_in_time() ->
     known = [time for time in times if time is not None]
     assert len(known) == 5
     assert all(earlier < later for earlier, later in pairwise(known))
+
+
+def test_what_never_tells_the_time_gets_ours_at_once() -> None:
+    clock = CaptureClock(by_camera=True)
+    assert clock.capture_ns(None, arrived_ns=NOW, tells_later=False) == NOW

@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 
 from framemesh.errors import ConfigurationError, SourceUnavailableError
-from ingest.inputs import VideoInput
 from ingest.pictures import JPEG, Picture
 from ingest.settings import CameraSettings
 from ingest.shaping import Shaper
 from ingest.shots import Shot, Source, Stalled
-from ingest.sources import open_live, open_source
+from ingest.sources import open_source
 from tests.ingest.media import GREYS, grey_of
 from tests.ingest.rtsp import CLOCK_AHEAD_SECONDS, PASSWORD, USER, RtspServer, rtsp_server
 
@@ -173,10 +172,3 @@ def test_what_ffmpeg_generates_is_a_source_too(tmp_path: Path) -> None:
     gate = CameraSettings(name="gate", source="testsrc=size=96x64:rate=10", format="lavfi", loop=False)
     made = shots(gate, 5)
     assert [shot.at_seconds for shot in made] == pytest.approx([0, 0.1, 0.2, 0.3, 0.4])
-
-
-def test_a_live_input_is_opened_without_watching_it_first(server: RtspServer) -> None:
-    with open_live(camera(server, "mjpeg")) as video:
-        assert isinstance(video, VideoInput)
-        assert video.passes_jpeg
-        assert video.container.options["fpsprobesize"] == "0"
