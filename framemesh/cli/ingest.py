@@ -37,7 +37,8 @@ def run(
     """Run cameras until Ctrl-C: their frames go to NATS.
 
     FRAMEMESH_NATS_URL says where that is; without it, it is the NATS of the mesh which runs on the data directory.
-    FRAMEMESH_HTTP_ADDRESS is where /metrics and /healthz are served; the reference lists every other setting.
+    FRAMEMESH_HTTP_ADDRESS is where /metrics and /healthz are served; the reference lists every other setting. Frames that
+    wait for NATS lie in the data directory's folder `spill`, unless FRAMEMESH_SPILL_FOLDER names another.
     """
     check_ingest("run")
     if (cameras is None) == (camera is None):
@@ -45,7 +46,8 @@ def run(
     if cameras is not None and fps is not None:
         raise ConfigurationError(f"--fps is for cameras named here: write it into {cameras}")
     chosen = Cameras(file=cameras.absolute()) if cameras is not None else named_cameras(camera or [], fps=fps)
-    variables = {**os.environ, **chosen.variables()}
+    spill = {"FRAMEMESH_SPILL_FOLDER": str((data_dir / "spill").absolute())}  # `up` has its own cameras' there too
+    variables = {**spill, **os.environ, **chosen.variables()}
     if not variables.get("FRAMEMESH_NATS_URL"):
         state = read_state(data_dir)
         if state is None:

@@ -99,6 +99,7 @@ async def test_cameras_run_until_a_signal(nats: str, bus: Bus, tmp_path: Path) -
             return await number_stored(bus, "yard") >= 3
 
         await until(sends, seconds=60)
+        assert (tmp_path / "framemesh-data" / "spill" / "yard").is_dir()
         process.send_signal(signal.SIGINT)
         async with asyncio.timeout(60):
             _, log = await process.communicate()
