@@ -92,8 +92,8 @@ _OWN: dict[str, Any] = {OWNER_LABEL: OWNER}
 class Cluster:
     """The objects that carry our mark, in one namespace. Made by `connected`.
 
-    Every call waits out a server that is busy (429, for as long as it says), away or broken, for half a minute in all;
-    each may be repeated, as all of them end in the same state however often they are made.
+    Every call is tried for some seconds on a server that is busy (429, for as long as it says), away or broken; it may
+    be, as each ends in the same state however often it is made.
 
     Raises, from every method:
         ClusterUnavailableError: The API server doesn't answer, or the object is being changed by another.

@@ -24,6 +24,8 @@ log = structlog.get_logger()
 
 _LOOK_SECONDS = 2.0
 """How long after the last look there is another, whatever the watches say: a log's growth is no event."""
+_CALM_SECONDS = 0.1
+"""What changes rarely changes alone: one look is for all that comes within this time."""
 _MEND_SECONDS = 15.0
 
 
@@ -95,7 +97,7 @@ class KubernetesModels:
                 if release is not None:
                     return release
             begun = True
-            await happens(changed, within=_LOOK_SECONDS)
+            await _news(changed)
 
     async def roll_out(self, release: Release, replicas: int, tell: Tell) -> None:
         """Have so many servers of this release and, once they all are available, none of another.
@@ -120,7 +122,7 @@ class KubernetesModels:
                     raise ConfigurationError(trouble or f"its servers were not ready within {seconds} s", model=model)
                 ready = sum(states.holds(pod, "Ready") for pod in pods)
                 tell(Phase.DEPLOYMENT_PHASE_ROLLING_OUT, ready / max(1, replicas), trouble)
-            await happens(changed, within=_LOOK_SECONDS)
+            await _news(changed)
         for kind, name in there:
             unscaled = kind == SCALER.name and not objects.is_scaled(self._settings, replicas)
             if kind == JOB.name or unscaled:
@@ -139,7 +141,7 @@ class KubernetesModels:
             for (kind, name), found in there.items():
                 if "deletionTimestamp" not in found["metadata"]:
                     await self._cluster.delete(_KINDS[kind], name)
-            await happens(changed, within=_LOOK_SECONDS / 10)
+            await happens(changed, within=_CALM_SECONDS)
 
     def _wake(self) -> None:
         self._changed.set()
@@ -234,6 +236,11 @@ class KubernetesModels:
         """
         made = self._made.get((wanted["kind"], wanted["metadata"]["name"]))
         return states.within(wanted, there) or made == (wanted, there["spec"])
+
+
+async def _news(changed: asyncio.Event) -> None:
+    await happens(changed, within=_LOOK_SECONDS)
+    await asyncio.sleep(_CALM_SECONDS)
 
 
 _KINDS: dict[str, Kind] = {kind.name: kind for kind in OWNED}

@@ -43,8 +43,8 @@ class ClusterSettings(BaseSettings):
     exporter_cache_size: str = Field(default="30Gi", pattern=_QUANTITY)
     """The most disk for an exporter's download and what it makes of it."""
     max_replicas: int = Field(default=0, ge=0, le=MAX_REPLICAS)
-    """Up to how many servers a model may be scaled under load, from the number that was asked for; below that number,
-    it is never scaled."""
+    """How many servers load may make of a model, from as many as were asked for; where that isn't more than these,
+    load adds none."""
     start_seconds: int = Field(default=600, ge=10, le=7200)
     """How long a new server may take to fetch and load its model; after that the version before it comes back."""
     export_seconds: int = Field(default=3600, ge=60, le=86400)

@@ -24,7 +24,7 @@ def probes(objects: list[Object]) -> Problems:
     for made in workloads(objects):
         if made["kind"] == "Job":
             continue
-        for container in pod_of(made)["containers"]:  # type: ignore[index]
+        for container in pod_of(made)["containers"]:
             ports = {port["name"]: port["containerPort"] for port in container["ports"]}
             for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
                 if probe not in container:
@@ -45,7 +45,7 @@ def resources(objects: list[Object]) -> Problems:
             for kind, name in (("requests", "cpu"), ("requests", "memory"), ("limits", "memory")):
                 if name not in said.get(kind, {}):
                     yield f"{named(made)}/{container['name']} has no {kind} of {name}"
-        for volume in pod_of(made).get("volumes", []):  # type: ignore[union-attr]
+        for volume in pod_of(made).get("volumes", []):
             if "emptyDir" in volume and "sizeLimit" not in volume["emptyDir"]:
                 yield f"{named(made)}: volume {volume['name']} may fill the node's disk"
 
@@ -53,7 +53,7 @@ def resources(objects: list[Object]) -> Problems:
 def restricted(objects: list[Object]) -> Problems:
     """Pod Security's level `restricted`, and a root file system that can't be written."""
     for made in workloads(objects):
-        pod = pod_of(made) or {}
+        pod = pod_of(made)
         context = pod.get("securityContext", {})
         if not context.get("runAsNonRoot") or not context.get("runAsUser"):
             yield f"{named(made)} may run as root"
@@ -84,7 +84,7 @@ def api_keys(objects: list[Object]) -> Problems:
         elif made["kind"] == "RoleBinding" and [one["name"] for one in made["subjects"]] != ["deployer"]:
             yield f"{named(made)} is for others than the deployer"
     for made in workloads(objects):
-        key = (pod_of(made) or {}).get("automountServiceAccountToken", False)
+        key = pod_of(made).get("automountServiceAccountToken", False)
         if key != (named(made) == "Deployment/deployer"):
             yield f"{named(made)}: automountServiceAccountToken is {key}"
 
@@ -126,13 +126,13 @@ def selectors(objects: list[Object]) -> Problems:
 def stops(objects: list[Object]) -> Problems:
     """The grace of a stop is enough for the pause before it and for draining; who serves callers has such a pause."""
     for made in workloads(objects):
-        for container in (pod_of(made) or {})["containers"]:
+        for container in pod_of(made)["containers"]:
             drain = next(
                 (float(one["value"]) for one in _variables(container) if one["name"].endswith("DRAIN_SECONDS")), 0
             )
             pause = container.get("lifecycle", {}).get("preStop", {}).get("exec", {}).get("command", [])
             seconds = float(pause[1]) if pause[:1] == ["sleep"] else 0.0
-            grace = (pod_of(made) or {}).get("terminationGracePeriodSeconds", 30)
+            grace = pod_of(made).get("terminationGracePeriodSeconds", 30)
             if seconds + drain + 5 > grace:
                 yield f"{named(made)} is killed after {grace} s, and takes up to {seconds + drain + 5} s to stop"
             if drain and any(port["name"] == "grpc" for port in container["ports"]) and not seconds:
@@ -145,7 +145,7 @@ def references(objects: list[Object], secrets: Iterable[str]) -> Problems:
     there |= {("Secret", name) for name in secrets}
     there |= {("Secret", made["spec"]["secretName"]) for made in objects if made["kind"] == "Certificate"}
     for made in workloads(objects):
-        pod = pod_of(made) or {}
+        pod = pod_of(made)
         wanted = [("ServiceAccount", pod["serviceAccountName"])] if "serviceAccountName" in pod else []
         for volume in pod.get("volumes", []):
             if "configMap" in volume:

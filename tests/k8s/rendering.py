@@ -15,6 +15,8 @@ Object = dict[str, Any]
 ROOT = Path(__file__).parents[2]
 K8S = ROOT / "k8s"
 
+_WITH_PODS = {"Deployment", "StatefulSet", "Job", "DaemonSet"}
+
 
 @cache
 def _objects(folder: Path) -> list[Object]:
@@ -59,16 +61,14 @@ def named(made: Object) -> str:
     return f"{made['kind']}/{made['metadata']['name']}"
 
 
-def pod_of(made: Object) -> Object | None:
-    """The spec of the pods that an object makes; None where it makes none."""
-    if made["kind"] in {"Deployment", "StatefulSet", "Job", "DaemonSet"}:
-        return made["spec"]["template"]["spec"]  # type: ignore[no-any-return]
-    return None
+def pod_of(made: Object) -> Object:
+    """The spec of the pods that an object makes; empty where it makes none."""
+    return made["spec"]["template"]["spec"] if made["kind"] in _WITH_PODS else {}
 
 
 def workloads(objects: list[Object]) -> list[Object]:
     """Those that make pods."""
-    return [made for made in objects if pod_of(made) is not None]
+    return [made for made in objects if made["kind"] in _WITH_PODS]
 
 
 def pod_labels(made: Object) -> dict[str, str]:
@@ -78,5 +78,5 @@ def pod_labels(made: Object) -> dict[str, str]:
 
 def containers(made: Object) -> list[Object]:
     """Those of its pods, that come first as well."""
-    pod = pod_of(made) or {}
+    pod = pod_of(made)
     return [*pod.get("initContainers", []), *pod.get("containers", [])]

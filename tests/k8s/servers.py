@@ -79,9 +79,7 @@ def fresh_secrets() -> Secrets:
 
 
 def _container(objects: list[Object], name: str) -> Object:
-    pod = pod_of(find(objects, "StatefulSet", name))
-    assert pod is not None
-    (container,) = pod["containers"]
+    (container,) = pod_of(find(objects, "StatefulSet", name))["containers"]
     return dict(container)
 
 

@@ -50,7 +50,7 @@ def compared(made: Object) -> Object:
 
 def as_it_starts(made: Object, words: dict[str, str]) -> Object:
     """An object as the kubelet reads it: words of the ConfigMap and of variables put where they are named."""
-    for container in (pod_of(made) or {}).get("containers", []):
+    for container in pod_of(made).get("containers", []):
         known = words | {one["name"]: one["value"] for one in container["env"] if "value" in one}
 
         def put(text: str, known: dict[str, str] = known) -> str:

@@ -73,7 +73,7 @@ def test_what_pods_of_models_refer_to_is_there(model: list[Object], local: list[
 
 def environment(of: Object, objects: list[Object]) -> dict[str, str]:
     """What the service in an object's pods reads: of variables, ConfigMaps and Secrets."""
-    (container,) = (pod_of(of) or {})["containers"]
+    (container,) = pod_of(of)["containers"]
     found: dict[str, str] = {}
     for source in container["envFrom"]:
         if "configMapRef" in source:
@@ -114,11 +114,11 @@ def test_secrets_come_from_secrets_alone(mesh: list[Object]) -> None:
 
 def test_every_stream_fits_into_what_nats_may_use_and_that_into_its_volume(mesh: list[Object]) -> None:
     server = find(mesh, "StatefulSet", "nats")
-    variables = {one["name"]: one.get("value") for one in (pod_of(server) or {})["containers"][0]["env"]}
+    variables = {one["name"]: one.get("value") for one in pod_of(server)["containers"][0]["env"]}
     (claim,) = server["spec"]["volumeClaimTemplates"]
     volume = int(claim["spec"]["resources"]["requests"]["storage"].removesuffix("Gi")) * 1024**3
     limit = {"G": 10**9, "M": 10**6}[variables["NATS_MAX_FILE_STORE"][-1]] * int(variables["NATS_MAX_FILE_STORE"][:-1])
-    (gateway,) = (pod_of(find(mesh, "Deployment", "gateway")) or {})["containers"]
+    (gateway,) = pod_of(find(mesh, "Deployment", "gateway"))["containers"]
     names = [f"{stream}_stream_bytes" for stream in ("frames", "stored", "results", "deadletters")]
     said = {one["name"]: one.get("value") for one in gateway["env"]}
     sizes = [int(said.get(f"FRAMEMESH_{name.upper()}", GatewaySettings.model_fields[name].default)) for name in names]
@@ -163,22 +163,18 @@ def test_what_is_taken_from_any_container_is_noticed(of: str, change: str) -> No
     objects = render(of)
     changed = [one for one in workloads(objects) if one["kind"] != "Job" or "probe" not in change]
     for one in changed:
-        (container,) = (pod_of(one) or {})["containers"]
+        (container,) = pod_of(one)["containers"]
         MUTATIONS[change](container)
     found = policies.problems(objects)
     for one in changed:
         assert [problem for problem in found if problem.startswith(named(one))], named(one)
 
 
-def pod(one: Object) -> Object:
-    return pod_of(one) or {}
-
-
 OTHER_MUTATIONS: dict[str, tuple[str, str, Callable[[Object], object]]] = {
-    "a root user": ("Deployment", "gateway", lambda one: pod(one).pop("securityContext")),
-    "a host's path": ("Deployment", "gateway", lambda one: pod(one)["volumes"].append({"name": "x", "hostPath": {}})),
+    "a root user": ("Deployment", "gateway", lambda one: pod_of(one).pop("securityContext")),
+    "a host's path": ("Deployment", "gateway", lambda one: pod_of(one)["volumes"].append({"name": "", "hostPath": {}})),
     "a key to the API": ("ServiceAccount", "gateway", lambda one: one.pop("automountServiceAccountToken")),
-    "a key in a pod": ("Deployment", "ingest", lambda one: pod(one).update(automountServiceAccountToken=True)),
+    "a key in a pod": ("Deployment", "ingest", lambda one: pod_of(one).update(automountServiceAccountToken=True)),
     "a role over secrets": ("Role", "deployer", lambda one: one["rules"][0]["resources"].append("secrets")),
     "a role over all": ("Role", "deployer", lambda one: one["rules"][0].update(verbs=["*"])),
     "a service of nobody": ("Service", "gateway", lambda one: one["spec"].update(selector={"app": "none"})),
@@ -188,8 +184,8 @@ OTHER_MUTATIONS: dict[str, tuple[str, str, Callable[[Object], object]]] = {
         "HorizontalPodAutoscaler", "gateway", lambda one: one["spec"]["scaleTargetRef"].update(name="x")
     ),
     "replicas and an autoscaler": ("Deployment", "gateway", lambda one: one["spec"].update(replicas=2)),
-    "too short a grace": ("Deployment", "gateway", lambda one: pod(one).update(terminationGracePeriodSeconds=10)),
-    "no pause before the stop": ("Deployment", "gateway", lambda one: pod(one)["containers"][0].pop("lifecycle")),
+    "too short a grace": ("Deployment", "gateway", lambda one: pod_of(one).update(terminationGracePeriodSeconds=10)),
+    "no pause before the stop": ("Deployment", "gateway", lambda one: pod_of(one)["containers"][0].pop("lifecycle")),
 }  # fmt: skip
 
 

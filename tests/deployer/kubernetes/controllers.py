@@ -59,7 +59,7 @@ class Controllers:
         """Step for ever."""
         while True:
             self.step()
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0.01)
 
     def step(self) -> None:
         """Let every object live for one moment."""

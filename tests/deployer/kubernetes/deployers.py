@@ -65,19 +65,19 @@ async def status(bus: Bus, model: str) -> DeploymentStatus | None:
 
 async def told(bus: Bus, model: str, phase: str, generation: int) -> DeploymentStatus:
     """Wait until this is told of a wish."""
-    async with asyncio.timeout(12):
+    async with asyncio.timeout(60):
         while True:
             found = await status(bus, model)
             if found and found.generation >= generation and found.phase == Phase.Value(f"DEPLOYMENT_PHASE_{phase}"):
                 return found
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.03)
 
 
 async def gone(api: ApiServer, bus: Bus, model: str) -> None:
     """Wait until nothing is there of a model, nor told of it."""
-    async with asyncio.timeout(12):
+    async with asyncio.timeout(60):
         while objects(api) or api.store.all("pods") or await status(bus, model):
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.03)
 
 
 def objects(api: ApiServer) -> list[str]:
