@@ -20,6 +20,8 @@ TEXT_OUTPUT = "text_embeds"
 
 Arrays = dict[str, NDArray[np.generic]]
 
+ort.disable_telemetry_events()  # whatever a build collects: cameras and models are nobody else's business
+
 
 class Runtime(Protocol):
     """A loaded network. Threads may run it at once, each run on one core."""
