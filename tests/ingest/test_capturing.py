@@ -17,6 +17,7 @@ from framemesh.errors import (
     SourceUnavailableError,
 )
 from framemesh.frames import FrameId
+from framemesh.waiting import Backoff
 from ingest import capturing
 from ingest.capturing import Camera
 from ingest.health import EventKind, SourceState
@@ -261,8 +262,8 @@ async def test_waits_begin_anew_only_once_a_source_has_worked_for_longer_than_th
     resets: int,
 ) -> None:
     counted: list[None] = []
-    monkeypatch.setattr(capturing.Backoff, "reset", lambda _: counted.append(None))
-    monkeypatch.setattr(capturing.Backoff, "next_seconds", lambda _: 0.1)
+    monkeypatch.setattr(Backoff, "reset", lambda _: counted.append(None))
+    monkeypatch.setattr(Backoff, "next_seconds", lambda _: 0.1)
 
     def lost() -> None:
         time.sleep(worked_seconds)
