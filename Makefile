@@ -29,8 +29,8 @@ test: $(READY) ## run the tests, against real NATS, S3 and gRPC servers
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(TESTS)
 
 .PHONY: soak
-soak: $(READY) ## put 200 random faults on a mesh, then count its stores; takes about ten minutes
-	FRAMEMESH_FAULTS=200 $(BIN)/python -m pytest -s tests/faults
+soak: $(READY) ## put 200 random faults on a mesh and 5 on cameras, then count the stores; takes a quarter of an hour
+	FRAMEMESH_FAULTS=200 FRAMEMESH_CAMERA_SECONDS=180 $(BIN)/python -m pytest -s tests/faults
 
 .PHONY: lint
 lint: $(READY) ## check style, types, import rules, the protos, and that the stubs are theirs

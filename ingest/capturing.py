@@ -23,8 +23,6 @@ from ingest.spells import Spell
 
 _FIRST_RETRY_SECONDS = 0.5
 _LAST_RETRY_SECONDS = 30.0
-_STEADY_SECONDS = 10.0
-"""A source that has been lost sooner than this is not yet trusted: the waits go on growing."""
 _MOST_LEFT_BEHIND = 3
 """Threads of one camera that hang in a call which never returns, before it is opened no more until one is back."""
 
@@ -61,6 +59,7 @@ class Camera:
         self._left: list[Reading] = []
         self._backoff = Backoff(_FIRST_RETRY_SECONDS, _LAST_RETRY_SECONDS)
         self._lost = False
+        self._sees_since: float | None = None
         self._sequence = 0
         self._log = structlog.get_logger().bind(camera=settings.name)
         self._dark = Spell(self._log, began="camera.dark", over="camera.sees_again")
@@ -72,14 +71,15 @@ class Camera:
         shaping = ThreadPoolExecutor(1, thread_name_prefix=f"shape {self._camera}")
         try:
             async with self._publisher:
+                wait_seconds = 0.0
                 while not self._stopping.is_set():
-                    began = time.monotonic()
                     if await self._capture(shaping):
                         self._log.info("camera.ended")
                         break
-                    if time.monotonic() - began > _STEADY_SECONDS:
-                        self._backoff.reset()
-                    await happens(self._stopping, within=self._backoff.next_seconds())
+                    if self._sees_since is not None and time.monotonic() - self._sees_since > wait_seconds:
+                        self._backoff.reset()  # else one that is lost again and again would be tried ever so often
+                    wait_seconds = self._backoff.next_seconds()
+                    await happens(self._stopping, within=wait_seconds)
                     await self._until_one_is_back()
         finally:
             shaping.shutdown(wait=False)  # where we are cut, a picture may be in work
@@ -93,6 +93,7 @@ class Camera:
     async def _capture(self, shaping: ThreadPoolExecutor) -> bool:
         """Open the source and take what it gives; whether that was all."""
         self._reading = reading = Reading(self._settings, self._open, self._metrics)
+        self._sees_since = None
         try:
             while (taken := await reading.next()) is not None:
                 shot, arrived_ns = taken
@@ -119,6 +120,8 @@ class Camera:
         return False
 
     async def _take(self, shot: Shot, captured_ns: int, shaping: ThreadPoolExecutor) -> None:
+        if self._sees_since is None:
+            self._sees_since = time.monotonic()
         if self._lost:
             self._lost = False
             self._health.reconnected()

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from framemesh.mesh.servers import free_port
 
@@ -32,7 +33,8 @@ class RtspServer:
             (
                 sys.executable, "-m", "tests.ingest.rtsp_server", str(self.port), *self.streams,
                 "--user", USER, "--password", PASSWORD, "--clock-ahead-seconds", str(CLOCK_AHEAD_SECONDS),
-            )
+            ),
+            cwd=Path(__file__).parents[2],
         )  # fmt: skip
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:

@@ -1,8 +1,8 @@
 """An RTSP server as cameras are one (RFC 2326), in a process of its own: it can be killed, frozen and started again.
 
-`python -m tests.ingest.rtsp_server PORT STREAM...`, each STREAM as `PATH=CODEC:WIDTHxHEIGHT[,WIDTHxHEIGHT]@FPS`: the
-pictures of `media.GREYS` without end, in real time, of each size in turn. FFmpeg's own RTP muxer makes the packets
-and the sender reports.
+`python -m tests.ingest.rtsp_server PORT STREAM...`, each STREAM as `PATH=CODEC:WIDTHxHEIGHT[,WIDTHxHEIGHT]@FPS[!]`: the
+pictures of `media.GREYS` without end, in real time, of each size in turn; with `!`, a quarter of them is damaged.
+FFmpeg's own RTP muxer makes the packets and the sender reports.
 """
 
 import argparse
@@ -43,11 +43,15 @@ class Media:
 
     @classmethod
     def parse(cls, text: str) -> "Media":
-        codec, sizes, fps = re.split("[:@]", text)
+        codec, sizes, fps, *damaged = re.split("[:@!]", text)
         shapes = [tuple(map(int, size.split("x"))) for size in sizes.split(",")]
         raw = b"".join(elementary_stream(codec, width=width, height=height) for width, height in shapes)
         with av.open(BytesIO(raw), "r", format=codec) as container:
             packets = tuple((bytes(packet), packet.is_keyframe) for packet in container.demux(video=0) if packet.size)
+        if damaged:
+            packets = tuple(
+                (_damaged(body) if number % 4 == 2 else body, key) for number, (body, key) in enumerate(packets)
+            )
         return cls(codec, int(fps), packets, raw)
 
     def sdp(self) -> str:
@@ -193,6 +197,11 @@ class Session:
 
     def _interleave(self, packet: bytes, control: bool) -> None:  # noqa: FBT001
         self._writer.write(struct.pack(">cBH", b"$", control, len(packet)) + packet)
+
+
+def _damaged(body: bytes) -> bytes:
+    """The picture with all but its head torn."""
+    return body[:8] + bytes(byte ^ 0x5A for byte in body[8:])
 
 
 def _md5(text: str) -> str:

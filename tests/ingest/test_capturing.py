@@ -17,6 +17,7 @@ from framemesh.errors import (
     SourceUnavailableError,
 )
 from framemesh.frames import FrameId
+from framemesh.waiting import Backoff
 from ingest import capturing
 from ingest.capturing import Camera
 from ingest.health import EventKind, SourceState
@@ -249,6 +250,29 @@ async def test_a_source_that_stalls_is_opened_anew(recorder: Recorder, metrics: 
     assert [event.kind for event in recorder.health.events()] == [
         EventKind.CONNECTED, EventKind.STALLED, EventKind.RECOVERED,
     ]  # fmt: skip
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize(("worked_seconds", "resets"), [(0.3, 1), (0.0, 0)])
+async def test_waits_begin_anew_only_once_a_source_has_worked_for_longer_than_the_last(
+    recorder: Recorder,
+    metrics: IngestMetrics,
+    monkeypatch: pytest.MonkeyPatch,
+    worked_seconds: float,
+    resets: int,
+) -> None:
+    counted: list[None] = []
+    monkeypatch.setattr(Backoff, "reset", lambda _: counted.append(None))
+    monkeypatch.setattr(Backoff, "next_seconds", lambda _: 0.1)
+
+    def lost() -> None:
+        time.sleep(worked_seconds)
+        raise SourceUnavailableError("it closed the connection")
+
+    gone = SourceUnavailableError("nothing listens there")
+    script: list[Step] = [gone, lambda: None, lost, gone] if worked_seconds else [gone, gone, gone, gone]
+    await capture(Scripted(*script, timing=Timing.LIVE), recorder, metrics, count=3)
+    assert len(counted) == resets
 
 
 @pytest.mark.usefixtures("impatient")

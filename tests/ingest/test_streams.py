@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from framemesh.errors import ConfigurationError, SourceUnavailableError
+from framemesh.errors import ConfigurationError, InvalidImageError, SourceUnavailableError
 from ingest.pictures import JPEG, Picture
 from ingest.settings import CameraSettings
 from ingest.shaping import Shaper
@@ -17,7 +17,8 @@ from tests.ingest.media import GREYS, grey_of
 from tests.ingest.rtsp import CLOCK_AHEAD_SECONDS, PASSWORD, USER, RtspServer, rtsp_server
 
 STREAMS = (
-    "h264=h264:64x48@25", "hevc=hevc:64x48@25", "mjpeg=mjpeg:64x48@25", "changing=h264:64x48,96x64@25",
+    "h264=h264:64x48@25", "hevc=hevc:64x48@25", "mjpeg=mjpeg:64x48@25",
+    "changing=h264:64x48,96x64@25", "torn=h264:64x48@25!",
 )  # fmt: skip
 
 
@@ -78,6 +79,22 @@ def test_mjpeg_passes_without_being_encoded_anew(server: RtspServer) -> None:
 def test_a_stream_may_change_its_size_on_the_way(server: RtspServer) -> None:
     sizes = [(picture.size.width_px, picture.size.height_px) for picture in pictures(camera(server, "changing"), 20)]
     assert set(sizes) == {(64, 48), (96, 64)}
+
+
+def test_a_picture_that_was_damaged_on_the_way_is_told_and_others_follow(server: RtspServer) -> None:
+    source = open_source(camera(server, "torn"))
+    shaper, damaged, shown = Shaper(camera(server, "torn")), 0, []
+    for _ in range(24):
+        try:
+            picture = shaper.shape(next_of(source))
+        except InvalidImageError:
+            damaged += 1
+        else:
+            assert picture is not None
+            shown.append(grey_of(picture.body))
+    source.close()
+    assert damaged >= 4
+    assert shown.count(GREYS[0]) == 3  # every key frame
 
 
 def test_of_key_frames_alone_there_is_one_in_eight(server: RtspServer) -> None:
