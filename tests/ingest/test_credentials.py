@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,7 @@ from structlog.testing import capture_logs
 import docs.reference
 from framemesh.bus import Bus, cameras, connect, streams
 from framemesh.bus.connection import Login
-from framemesh.errors import ConfigurationError, PublishDeniedError
+from framemesh.errors import BusUnavailableError, ConfigurationError, PublishDeniedError
 from framemesh.frames import FrameId, headers
 from framemesh.mesh.servers import Credentials, agent_permissions, camera_permissions, free_port, nats_server, nats_url
 from framemesh.mesh.supervision import Supervisor
@@ -114,8 +115,11 @@ async def test_a_refused_publish_fails_at_once_and_names_the_subject(strict: str
 async def test_a_user_who_can_not_hear_receipts_is_told_which_inbox_it_needs(strict: str, bus: Bus) -> None:
     login = Login(GATE.user, GATE.password)
     async with connect(strict, name="gate", login=login) as own:
+        with suppress(BusUnavailableError):
+            await own.publish("frames.gate", jpeg(), {}, timeout=0.2)
+        await patiently(lambda: own.denied_inbox is not None)
         with pytest.raises(PublishDeniedError, match=r"'_inbox\..*where receipts come"):
-            await own.publish("frames.gate", jpeg(), {}, timeout=1)
+            await own.publish("frames.gate", jpeg(), {}, timeout=0.2)
     await bus.js.purge_stream(streams.FRAMES)
 
 

@@ -139,7 +139,9 @@ async def test_frames_of_an_outage_arrive_once_and_in_order_though_the_server_is
             await offer_until(offering, publisher, lambda: publisher.health.line is LineState.SENDING)
     assert ended(registry, "killed") == {"published": offering.count}
     assert await sequences(bus, "killed") == list(range(1, offering.count + 1))
-    assert await events(bus, "killed") == ["SPILLING", "DRAINED"] * 2
+    told = await events(bus, "killed")
+    assert len(told) >= 4
+    assert told == ["SPILLING", "DRAINED"] * (len(told) // 2)
     assert value(registry, "framemesh_ingest_buffered_frames", camera="killed") == 0
     assert not list((tmp_path / "killed").glob("*.frames"))
 
