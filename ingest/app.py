@@ -52,9 +52,8 @@ async def ingest(settings: IngestSettings) -> AsyncIterator[int]:
             stack.enter_context(_on_hangup(follower.reload))
             components.append(follower)
             warnings["cameras_file"] = follower.problem
-        port = await stack.enter_async_context(
-            serving_page(settings.http_address, registry, {"nats": delivery.line.problem}, warnings)
-        )
+        checks = {"nats": delivery.line.problem, "cameras": fleet.problem}
+        port = await stack.enter_async_context(serving_page(settings.http_address, registry, checks, warnings))
         await stack.enter_async_context(running(*components, drain_seconds=settings.drain_seconds))
         log.info("ingest.capturing", http_port=port)
         yield port

@@ -66,6 +66,11 @@ class Camera:
         self._misfit = Spell(self._log, began="camera.picture_unfit", over="camera.pictures_fit")
         metrics.start_camera(settings.name)
 
+    @property
+    def has_looked(self) -> bool:
+        """Whether its source has given something, or can't be used for now."""
+        return self._lost or self._sees_since is not None
+
     async def run(self) -> None:
         """Capture until stopped, or until the end of what is shown once; then wait for the publisher."""
         shaping = ThreadPoolExecutor(1, thread_name_prefix=f"shape {self._camera}")

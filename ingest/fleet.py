@@ -1,7 +1,9 @@
 """The cameras that run: each by itself, started, stopped and started anew as others are wanted."""
 
 import asyncio
+import time
 from collections.abc import Callable
+from typing import Protocol
 
 import structlog
 
@@ -13,6 +15,17 @@ log = structlog.get_logger()
 
 _AGAIN_SECONDS = 10.0
 """After a fault of ours in a camera; what is wrong with a source or with NATS it bears by itself."""
+
+_FIRST_LOOK_SECONDS = 10.0
+"""For the first cameras to open their sources before the agent passes for ready without them."""
+
+
+class Watcher(Component, Protocol):
+    """A camera, as far as it matters here."""
+
+    @property
+    def has_looked(self) -> bool:
+        """Whether it has seen something, or found that there is nothing to see."""
 
 
 class Fleet:
@@ -27,7 +40,7 @@ class Fleet:
     name = "cameras"
 
     def __init__(
-        self, make: Callable[[CameraSettings], Component], *, forget: Callable[[str], None], drain_seconds: float
+        self, make: Callable[[CameraSettings], Watcher], *, forget: Callable[[str], None], drain_seconds: float
     ) -> None:
         self._make = make
         self._forget = forget
@@ -35,6 +48,18 @@ class Fleet:
         self._places: dict[str, _Place] = {}
         self._new: asyncio.Queue[_Place | None] = asyncio.Queue()
         self._stopping = False
+        self._began = time.monotonic()
+        self._ready = False
+
+    def problem(self) -> str | None:
+        """Which cameras have yet to look for the first time, for health checks; none once the agent has begun.
+
+        A photo in motion takes a few seconds to be rendered, and frames are expected of an agent that is ready.
+        """
+        blind = sorted(name for name, place in self._places.items() if not place.has_looked)
+        if not blind or time.monotonic() > self._began + _FIRST_LOOK_SECONDS:
+            self._ready = True
+        return None if self._ready else f"cameras open their sources: {', '.join(blind)}"
 
     async def run(self) -> None:
         """Run until stopped, then wait for every camera to finish what it holds."""
@@ -84,8 +109,14 @@ class _Place:
         self.name = wanted.name
         self.wanted: CameraSettings | None = wanted
         self._changed = asyncio.Event()
-        self._camera: Component | None = None
+        self._camera: Watcher | None = None
         self._limit: asyncio.Timeout | None = None
+        self._has_run = False
+
+    @property
+    def has_looked(self) -> bool:
+        """Whether a camera of this name has."""
+        return self._has_run or (self._camera is not None and self._camera.has_looked)
 
     def want(self, settings: CameraSettings | None, *, within: float | None = None) -> None:
         """Have a camera of these settings next, or none.
@@ -101,7 +132,7 @@ class _Place:
         if within is not None and self._limit is not None and self._limit.when() is None:
             self._limit.reschedule(asyncio.get_running_loop().time() + within)
 
-    async def run(self, make: Callable[[CameraSettings], Component]) -> None:
+    async def run(self, make: Callable[[CameraSettings], Watcher]) -> None:
         """Run the camera that is wanted until something else is and it has ended."""
         assert self.wanted is not None  # noqa: S101 - or there would be nothing to run
         self._changed.clear()
@@ -119,6 +150,7 @@ class _Place:
                 log.warning("camera.cut", camera=self.name)
         finally:
             self._camera = self._limit = None
+            self._has_run = True
         if failed:
             await happens(self._changed, within=jittered(_AGAIN_SECONDS))
         else:

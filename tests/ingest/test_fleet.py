@@ -20,6 +20,7 @@ class Scripted:
         self._told = told
         self._ends = ends
         self._stopping = asyncio.Event()
+        self.has_looked = False
 
     async def run(self) -> None:
         self._told.append(f"{self._who} began")
@@ -161,3 +162,38 @@ async def test_a_fleet_that_is_cancelled_cancels_its_cameras(told: list[str]) ->
     with pytest.raises(asyncio.CancelledError):
         await task
     assert sorted(told[2:]) == ["door a ended", "gate a ended"]
+
+
+async def test_an_agent_is_ready_once_each_first_camera_has_looked(
+    told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_FIRST_LOOK_SECONDS", 600)
+    made: dict[str, Scripted] = {}
+
+    def make(settings: CameraSettings) -> Scripted:
+        made[settings.name] = Scripted(settings, told)
+        return made[settings.name]
+
+    fleet = Fleet(make, forget=told.append, drain_seconds=60)
+    fleet.want(cameras(door="a", gate="b", short="short"))
+    assert fleet.problem() == "cameras open their sources: door, gate, short"
+    async with asyncio.TaskGroup() as group:
+        group.create_task(fleet.run())
+        await until(lambda: "short short ended" in told)
+        made["door"].has_looked = True
+        await until(lambda: fleet.problem() == "cameras open their sources: gate")
+        made["gate"].has_looked = True
+        await until(lambda: fleet.problem() is None)
+        fleet.want(cameras(gate="b", roof="c"))
+        await until(lambda: "roof c began" in told)
+        assert fleet.problem() is None
+        fleet.stop()
+
+
+async def test_an_agent_does_not_wait_for_ever_for_a_camera_that_hangs(
+    told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_FIRST_LOOK_SECONDS", 0.05)
+    async with running(told) as fleet:
+        fleet.want(cameras(gate="b"))
+        await until(lambda: fleet.problem() is None)
