@@ -32,6 +32,10 @@ test: $(READY) ## run the tests, against real NATS, S3 and gRPC servers
 soak: $(READY) ## put 200 random faults on a mesh and 5 on cameras, then count the stores; takes a quarter of an hour
 	FRAMEMESH_FAULTS=200 FRAMEMESH_CAMERA_SECONDS=180 $(BIN)/python -m pytest -s tests/faults
 
+.PHONY: rollouts
+rollouts: $(READY) ## put 10,000 calls on a model that is scaled, replaced, and replaced by a broken version
+	FRAMEMESH_ROLLOUT_CALLS=10000 $(BIN)/python -m pytest -s tests/deployer/test_local.py -k while_models
+
 .PHONY: lint
 lint: $(READY) ## check style, types, import rules, the protos, and that the stubs are theirs
 	$(BIN)/ruff check .

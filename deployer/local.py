@@ -13,7 +13,6 @@ from types import TracebackType
 from typing import Self
 
 import nats.errors
-import psutil
 import structlog
 
 from deployer import worker
@@ -22,7 +21,7 @@ from framemesh.bus import Bus, routes
 from framemesh.bus.streams import ROUTES_BUCKET
 from framemesh.errors import ConfigurationError
 from framemesh.folders import clear_unfinished
-from framemesh.mesh.deployed import deployed, mark
+from framemesh.mesh.deployed import TakenOver, deployed, mark
 from framemesh.mesh.processes import model_process, model_server, model_server_with
 from framemesh.mesh.servers import free_port
 from framemesh.mesh.supervision import ProcessSpec, Supervisor
@@ -108,10 +107,10 @@ class LocalBackend:
         for found in list(deployed(self._folder)):
             if found.program == "model_server":
                 log.info("server.taken_over", model=found.env["FRAMEMESH_MODEL_NAME"], process_id=found.process.pid)
-                self._run(model_server_with(found.env), found.process)
-            else:
-                with suppress(psutil.NoSuchProcess):
-                    found.process.kill()
+                self._run(model_server_with(found.env), TakenOver(found.process))
+            elif worker.is_worker(found.program, found.arguments):
+                with suppress(ProcessLookupError):
+                    os.killpg(found.process.pid, signal.SIGKILL)
         await asyncio.to_thread(clear_unfinished, self._cache)
         return self
 
@@ -175,13 +174,13 @@ class LocalBackend:
         )  # fmt: skip
         return replace(made, start_seconds=_START_SECONDS)
 
-    def _run(self, process: ProcessSpec, running: psutil.Process | None = None) -> _Server:
+    def _run(self, process: ProcessSpec, running: TakenOver | None = None) -> _Server:
         starting = asyncio.create_task(self._bring_up(process, running), name=f"start {process.name}")
         server = _Server(process, starting, taken_over=running is not None)
         self._servers[process.name] = server
         return server
 
-    async def _bring_up(self, process: ProcessSpec, running: psutil.Process | None) -> None:
+    async def _bring_up(self, process: ProcessSpec, running: TakenOver | None) -> None:
         try:
             await self._supervisor.start(process, running=running)
         except ConfigurationError as error:
@@ -193,13 +192,14 @@ class LocalBackend:
     async def _until_announced(self, env: dict[str, str]) -> None:
         """Wait until gateways can hear that the server answers."""
         key = routes.route_key(ModelReplica(model=env["FRAMEMESH_MODEL_NAME"], replica=env["FRAMEMESH_REPLICA"]))
+        _, _, port = env["FRAMEMESH_GRPC_ADDRESS"].rpartition(":")
         while True:
             with suppress(nats.errors.Error, TimeoutError):  # also while there is no such entry
                 entry = await (await self._bus.js.key_value(ROUTES_BUCKET)).get(key)
                 replica = routes.load(entry.value or b"")
                 if (
                     replica is not None
-                    and replica.grpc_address.endswith(env["FRAMEMESH_GRPC_ADDRESS"].rpartition(":")[1:])
+                    and replica.grpc_address.endswith(f":{port}")
                     and replica.state == ReplicaState.REPLICA_STATE_SERVING
                 ):
                     return

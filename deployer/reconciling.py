@@ -149,8 +149,7 @@ class Reconciler:
 
     async def _keep(self, deployment: "_Deployment") -> None:
         await deployment.run()
-        if self._deployments.get(deployment.name) is deployment:
-            del self._deployments[deployment.name]
+        del self._deployments[deployment.name]
 
 
 class _Deployment:
@@ -192,7 +191,7 @@ class _Deployment:
         while not self._ended:
             self._changed.clear()
             wish = self._wish
-            self._trying = asyncio.create_task(self._try())
+            self._trying = asyncio.create_task(self._try(wish))
             try:
                 await asyncio.wait((self._trying,))
             finally:
@@ -207,24 +206,27 @@ class _Deployment:
             else:
                 await self._changed.wait()
 
-    async def _try(self) -> float | None:
+    async def _try(self, wish: Wish | None) -> float | None:
         """Go as far as it goes; returns after how many seconds to try again, none where all is well."""
         try:
-            if self._wish is None:
-                await self._backend.remove(self.name)
-                await clear_unfinished(self._store, self.name)
-                self._ledger.forget(self.name)
+            if wish is None:
+                await self._remove()
             else:
-                await self._make(self._wish)
-        except ConfigurationError as error:
-            return await self._fail(error)
+                await self._make(wish)
         except FramemeshError as error:
+            if isinstance(error, ConfigurationError) and wish is not None:
+                return await self._fail(error, self._wish or wish)
             return self._put_off(error)
         except Exception:  # or this model would never be looked after again
             log.exception("deployment.fault", model=self.name)
             return self._put_off(InternalError("the deployer failed in a way it didn't foresee; its log says how"))
         self._failures = 0
         return None
+
+    async def _remove(self) -> None:
+        await self._backend.remove(self.name)
+        await clear_unfinished(self._store, self.name)
+        self._ledger.forget(self.name)
 
     async def _make(self, wish: Wish) -> None:
         serving = self._serving()
@@ -266,10 +268,9 @@ class _Deployment:
         except FramemeshError as error:
             log.warning("deployment.not_restored", model=self.name, error=str(error))
 
-    async def _fail(self, error: FramemeshError) -> float:
+    async def _fail(self, error: ConfigurationError, wish: Wish) -> float:
         """Go back to what served before, and say why."""
-        serving, wish = self._serving(), self._wish
-        assert wish is not None  # noqa: S101 - nothing that is removed fails so
+        serving = self._serving()
         log.warning("deployment.failed", model=self.name, error=str(error))
         before = serving is not None and not _same(serving.spec, wish.spec)
         again_seconds = self._again(_REFUSED_AGAIN_SECONDS)

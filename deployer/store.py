@@ -17,16 +17,9 @@ async def clear_unfinished(settings: ModelStoreSettings, model: str) -> None:
         ConfigurationError: The lake refuses the keys.
         LakeUnavailableError: The lake can't be reached now.
     """
-    if settings.s3_endpoint is None or settings.s3_access_key is None or settings.s3_secret_key is None:
+    lake = Lake.of_models(settings)
+    if lake is None:
         return
-    lake = Lake(
-        settings.s3_endpoint,
-        access_key=settings.s3_access_key.get_secret_value(),
-        secret_key=settings.s3_secret_key.get_secret_value(),
-        region=settings.s3_region,
-        bucket=settings.s3_models_bucket,
-        requests=1,
-    )
     async with lake:
         found = [match for key in await lake.keys(f"{model}/") if (match := _PUBLISHED.fullmatch(key))]
         whole = {match["version"] for match in found if match["file"] == _MANIFEST}

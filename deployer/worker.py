@@ -1,6 +1,7 @@
 """The program that prepares models (`python -m model_server.building`), as whoever starts it sees it."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from framemesh.errors import (
@@ -41,6 +42,11 @@ def arguments(spec: ModelSpec, *, cache: str, upload: str = "") -> tuple[str, ..
         *(("--upload", upload) if upload else ("--publish", spec.name)),
         "--", spec.source,
     )  # fmt: skip
+
+
+def is_worker(program: str, arguments: Sequence[str]) -> bool:
+    """Whether that is a worker of a deployer's, rather than one of a server that fetches its own model."""
+    return program == PROGRAM and "--publish" in arguments
 
 
 @dataclass(frozen=True, slots=True)

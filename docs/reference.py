@@ -15,6 +15,8 @@ from pydantic_core import PydanticUndefined
 
 from archiver.metrics import ArchiverMetrics
 from archiver.settings import ArchiverSettings
+from deployer.metrics import DeployerMetrics
+from deployer.settings import DeployerSettings
 from framemesh.settings import ServiceSettings
 from gateway.metrics import GatewayMetrics
 from gateway.settings import GatewaySettings
@@ -32,6 +34,7 @@ _END = "<!-- End of what is made. -->"
 
 _SERVICES: dict[str, tuple[type[ServiceSettings], type]] = {
     "archiver": (ArchiverSettings, ArchiverMetrics),
+    "deployer": (DeployerSettings, DeployerMetrics),
     "gateway": (GatewaySettings, GatewayMetrics),
     "ingest": (IngestSettings, IngestMetrics),
     "model_server": (ModelServerSettings, ModelServerMetrics),

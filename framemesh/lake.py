@@ -17,7 +17,7 @@ from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
 from framemesh.errors import ConfigurationError, FrameNotFoundError, LakeUnavailableError
-from framemesh.settings import LakeSettings
+from framemesh.settings import LakeSettings, ModelStoreSettings
 from framemesh.waiting import jittered
 
 log = structlog.get_logger()
@@ -91,6 +91,20 @@ class Lake:
             region=settings.s3_region,
             bucket=bucket,
             requests=settings.s3_requests,
+        )
+
+    @classmethod
+    def of_models(cls, settings: ModelStoreSettings) -> Self | None:
+        """The bucket of prepared models; none where the lake isn't set."""
+        if settings.s3_endpoint is None or settings.s3_access_key is None or settings.s3_secret_key is None:
+            return None
+        return cls(
+            settings.s3_endpoint,
+            access_key=settings.s3_access_key.get_secret_value(),
+            secret_key=settings.s3_secret_key.get_secret_value(),
+            region=settings.s3_region,
+            bucket=settings.s3_models_bucket,
+            requests=1,
         )
 
     async def __aenter__(self) -> Self:

@@ -1,6 +1,6 @@
 """Model specs: what a user may ask for, from the command line or over gRPC. Pure, but for `start=2h`'s clock."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -102,14 +102,39 @@ def parse(text: str, *, default_policy: FramePolicy | None = None, now: datetime
     """
     source, *options = text.split(",")
     name, equals, rest = source.partition("=")
-    source = rest if equals else source
-    spec = ModelSpec(name=name if equals else _name_of(source), source=source)
-    if default_policy is not None:
-        spec.policy.CopyFrom(default_policy)
+    pairs = []
     for option in options:
-        key, equals, value = option.partition("=")
-        if not equals:
+        key, has_value, value = option.partition("=")
+        if not has_value:
             raise InvalidSpecError(f"{option!r} in model {text!r} has no value; write {SYNTAX}", model=text)
+        pairs.append((key, value))
+    return made(rest if equals else source, pairs, name=name if equals else None, policy=default_policy, now=now)
+
+
+def made(
+    source: str,
+    options: Iterable[tuple[str, str]],
+    *,
+    name: str | None = None,
+    policy: FramePolicy | None = None,
+    now: datetime | None = None,
+) -> ModelSpec:
+    """A complete spec from what a user chose, option by option.
+
+    Args:
+        source: Of the model.
+        options: Each with its value, as `parse` takes them; those that may stand several times add up.
+        name: Of the model; unset, made of the source.
+        policy: Where no option names one; unset means `latest`.
+        now: As `parse` takes it.
+
+    Raises:
+        InvalidSpecError: There is no such option or value, or the spec can't be deployed.
+    """
+    spec = ModelSpec(name=_name_of(source) if name is None else name, source=source)
+    if policy is not None:
+        spec.policy.CopyFrom(policy)
+    for key, value in options:
         if key == "start":
             _set_start(spec, value, now or datetime.now(UTC))
         else:

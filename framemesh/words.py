@@ -70,7 +70,7 @@ def state(model: Model) -> str:
                 doing += f" {status.progress:.0%}".replace("%", " %")
             if serving:
                 doing = f"{ready}, {doing}"
-    return f"{doing}: {printable(status.message)}" if status.message else doing
+    return f"{doing}: {printable(' '.join(status.message.split()))}" if status.message else doing
 
 
 def span(seconds: float) -> str:

@@ -87,7 +87,7 @@ class Analyzer:
         """Each model's answer to the image, or its error, in the order of the models; none of them means all."""
         asked = list(dict.fromkeys(models)) or list(self.registry.specs())
         if not asked:
-            raise ModelUnavailableError("no model is deployed yet: `framemesh up --model NAME` deploys one")
+            raise ModelUnavailableError("no model is deployed yet: `framemesh deploy NAME` deploys one")
         for model in asked:
             self.registry.spec(model)
         limit = max(timeout - _MARGIN_SECONDS, 0.9 * timeout)

@@ -33,6 +33,7 @@ from model_server.artifacts import (
     read_manifest,
 )
 from model_server.progress import Step, Tell, nobody
+from model_server.settings import PreparationSettings
 from model_server.sources import StoredModel
 from model_server.trust import Trust
 
@@ -260,7 +261,12 @@ def main() -> NoReturn:
     to_lake.add_argument("--upload", metavar="lake://models/NAME/VERSION", default="")
     to_lake.add_argument("--publish", metavar="NAME", default="", help="under a version of its weights and form")
     arguments = vars(parser.parse_args())
-    trust = Trust(pickle=arguments.pop("allow_pickle"), remote_code=arguments.pop("trust_remote_code"))
+    allowed = PreparationSettings()
+    trust = Trust(
+        pickle=arguments.pop("allow_pickle") or allowed.model_allow_pickle,
+        remote_code=arguments.pop("trust_remote_code") or allowed.model_trust_remote_code,
+    )
+    arguments["samples"] = arguments["samples"] or allowed.model_samples
     url, name = arguments.pop("upload"), arguments.pop("publish")
     logs.configure("info", service="model_server")
     try:

@@ -121,17 +121,11 @@ async def _download(
 
 
 def _open(model: StoredModel, settings: ModelStoreSettings) -> Lake:
-    if settings.s3_endpoint is None or settings.s3_access_key is None or settings.s3_secret_key is None:
+    lake = Lake.of_models(settings)
+    if lake is None:
         unset = ", ".join(name for name, value in settings.variables().items() if not value)
         raise ConfigurationError(f"{model} is in the data lake, and where that is isn't set: set {unset}")
-    return Lake(
-        settings.s3_endpoint,
-        access_key=settings.s3_access_key.get_secret_value(),
-        secret_key=settings.s3_secret_key.get_secret_value(),
-        region=settings.s3_region,
-        bucket=settings.s3_models_bucket,
-        requests=1,
-    )
+    return lake
 
 
 def _parsed(model: StoredModel, body: bytes) -> Manifest:

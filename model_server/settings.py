@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings
 
 from framemesh.errors import InvalidNameError
 from framemesh.names import MAX_MODEL_LENGTH, check_label
@@ -12,7 +13,20 @@ from model_server.artifacts import PrecisionName, RuntimeName
 from model_server.cores import usable_cores
 
 
-class ModelServerSettings(ServiceSettings, ReplicaSettings, ModelStoreSettings):
+class PreparationSettings(BaseSettings):
+    """What preparing a model may do, for servers that prepare theirs and for the worker that does it for them."""
+
+    model_config = ServiceSettings.model_config
+
+    model_allow_pickle: bool = False
+    """Load weights that are pickles where there are no others. A pickle can run any code."""
+    model_trust_remote_code: bool = False
+    """Run Python code that the model's folder brings."""
+    model_samples: Path | None = None
+    """Folder of photos to compare and calibrate on where the model is prepared; unset, photos of scikit-image."""
+
+
+class ModelServerSettings(ServiceSettings, ReplicaSettings, ModelStoreSettings, PreparationSettings):
     """What an operator may set on a model server. Durations in seconds."""
 
     model_name: str
@@ -32,12 +46,6 @@ class ModelServerSettings(ServiceSettings, ReplicaSettings, ModelStoreSettings):
     """What a zero-shot model looks for unless asked otherwise, as a JSON list."""
     model_preprocessing: Literal["auto", "fast", "exact"] = "auto"
     """What makes its inputs: our own steps on scaled JPEGs, transformers' processor, or whichever was found good."""
-    model_allow_pickle: bool = False
-    """Load weights that are pickles where there are no others. A pickle can run any code."""
-    model_trust_remote_code: bool = False
-    """Run Python code that the model's folder brings."""
-    model_samples: Path | None = None
-    """Folder of photos to compare and calibrate on where the model is prepared; unset, photos of scikit-image."""
     model_cache: Path
     """Folder where prepared models are kept, so that only a model's first start takes long. Servers may share it."""
     grpc_address: str = "127.0.0.1:0"

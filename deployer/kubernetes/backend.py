@@ -136,7 +136,7 @@ class KubernetesModels:
             FramemeshError: Not now: trying again may help.
         """
         self._settled.pop(model, None)
-        while there := await self._there(model):
+        while (there := await self._there(model)) or await self._is_exported(model):
             changed = self._changed
             for (kind, name), found in there.items():
                 if "deletionTimestamp" not in found["metadata"]:
@@ -174,6 +174,11 @@ class KubernetesModels:
             for pod in sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp")))
             if wanted.items() <= pod["metadata"]["labels"].items() and "deletionTimestamp" not in pod["metadata"]
         ]
+
+    async def _is_exported(self, model: str) -> bool:
+        """Whether an exporter may still write into the lake, be it that it is to end."""
+        pods = await self._cluster.owned(POD, model)
+        return any(pod["metadata"]["labels"][marks.NAME_LABEL] == marks.EXPORTER for pod in pods)
 
     async def _servers(self, release: Release) -> list[Object]:
         return await self._pods(release.spec.name, marks.SERVER, marks.release_id(release))

@@ -12,7 +12,7 @@ from rich.text import Text
 from framemesh.cli.target import DEFAULT_DATA_DIR, Address, DataDir, open_client
 from framemesh.client import Client
 from framemesh.deploying import FAILED, settled
-from framemesh.specs import MAX_REPLICAS, parse
+from framemesh.specs import MAX_REPLICAS, made
 from framemesh.v1.model_pb2 import Model
 from framemesh.words import state
 
@@ -47,8 +47,7 @@ def deploy(
     options = {"runtime": runtime, "precision": precision, "policy": policy, "replicas": str(replicas)}
     options |= {key: value for key, value in (("task", task), ("revision", revision), ("start", start)) if value}
     several = [*(("camera", each) for each in camera or ()), *(("label", each) for each in label or ())]
-    words = [f"{name}={source}" if name else source, *(f"{key}={value}" for key, value in (*options.items(), *several))]
-    spec = parse(",".join(words))
+    spec = made(source, (*options.items(), *several), name=name or None)
     if Path(source).exists() or source.startswith(("demo:", ".", "/", "~")):
         from framemesh.mesh.demo import check_source, localised  # noqa: PLC0415 - a client has no mesh
 

@@ -33,4 +33,4 @@ def models(address: Address = None, as_json: AsJson = False, data_dir: DataDir =
             ", ".join(model.spec.cameras) or "all",
             Text(model.spec.source),
         )
-    Console().print(table if found else "no model is deployed: `framemesh up --model NAME` deploys one")
+    Console().print(table if found else "no model is deployed: `framemesh deploy NAME` deploys one")

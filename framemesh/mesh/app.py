@@ -5,12 +5,13 @@ import json
 import os
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import nats.errors
+import psutil
 from pydantic import SecretStr
 from rich.console import Console
 from rich.text import Text
@@ -322,11 +323,11 @@ async def _start_servers(
 
 async def _deploy(client: AsyncClient, options: MeshOptions, demo_folder: Path, console: Console) -> dict[str, int]:
     """Make the desired state what the user asked for; returns the generation of each wish, by the model's name."""
-    deployed = {model.spec.name: model.generation for model in await client.models()}
-    if not options.models and deployed:
-        return deployed
+    before = {model.spec.name: model.generation for model in await client.models()}
+    if not options.models and before:
+        return before
     asked = options.models or [parse(f"{PREFIX}{name}", default_policy=options.policy) for name in MODELS]
-    for name in deployed.keys() - {spec.name for spec in asked}:
+    for name in before.keys() - {spec.name for spec in asked}:
         await client.delete(name)
     console.print(f"preparing {', '.join(spec.name for spec in asked)}; the first time takes a minute or two")
     wishes = [await client.deploy_model(await localised(spec, demo_folder)) for spec in asked]
@@ -337,7 +338,8 @@ def _kill(supervisor: Supervisor, folder: Path) -> None:
     """End everything at once, without draining."""
     supervisor.kill()
     for found in deployed(folder):
-        found.process.kill()
+        with suppress(psutil.NoSuchProcess):
+            found.process.kill()
 
 
 def _keep_state(

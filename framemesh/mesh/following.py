@@ -109,7 +109,8 @@ class Models:
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
             gone = not all(psutil.pid_exists(pid) for pid in self._pids.values())
-            if gone or self._stale or len(self._pids) != sum(spec.replicas for spec in self.specs):
+            known = sum(len(model.replicas) for model in self._models.values())
+            if gone or self._stale or len(self._pids) != known:
                 self._stale = False
                 pids, _ = model_processes(self._folder)
                 if pids != self._pids:

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, Self
 
-import psutil
-
 from framemesh.errors import EXIT_CONFIGURATION, ConfigurationError
 
 _POLL_SECONDS = 0.05
@@ -21,8 +19,8 @@ _BACKOFF_LAST_SECONDS = 30.0
 _STABLE_SECONDS = 30.0
 _TAIL_LINES = 12
 _MAX_LOG_BYTES = 64 * 1024 * 1024
-_UNSEEN = 256
-"""No exit code: they end at 255."""
+UNSEEN = 256
+"""The exit code of a process whose own nobody saw: real ones end at 255."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,48 +44,28 @@ class ProcessSpec:
     stop_seconds: float = 30.0
 
 
-class _Process(Protocol):
-    """What we use of `asyncio.subprocess.Process`."""
+class Process(Protocol):
+    """What a supervisor needs of a process: as `asyncio.subprocess.Process` has it."""
 
     @property
-    def pid(self) -> int: ...
-
-    @property
-    def returncode(self) -> int | None: ...
-
-    async def wait(self) -> int: ...
-
-    def terminate(self) -> None: ...
-
-
-class _Adopted:
-    """A process that isn't our child: the system tells nobody but its parent how it ends."""
-
-    def __init__(self, process: psutil.Process) -> None:
-        self._process = process
-        self.pid = process.pid
+    def pid(self) -> int:
+        """Its id."""
 
     @property
     def returncode(self) -> int | None:
-        with suppress(psutil.NoSuchProcess):
-            if self._process.is_running() and self._process.status() != psutil.STATUS_ZOMBIE:
-                return None
-        return _UNSEEN
+        """Its exit code, negative for a signal; none while it runs."""
 
     async def wait(self) -> int:
-        while (code := self.returncode) is None:
-            await asyncio.sleep(_POLL_SECONDS)
-        return code
+        """Wait for its end; returns its exit code."""
 
     def terminate(self) -> None:
-        with suppress(psutil.NoSuchProcess):
-            self._process.terminate()
+        """Send it SIGTERM."""
 
 
 @dataclass(slots=True)
 class _Child:
     spec: ProcessSpec
-    process: _Process
+    process: Process
     started: float
     log_start: int
     watcher: asyncio.Task[None] | None = None
@@ -121,7 +99,7 @@ class Supervisor:
         """The live processes' ids by name."""
         return {name: child.process.pid for name, child in self._children.items() if child.process.returncode is None}
 
-    async def start(self, spec: ProcessSpec, *, running: psutil.Process | None = None) -> None:
+    async def start(self, spec: ProcessSpec, *, running: Process | None = None) -> None:
         """Start a process and wait until it is ready; from then on it is restarted whenever it ends.
 
         Args:
@@ -193,9 +171,9 @@ class Supervisor:
             raise ConfigurationError(f"can't start {spec.name}: {error}", name=spec.name) from error
         return _Child(spec, process, time.monotonic(), start)
 
-    def _adopt(self, spec: ProcessSpec, running: psutil.Process) -> _Child:
+    def _adopt(self, spec: ProcessSpec, running: Process) -> _Child:
         log = self._logs / f"{spec.name}.log"
-        return _Child(spec, _Adopted(running), time.monotonic(), log.stat().st_size if log.exists() else 0)
+        return _Child(spec, running, time.monotonic(), log.stat().st_size if log.exists() else 0)
 
     async def _watch(self, child: _Child) -> None:
         """Restart the process whenever it ends; the delay doubles until it has run steadily for a while."""
@@ -270,6 +248,6 @@ def _logged_error(line: str) -> str | None:
 
 
 def _ending(code: int) -> str:
-    if code == _UNSEEN:
+    if code == UNSEEN:
         return "a code that only its first parent could see"
     return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"

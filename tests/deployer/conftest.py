@@ -14,32 +14,28 @@ from typing import Any
 
 import psutil
 import pytest
+from nats.js.errors import NoKeysError
 from pydantic import SecretStr
 
+from framemesh.bus import Bus
 from framemesh.client import AsyncClient
+from framemesh.deploying import FAILED
 from framemesh.mesh import processes
 from framemesh.mesh.deployed import deployed
 from framemesh.mesh.servers import HOST, free_port
 from framemesh.mesh.supervision import Supervisor
 from framemesh.settings import ModelStoreSettings
 from framemesh.v1.model_pb2 import DeploymentPhase, Model
+from framemesh.v1.model_service_pb2 import DeployModelResponse, ScaleModelResponse
 from model_server.building import Order, build
 from tests.deployer.versions import upload_version
+from tests.gateway.conftest import until as until_true
 from tests.model_server.hub import Hub, hub
 
-
-async def until(condition: Callable[[], Any], *, seconds: float = 90.0) -> Any:
-    """Wait for a condition, plain or awaitable, and return what it gave."""
-    async with asyncio.timeout(seconds):
-        while True:
-            found = condition()
-            if isinstance(found, Awaitable):
-                found = await found
-            if found:
-                return found
-            await asyncio.sleep(0.02)
+until = partial(until_true, seconds=90.0)
 
 
+Wish = DeployModelResponse | ScaleModelResponse
 PutVersion = Callable[..., Awaitable[str]]
 
 
@@ -153,19 +149,25 @@ async def model(client: AsyncClient, name: str) -> Model:
     return next((model for model in await client.models() if model.spec.name == name), Model())
 
 
-async def settled(client: AsyncClient, name: str, phase: str, *, ready: int | None = None) -> Model:
-    """The model, once its newest wish has come to this phase, and so many servers answer."""
+async def settled(client: AsyncClient, wish: Wish, phase: str, *, ready: int | None = None) -> Model:
+    """The model, once the wish has come to this phase, and so many servers answer."""
+    wanted = DeploymentPhase.Value(f"DEPLOYMENT_PHASE_{phase}")
 
     async def look() -> Model | None:
-        found = await model(client, name)
-        over = found.status.phase in {
-            DeploymentPhase.DEPLOYMENT_PHASE_FAILED,
-            DeploymentPhase.DEPLOYMENT_PHASE_ROLLED_BACK,
-        }
-        assert not over or phase in {"FAILED", "ROLLED_BACK"}, found.status.message
-        at = found.status.phase == DeploymentPhase.Value(f"DEPLOYMENT_PHASE_{phase}")
-        same = found.generation == found.status.generation
-        return found if at and same and ready in {None, found.status.ready_replica_count} else None
+        found = await model(client, wish.spec.name)
+        status = found.status
+        if status.generation < wish.generation:
+            return None
+        assert status.phase == wanted or status.phase not in FAILED, status.message
+        return found if status.phase == wanted and ready in {None, status.ready_replica_count} else None
 
     found: Model = await until(look)
     return found
+
+
+async def keys(bus: Bus, bucket: str) -> list[str]:
+    """The keys in a bucket."""
+    try:
+        return list(await (await bus.js.key_value(bucket)).keys())
+    except NoKeysError:
+        return []

@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator
 import pytest
 
 from framemesh.bus import Bus
+from framemesh.bus.streams import DEPLOYMENTS_BUCKET
 from framemesh.client import AsyncClient
-from framemesh.lake import Lake
 from framemesh.specs import parse
 from framemesh.v1.model_pb2 import DeploymentPhase, ReplicaState
-from tests.deployer.conftest import Deployer, PutVersion, deploying, model, of_hub, settled, until
+from tests.deployer.conftest import Deployer, PutVersion, Wish, deploying, keys, model, of_hub, settled, until
 from tests.deployer.traffic import traffic
 from tests.faults.proxy import Proxy, proxy
 from tests.model_server.hub import Hub
@@ -43,64 +43,30 @@ async def deployer(
         yield deployer
 
 
-@pytest.mark.timeout(900)
-async def test_a_deployer_killed_at_every_step_ends_in_the_right_state_with_nothing_left_over(
-    deployer: Deployer,
-    client: AsyncClient,
-    bus: Bus,
-    lake: Lake,
-    served: Hub,
-    before_s3: Proxy,
-    version: PutVersion,
-    s3: dict[str, str],
+@pytest.mark.timeout(600)
+async def test_a_deployer_killed_at_every_step_of_a_first_deployment_is_followed_by_one_that_goes_on(
+    deployer: Deployer, client: AsyncClient, served: Hub, before_s3: Proxy
 ) -> None:
-    first, second, broken = await version("first"), await version("second"), await version("third", broken=True)
-
-    # What is prepared for the first time.
     served.flowing.clear()
-    await client.deploy(parse("tiny=owner/model,runtime=torch,policy=every"))
+    wish: Wish = await client.deploy_model(parse("tiny=owner/model,runtime=torch"))
     await killed_at(deployer, client, "PENDING")
     await killed_at(deployer, client, "DOWNLOADING")
     served.flowing.set()
-    await killed_at(deployer, client, "EXPORTING")
-    await reached(client, "DOWNLOADING")  # the next deployer is at it
-    await reached(client, "EXPORTING")
+    killed = await killed_at(deployer, client, "EXPORTING")
+    await reached(client, "EXPORTING", after=killed)  # the next deployer's
     before_s3.stall()
     await killed_at(deployer, client, "UPLOADING")
     await before_s3.mend()
     await killed_at(deployer, client, "STARTING")
-    await settled(client, "tiny", "READY", ready=1)
+    await settled(client, wish, "READY", ready=1)
     (server,) = deployer.running()
     asked = served.requests
     deployer.kill()
     deployer.start()
-    await client.scale("tiny", 2)
-    await settled(client, "tiny", "READY", ready=2)
+    wish = await client.scale_model("tiny", 2)
+    await settled(client, wish, "READY", ready=2)
     assert server in deployer.running()  # it was taken over
     assert served.requests == asked  # its sibling came from the lake
-
-    # What is replaced while it serves.
-    async with traffic(client, bus, "tiny") as seen:
-        await client.deploy(parse(f"tiny={first},policy=every"))
-        await killed_at(deployer, client, "ROLLING_OUT")
-        await settled(client, "tiny", "READY", ready=1)
-        (old,) = deployer.running()
-        old.suspend()  # it will not end yet
-        await client.deploy(parse(f"tiny={second},policy=every"))
-        await until(lambda: _serves(client, "second"))
-        deployer.kill()
-        old.resume()
-        deployer.start()
-        await settled(client, "tiny", "READY", ready=1)
-        assert old not in deployer.running()
-        await client.deploy(parse(f"tiny={broken},policy=every"))
-        await killed_at(deployer, client, "ROLLING_OUT")
-        await settled(client, "tiny", "ROLLED_BACK", ready=1)
-        assert len(deployer.running()) == 1
-        await seen.more(1)
-    assert seen.errors == []
-
-    # What is deleted while it is prepared.
     before_s3.stall()
     await client.deploy(parse("half=owner/model,runtime=torch"))
     await client.delete("tiny")
@@ -111,25 +77,72 @@ async def test_a_deployer_killed_at_every_step_ends_in_the_right_state_with_noth
     assert not list((deployer.folder / "models").rglob("*.unfinished"))
 
 
-async def killed_at(deployer: Deployer, client: AsyncClient, phase: str, name: str = "tiny") -> None:
-    """Kill the deployer once the deployment has come to a phase, and start another."""
-    await reached(client, phase, name)
+@pytest.mark.timeout(600)
+async def test_a_deployer_killed_at_every_step_of_a_roll_out_costs_no_call_and_no_result(
+    deployer: Deployer, client: AsyncClient, bus: Bus, version: PutVersion
+) -> None:
+    first, second, broken = await version("first"), await version("second"), await version("third", broken=True)
+    wish = await client.deploy_model(parse(f"tiny={first},policy=every"))
+    await settled(client, wish, "READY", ready=1)
+    async with traffic(client, bus, "tiny") as seen:
+        wish = await client.deploy_model(parse(f"tiny={second},policy=every"))
+        await killed_at(deployer, client, "ROLLING_OUT")
+        await settled(client, wish, "READY", ready=1)
+        wish = await client.deploy_model(parse(f"tiny={first},policy=every"))
+        await until(lambda: _serves(client, "first"))
+        deployer.kill()  # before the old server is told to end
+        deployer.start()
+        await settled(client, wish, "READY", ready=1)
+        wish = await client.deploy_model(parse(f"tiny={second},policy=every"))
+        await until(lambda: _serves(client, "second"))
+        await until(lambda: _serves(client, "first", does=False))
+        deployer.kill()  # after it was
+        deployer.start()
+        await settled(client, wish, "READY", ready=1)
+        wish = await client.deploy_model(parse(f"tiny={broken},policy=every"))
+        await killed_at(deployer, client, "ROLLING_OUT")
+        found = await settled(client, wish, "ROLLED_BACK", ready=1)
+        assert found.replicas[0].model_version == "second"
+        assert len(deployer.running()) == 1
+        await seen.more(1)
+    assert seen.errors == []
+    assert set(seen.results) == set(seen.sent)
+    assert set(seen.results.values()) == {1}
+    await client.delete("tiny")
     deployer.kill()
     deployer.start()
+    await until(lambda: _nothing_is_told(bus))
+    assert not deployer.running()
 
 
-async def reached(client: AsyncClient, phase: str, name: str = "tiny") -> None:
+async def _nothing_is_told(bus: Bus) -> bool:
+    return not await keys(bus, DEPLOYMENTS_BUCKET)
+
+
+async def killed_at(deployer: Deployer, client: AsyncClient, phase: str, name: str = "tiny") -> int:
+    """Kill the deployer once the deployment has come to a phase, and start another; returns when the first spoke."""
+    spoke = await reached(client, phase, name)
+    deployer.kill()
+    deployer.start()
+    return spoke
+
+
+async def reached(client: AsyncClient, phase: str, name: str = "tiny", *, after: int = 0) -> int:
+    """Wait until a deployer says, after a time in Unix nanoseconds, that it is at a phase; returns when it did."""
     wanted = DeploymentPhase.Value(f"DEPLOYMENT_PHASE_{phase}")
 
-    async def look() -> bool:
+    async def look() -> int | None:
         found = await model(client, name)
         assert found.status.phase != DeploymentPhase.DEPLOYMENT_PHASE_FAILED, found.status.message
-        return found.status.phase == wanted and found.status.generation == found.generation
+        there = found.status.phase == wanted and found.status.generation == found.generation
+        spoke = found.status.update_time.ToNanoseconds()
+        return spoke if there and spoke > after else None
 
-    await until(look)
+    spoke: int = await until(look)
+    return spoke
 
 
-async def _serves(client: AsyncClient, version: str) -> bool:
+async def _serves(client: AsyncClient, version: str, *, does: bool = True) -> bool:
     serving = ReplicaState.REPLICA_STATE_SERVING
     replicas = (await model(client, "tiny")).replicas
-    return any((replica.model_version, replica.state) == (version, serving) for replica in replicas)
+    return does == any((replica.model_version, replica.state) == (version, serving) for replica in replicas)

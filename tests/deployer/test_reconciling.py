@@ -20,7 +20,7 @@ from framemesh.service import running
 from framemesh.settings import ModelStoreSettings
 from framemesh.specs import parse
 from framemesh.v1.model_pb2 import DeploymentPhase, DeploymentStatus, ModelSpec, Release
-from tests.deployer.conftest import until
+from tests.deployer.conftest import keys, until
 
 
 @dataclass
@@ -184,7 +184,7 @@ async def told(bus: Bus, name: str, phase: str, generation: int) -> DeploymentSt
     content = await bus.js.key_value(DEPLOYMENTS_BUCKET)
 
     async def look() -> DeploymentStatus | None:
-        if name not in await _keys(bus, DEPLOYMENTS_BUCKET):
+        if name not in await keys(bus, DEPLOYMENTS_BUCKET):
             return None
         status = deployments.load((await content.get(name)).value or b"")
         wanted = DeploymentPhase.Value(f"DEPLOYMENT_PHASE_{phase}")
@@ -195,17 +195,8 @@ async def told(bus: Bus, name: str, phase: str, generation: int) -> DeploymentSt
 
 
 async def _names(bus: Bus) -> list[str]:
-    return await _keys(bus, MODELS_BUCKET)
+    return await keys(bus, MODELS_BUCKET)
 
 
 async def _nothing_is_told(bus: Bus) -> bool:
-    return not await _keys(bus, DEPLOYMENTS_BUCKET)
-
-
-async def _keys(bus: Bus, bucket: str) -> list[str]:
-    from nats.js.errors import NoKeysError
-
-    try:
-        return list(await (await bus.js.key_value(bucket)).keys())
-    except NoKeysError:
-        return []
+    return not await keys(bus, DEPLOYMENTS_BUCKET)

@@ -10,7 +10,7 @@ import psutil
 from tests.faults.bench import Bench
 from tests.faults.proxy import Proxy
 
-_PARTS = ("archiver", "gateway", "model-tiny-0", "ingest", "nats", "s3")
+_PARTS = ("archiver", "deployer", "gateway", "model-tiny-0", "ingest", "nats", "s3")
 _SHORTEST_SECONDS, _LONGEST_SECONDS = 0.1, 8.0
 
 Fault = Callable[[Bench, random.Random], Awaitable[str]]

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from framemesh.folders import made_once
+from framemesh.folders import clear_unfinished, made_once
 
 
 def test_a_folder_appears_whole_and_is_made_once(tmp_path: Path) -> None:
@@ -51,3 +51,15 @@ def test_others_wait_for_the_one_that_makes_it(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert makers == [False] * 3
+
+
+def test_only_what_nobody_is_making_is_cleared_away(tmp_path: Path) -> None:
+    (tmp_path / "models" / ".killed.unfinished").mkdir(parents=True)
+    with made_once(tmp_path / "models" / "made", intact=Path.exists) as unfinished:
+        clear_unfinished(tmp_path)
+        assert unfinished is not None
+        assert unfinished.exists()
+        assert not (tmp_path / "models" / ".killed.unfinished").exists()
+    clear_unfinished(tmp_path)
+    assert (tmp_path / "models" / "made").exists()
+    clear_unfinished(tmp_path / "nowhere")
