@@ -23,7 +23,7 @@ from model_server.metrics import ModelServerMetrics
 
 Infer = Callable[[Sequence[Job], Callable[[int], bool]], list[Outcome]]
 """Answers a batch, in its order; called in worker threads, several at once. The second argument tells whether somebody
-still waits for a job, by its number."""
+still waits for a job, by its number. At least the first is answered; those that are left wait for another batch."""
 
 _DRAIN_MARGIN = 1.5  # a server that stops shares its cores with the one that comes
 
@@ -40,6 +40,7 @@ class Rank(IntEnum):
 @dataclass(eq=False, slots=True)
 class _Call:
     job: Job
+    rank: Rank
     arrived: float
     deadline: float
     outcome: asyncio.Future[Inferred] = field(repr=False)
@@ -121,11 +122,11 @@ class Batcher:
                 "deadline: try later, or add replicas",
                 model=self._model,
             )
-        return await self._wait(job, self._queues[rank], deadline)
+        return await self._wait(job, rank, deadline)
 
     async def probe(self, job: Job) -> Inferred:
         """As `submit`, but before all that waits, beyond any bound, and uncounted: to see whether the model answers."""
-        return await self._wait(job, self._queues[Rank.INTERACTIVE], math.inf, probe=True)
+        return await self._wait(job, Rank.INTERACTIVE, math.inf, probe=True)
 
     def busy_seconds(self) -> float:
         """How long the batch has been under way that has been so for longest; 0 where none is."""
@@ -168,8 +169,9 @@ class Batcher:
     def _waiting(self) -> int:
         return sum(len(queue) for queue in self._queues)
 
-    async def _wait(self, job: Job, queue: deque[_Call], deadline: float, *, probe: bool = False) -> Inferred:
-        call = _Call(job, time.monotonic(), deadline, self._loop.create_future(), probe=probe)
+    async def _wait(self, job: Job, rank: Rank, deadline: float, *, probe: bool = False) -> Inferred:
+        call = _Call(job, rank, time.monotonic(), deadline, self._loop.create_future(), probe=probe)
+        queue = self._queues[rank]
         with self._changed:
             if probe:
                 queue.appendleft(call)
@@ -191,9 +193,17 @@ class Batcher:
                     outcomes = self._outcomes(calls)
                 except Exception as error:  # noqa: BLE001 - a fault of ours or the runtime's: each caller is told
                     outcomes = [error] * len(calls)
-                self._tell(_settle, calls, outcomes)
+                self._put_back(calls[len(outcomes) :])
+                self._tell(_settle, calls[: len(outcomes)], outcomes)
         finally:
             self._tell(self._leave)
+
+    def _put_back(self, calls: Sequence[_Call]) -> None:
+        """Have what was left of a batch wait again, first of its rank, for whichever worker is free."""
+        with self._changed:
+            for call in reversed(calls):
+                self._queues[call.rank].appendleft(call)
+            self._changed.notify(len(calls))
 
     def _next(self, number: int) -> list[_Call]:
         """This worker's next batch, once there is one; none where it stops."""
@@ -237,16 +247,19 @@ class Batcher:
         return taken
 
     def _outcomes(self, calls: Sequence[_Call]) -> list[Inferred | BaseException | None]:
-        """How the calls of a batch ended."""
+        """How the calls of a batch ended, or the first of them where the others were left."""
         started = time.monotonic()
         outcomes = self._infer([call.job for call in calls], lambda number: not calls[number].outcome.done())
+        answered = calls[: len(outcomes)]
         waited: list[Inferred | BaseException | None] = [
             outcome.waited(started - call.arrived) if isinstance(outcome, Inferred) else outcome
-            for call, outcome in zip(calls, outcomes, strict=True)
+            for call, outcome in zip(answered, outcomes, strict=True)
         ]
         if any(isinstance(outcome, Inferred) for outcome in waited):
-            self._pace.note((time.monotonic() - started) / len(calls))
-        asked = [out for call, out in zip(calls, waited, strict=True) if isinstance(out, Inferred) and not call.probe]
+            self._pace.note((time.monotonic() - started) / len(waited))
+        asked = [
+            out for call, out in zip(answered, waited, strict=True) if isinstance(out, Inferred) and not call.probe
+        ]
         self._metrics.batch(self._model, asked)
         return waited
 

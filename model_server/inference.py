@@ -1,5 +1,6 @@
 """A loaded model: encoded images in, typed answers out."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -106,6 +107,7 @@ class Model:
         self.preprocessing: PreprocessingName = "fast" if isinstance(preparer, FastPreparer) else "exact"
         self._texts = texts
         self.labels = manifest.task.labels or tuple(labels)
+        self._max_batch_pixels = math.inf
         self.signature: Signature
         """The network's tensors; known once it is warm."""
 
@@ -134,6 +136,8 @@ class Model:
         Batches double for as long as each image costs a good deal less that way. Where a core is busy with one image
         already they only cost memory and time: EfficientNet-Lite0 costs the same per image in batches of 1 and 8.
 
+        From then on the pixels of the largest batch measured end a batch too, where inputs differ in size: see `infer`.
+
         Returns:
             The most images that should run together, from 1 to `max_batch`.
 
@@ -141,13 +145,16 @@ class Model:
             FramemeshError: The model doesn't answer.
         """
         job = canary(self.labels)
+        self._max_batch_pixels = math.inf
         self.signature = self._observe(job)
         if self.manifest.precision == "int8":
             max_batch = 1  # it may scale a batch as a whole: an answer must not depend on what else was asked
         best = 1
         while 2 * best <= max_batch and self._doubling_pays(job, best):
             best *= 2
-        self.runtime.shrink(self._prepare(job).pixels)
+        prepared = self._prepare(job)
+        self._max_batch_pixels = best * prepared.pixel_count
+        self.runtime.shrink(prepared.pixels)
         memory.give_back()
         return best
 
@@ -197,13 +204,23 @@ class Model:
     def infer(self, jobs: Sequence[Job], wanted: Callable[[int], bool] = lambda _: True) -> list[Outcome]:
         """Answer a batch, in its order. A broken image has its error; the others have their answers.
 
+        Once the model is warm, a batch ends with the input that brings it to the pixels of the largest one measured:
+        where inputs are as large as photos are, some make a hundred times the work and memory of as many others.
+
         Args:
             jobs: The images. Those whose inputs have the same shape run together.
             wanted: Whether somebody still waits for a job, by its number: asked just before the work.
+
+        Returns:
+            The outcomes of the first jobs, at least of one; the others were left for another batch.
         """
-        outcomes: list[Outcome] = [None] * len(jobs)
+        outcomes: list[Outcome] = []
         groups: dict[tuple[int, ...], list[_Ready]] = {}
+        pixel_count = 0
         for number, job in enumerate(jobs):
+            if pixel_count >= self._max_batch_pixels:
+                break
+            outcomes.append(None)
             if not wanted(number):
                 continue
             started = time.perf_counter()
@@ -214,6 +231,7 @@ class Model:
             else:
                 ready = _Ready(number, job, prepared, time.perf_counter() - started)
                 groups.setdefault(prepared.pixels.shape[1:], []).append(ready)
+                pixel_count += prepared.pixel_count
         for group in groups.values():
             for ready, outcome in zip(group, self._run(group), strict=True):
                 outcomes[ready.number] = outcome

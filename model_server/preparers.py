@@ -29,6 +29,11 @@ class Prepared:
     pixels: NDArray[np.float32]
     view: View
 
+    @property
+    def pixel_count(self) -> int:
+        """Pixels of all its inputs."""
+        return self.pixels[:, 0].size
+
 
 class Preparer(Protocol):
     """Makes inputs of images. Threads may call it at once."""

@@ -6,51 +6,64 @@ from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageOps
 
 from framemesh.errors import ConfigurationError
 
 _CALIBRATION = ("coins.png", "horse.png", "hubble_deep_field.jpg", "ihc.png", "motorcycle_right.png", "retina.jpg")
 _NAMES = ("chelsea.png", "coffee.png", "astronaut.png", "rocket.jpg", "motorcycle_left.png")
-_WIDTHS = (1920, 640, 300)
-"""Wider, as wide, and narrower than most inputs are."""
+_SIZES = ((1920, 1080), (1280, 720), (640, 480), (480, 640), (320, 240))
+"""Those of cameras: larger, as large, and smaller than most inputs are, and one that stands upright."""
 _MAX_OWN = 400
 _CROPS = 16
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 
 
-def photos(folder: Path | None) -> list[bytes]:
-    """Encoded photos to compare on: every second one of the folder's, or real ones at several sizes as JPEG.
+def by_size(folder: Path | None) -> dict[str, list[bytes]]:
+    """Encoded photos to compare on, by their size: real ones as JPEG; of the folder's, every second one as it is.
 
     Raises:
         ConfigurationError: The folder has no photos, or scikit-image isn't installed.
     """
     if folder is not None:
-        return _own(folder)[::2]
-    return [_jpeg(image, width) for width in _WIDTHS for image in _originals(_NAMES)]
+        return {"own photos": _own(folder)[::2]}
+    originals = list(_originals(_NAMES))
+    return {
+        f"{width}x{height}": [_jpeg(ImageOps.fit(image, (width, height))) for image in originals]
+        for width, height in _SIZES
+    }
+
+
+def photos(folder: Path | None) -> list[bytes]:
+    """Those of `by_size`, of all sizes.
+
+    Raises:
+        ConfigurationError: As of `by_size`.
+    """
+    return [photo for group in by_size(folder).values() for photo in group]
 
 
 def crops(folder: Path | None) -> list[bytes]:
     """More photos to compare on, where a few don't settle it: parts of those of `photos`; an own folder's as they are.
 
     Raises:
-        ConfigurationError: As of `photos`.
+        ConfigurationError: As of `by_size`.
     """
     if folder is not None:
         return photos(folder)
-    return [_jpeg(part, 640) for image in _originals(_NAMES) for part in _parts(image)]
+    return [_jpeg(_as_wide(part, 640)) for image in _originals(_NAMES) for part in _parts(image)]
 
 
 def calibration(folder: Path | None) -> list[bytes]:
     """Photos to calibrate on: others than those to compare on, but where the folder has a single one.
 
     Raises:
-        ConfigurationError: As of `photos`.
+        ConfigurationError: As of `by_size`.
     """
     if folder is not None:
         own = _own(folder)
         return own[1::2] or own
-    return [_jpeg(part, 640) for image in _originals(_CALIBRATION) for part in (image, *_parts(image))]
+    return [_jpeg(_as_wide(part, 640)) for image in _originals(_CALIBRATION) for part in (image, *_parts(image))]
 
 
 def _own(folder: Path) -> list[bytes]:
@@ -78,8 +91,11 @@ def _parts(image: Image.Image) -> Iterator[Image.Image]:
         yield image.crop((left, top, left + width, top + height))
 
 
-def _jpeg(image: Image.Image, width: int) -> bytes:
+def _as_wide(image: Image.Image, width: int) -> Image.Image:
+    return image.resize((width, round(image.height * width / image.width)), Image.Resampling.LANCZOS)
+
+
+def _jpeg(image: Image.Image) -> bytes:
     out = BytesIO()
-    height = round(image.height * width / image.width)
-    image.resize((width, height), Image.Resampling.LANCZOS).save(out, "JPEG", quality=90)
+    image.save(out, "JPEG", quality=90)
     return out.getvalue()

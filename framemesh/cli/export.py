@@ -110,7 +110,7 @@ def _table(parity: dict[str, Any]) -> Table:
     for title in ("compared", "photos", "answers agree", "outputs differ", "scores differ"):
         table.add_column(title, justify="left" if title == "compared" else "right")
     for name, found in _comparisons(parity):
-        if "refused" not in found:
+        if "agreement" in found:
             table.add_row(
                 name,
                 str(found["images"]),
@@ -125,7 +125,7 @@ def _comparisons(report: dict[str, Any], within: str = "") -> Iterator[tuple[str
     """The comparisons of a report, however deep they lie in it, each with its name."""
     for key, value in report.items():
         name = f"{within}, {key}" if within else key
-        if isinstance(value, dict) and ("refused" in value or "agreement" in value):
-            yield name, value
-        elif isinstance(value, dict):
+        if isinstance(value, dict):
+            if "refused" in value or "agreement" in value:
+                yield name, value
             yield from _comparisons(value, name)

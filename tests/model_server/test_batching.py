@@ -24,7 +24,7 @@ from model_server.metrics import ModelServerMetrics
 
 
 class Gate:
-    """Stands in for a model: notes each batch, and lets it pass when told."""
+    """Stands in for a model: notes each batch, and lets it pass when told. A large image is the last of its batch."""
 
     def __init__(self) -> None:
         self.batches: list[list[object]] = []
@@ -35,6 +35,7 @@ class Gate:
         self.batches.append([job.image for job in jobs])
         assert self._passes.acquire(timeout=20)
         self.wanted = [wanted(number) for number in range(len(jobs))]
+        jobs = jobs[: next((number + 1 for number, job in enumerate(jobs) if job.image == b"large"), len(jobs))]
         return [self._outcome(job, len(jobs)) if wanted(number) else None for number, job in enumerate(jobs)]
 
     def let_pass(self, batches: int = 1) -> None:
@@ -312,6 +313,57 @@ async def test_stopping_answers_what_waits_and_takes_no_more() -> None:
             await batcher.submit(Job(b"c"), deadline=math.inf)
         gate.let_pass(2)
     assert [await name(call) for call in calls] == ["a", "b"]
+
+
+async def test_what_a_model_leaves_of_a_batch_waits_again_first_of_its_rank() -> None:
+    gate = Gate()
+    async with batching(gate, max_batch=4) as (batcher, registry):
+        calls = submit(batcher, b"a")
+        await gate.reached(1)
+        calls += submit(batcher, b"large", b"b")
+        calls += submit(batcher, b"frame", rank=Rank.BACKGROUND)
+        await queued(registry, 3)
+        gate.let_pass()
+        await gate.reached(2)
+        calls += submit(batcher, b"c")
+        calls += submit(batcher, b"asked")
+        calls += submit(batcher, b"next frame", rank=Rank.BACKGROUND)
+        await queued(registry, 3)
+        gate.let_pass(3)
+        assert sorted([await name(call) for call in calls]) == ["a", "asked", "b", "c", "frame", "large", "next frame"]
+        assert gate.batches == [[b"a"], [b"large", b"b", b"frame"], [b"b", b"c", b"asked", b"frame"], [b"next frame"]]
+    assert registry.get_sample_value("framemesh_model_server_queued_images", {"model": "tiny"}) == 0
+
+
+async def test_a_call_that_is_given_up_is_not_left_for_another_batch() -> None:
+    gate = Gate()
+    async with batching(gate, max_batch=2) as (batcher, registry):
+        (first,) = submit(batcher, b"a")
+        await gate.reached(1)
+        large, given_up = submit(batcher, b"large", b"b")
+        await queued(registry, 2)
+        gate.let_pass()
+        await gate.reached(2)
+        given_up.cancel()
+        await asyncio.wait([given_up])
+        (last,) = submit(batcher, b"c")
+        gate.let_pass(2)
+        assert [await name(call) for call in (first, large, last)] == ["a", "large", "c"]
+        assert gate.batches == [[b"a"], [b"large", b"b"], [b"c"]]
+
+
+async def test_stopping_answers_what_a_model_left_of_a_batch() -> None:
+    gate = Gate()
+    async with batching(gate, max_batch=3) as (batcher, registry):
+        calls = submit(batcher, b"a")
+        await gate.reached(1)
+        calls += submit(batcher, b"large", b"large", b"b")
+        await queued(registry, 3)
+        gate.let_pass()
+        await gate.reached(2)
+        batcher.stop()
+        gate.let_pass(3)
+    assert [await name(call) for call in calls] == ["a", "large", "large", "b"]
 
 
 async def test_batches_are_measured() -> None:

@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ import torch
 from PIL import Image
 
 from framemesh.errors import ConfigurationError
-from model_server import exporting, making, quantising
+from model_server import exporting, making, quantising, samples
 from model_server.artifacts import Manifest, read_manifest
 from model_server.building import Order, build
 from model_server.inference import Inferred, Job, Model
+from model_server.preparers import FastPreparer, Prepared
 from model_server.runtimes import OnnxRuntime
 from model_server.tasks import Classification
 from model_server.trust import Trust
@@ -64,7 +66,39 @@ def test_the_graph_agrees_with_torch_alone_and_in_batches(vit: Path, cache: Path
     for way in ("alone", "in batches of 3"):
         assert parity["graph"][way]["agreement"] == 1.0
         assert parity["graph"][way]["max_absolute_error"] < 1e-4
-    assert parity["preprocessing"]["agreement"] >= 0.9
+
+
+def test_fast_and_exact_preprocessing_are_compared_at_each_size_of_photo(vit: Path, cache: Path) -> None:
+    manifest, parity = made(vit, cache)
+    assert parity["preprocessing"].keys() == {"1920x1080", "1280x720", "640x480", "480x640", "320x240"}
+    for found in parity["preprocessing"].values():
+        assert (found["images"], found["agreement"] >= 0.8) == (5, True)
+    assert parity["preprocessing"]["1920x1080"]["max_absolute_error"] > 0  # the JPEG decoder's own scaling
+    assert parity["preprocessing"]["320x240"]["max_absolute_error"] < 1  # hardly any, or none
+    assert manifest.preferred == "fast"
+
+
+def test_a_model_that_fast_preprocessing_harms_at_one_size_takes_the_exact_path(
+    vit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    harmed = samples.by_size(None)["1920x1080"][:2]
+    prepare = FastPreparer.prepare
+
+    def spoilt(self: FastPreparer, body: bytes, boxes: Any) -> Prepared:
+        prepared = prepare(self, body, boxes)
+        return replace(prepared, pixels=-prepared.pixels) if body in harmed else prepared
+
+    monkeypatch.setattr(FastPreparer, "prepare", spoilt)
+    manifest, parity = made(vit, tmp_path, "torch")
+    assert manifest.preprocessing is not None
+    assert manifest.preferred == "exact"
+    found = dict(parity["preprocessing"])
+    assert found.pop("refused") == (
+        "the fast one gives 92% of the answers of transformers' own, and 60% at the worst size, 1920x1080"
+    )
+    assert found.pop("1920x1080")["agreement"] == 0.6
+    assert all(others["agreement"] == 1.0 for others in found.values())
+    assert Model.load(build(order(vit, tmp_path, "torch"))).preprocessing == "exact"
 
 
 def test_for_torch_the_prepared_model_is_the_models_own_files(vit: Path, cache: Path) -> None:

@@ -30,7 +30,9 @@ async def test_a_model_is_exported_and_its_parity_shown(vit: Path, cache: Path) 
     assert code == 0
     lines = out.splitlines()
     assert lines[0] == "image-classification on onnx fp32, fast preprocessing"
-    assert [line[:24].rstrip() for line in lines[2:5]] == ["graph, alone", "graph, in batches of 3", "preprocessing"]
+    assert [line[:24].rstrip() for line in lines[2:5]] == [
+        "graph, alone", "graph, in batches of 3", "preprocessing, 1920x1080"
+    ]  # fmt: skip
     assert "100.0%" in lines[2]
     assert lines[-1] == f"prepared in {folder}"
     code, out, _ = await command("export", str(vit), "--cache", str(cache), "--json")

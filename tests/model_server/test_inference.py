@@ -1,7 +1,7 @@
 import itertools
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -38,6 +38,12 @@ def labels(outcome: Any) -> list[tuple[str, float]]:
     assert isinstance(outcome, Inferred), outcome
     assert outcome.answer is not None
     return [(label.name, label.score) for label in outcome.answer.classification.labels]
+
+
+def answered(model: Model, jobs: Sequence[Job]) -> list[Inferred]:
+    outcomes = model.infer(jobs)
+    assert all(isinstance(outcome, Inferred) for outcome in outcomes)
+    return [outcome for outcome in outcomes if isinstance(outcome, Inferred)]
 
 
 def test_a_broken_image_fails_alone_and_not_its_batch(model: Model, chelsea: Image.Image) -> None:
@@ -106,16 +112,18 @@ def test_images_whose_inputs_differ_in_size_are_answered_as_each_alone(tmp_path:
 
 
 class Slowed:
-    """A runtime that also takes a given time for each run."""
+    """A runtime that also keeps its thread busy for a given time in each run."""
 
-    on_cpu = False  # time it takes by the clock, as a GPU does
+    on_cpu = True  # measured by the thread's own time, which other programs don't stretch
 
     def __init__(self, runtime: Runtime, seconds: Callable[[int], float]) -> None:
         self._runtime = runtime
         self._seconds = seconds
 
     def run(self, pixels: NDArray[np.float32]) -> Arrays:
-        time.sleep(self._seconds(len(pixels)))
+        until = time.thread_time() + self._seconds(len(pixels))
+        while time.thread_time() < until:
+            pass
         return self._runtime.run(pixels)
 
     def shrink(self, pixels: NDArray[np.float32]) -> None:
@@ -139,6 +147,33 @@ def test_one_run_that_something_else_holds_up_makes_no_batches(model: Model, slo
         return images * 0.15 + (0.5 if images == 1 and next(lone) == slow else 0)
 
     assert model.on(Slowed(model.runtime, seconds)).warm_up(8) == 1
+
+
+def test_photos_of_any_size_run_together_where_the_models_input_has_one(
+    model: Model, chelsea: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So a batch's count bounds its pixels."""
+    monkeypatch.setattr(Model, "_doubling_pays", lambda *_: True)
+    warm = model.on(model.runtime)
+    assert warm.warm_up(4) == 4
+    jobs = [Job(encoded(chelsea.resize(size))) for size in ((64, 48), (48, 64), (1280, 720), (1920, 1080))]
+    assert [outcome.batch_size for outcome in answered(warm, jobs)] == [4, 4, 4, 4]
+
+
+def test_a_batch_holds_about_as_many_pixels_as_the_largest_that_was_measured(
+    prepared: Callable[..., Path], small_photos: Path, chelsea: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """GLPN's input is as large as the photo."""
+    monkeypatch.setattr(Model, "_doubling_pays", lambda *_: True)
+    warm = Model.load(prepared("glpn", runtime="torch", samples=small_photos))
+    assert warm.warm_up(4) == 4
+    as_measured, large, small = (Job(encoded(chelsea.resize(size))) for size in ((320, 240), (640, 480), (160, 120)))
+    assert [outcome.batch_size for outcome in answered(warm, [as_measured] * 6)] == [4, 4, 4, 4]
+    assert [outcome.batch_size for outcome in answered(warm, [large] * 4)] == [1]
+    assert [outcome.batch_size for outcome in answered(warm, [small] * 8)] == [8] * 8
+    assert [outcome.batch_size for outcome in answered(warm, [small, large, small])] == [1, 1]
+    (own_input,) = answered(warm, [Job(np.zeros((3, 480, 640), np.float32))] * 4)
+    assert own_input.batch_size == 1
 
 
 def test_a_model_that_only_transformers_makes_inputs_for_cannot_be_fast(vit: Path, cache: Path, tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """Small segmentation models."""
 
 from collections.abc import Callable
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from transformers import (
     SwinConfig,
 )
 
-from model_server import samples
+from framemesh.mesh.photos import photo_folder
 from model_server.exact import load_processor
 from tests.model_server.tiny.base import Kind
 
@@ -78,7 +77,7 @@ def _told_apart(*heads: str) -> Callable[[Path], None]:
 
     def balance(folder: Path) -> None:
         model = AutoModelForUniversalSegmentation.from_pretrained(folder).eval()
-        photo = Image.open(BytesIO(samples.photos(None)[0]))
+        photo = Image.open(photo_folder() / "chelsea.png").convert("RGB")
         pixels = load_processor(folder)(photo, return_tensors="pt")["pixel_values"]
         if isinstance(model, DetrForSegmentation):
             _look(model)
