@@ -12,6 +12,7 @@ import structlog
 from pydantic import ValidationError
 
 from framemesh.errors import EXIT_CONFIGURATION, ConfigurationError, FramemeshError
+from framemesh.leaving import leave
 from framemesh.settings import ServiceSettings
 from framemesh.telemetry import logs
 
@@ -104,7 +105,7 @@ def main(
         for wrong in error.errors(include_url=False, include_input=False):
             name = "FRAMEMESH_" + "_".join(str(part) for part in wrong["loc"]).upper()
             print(f"{service}: {name}: {wrong['msg']}", file=sys.stderr)  # noqa: T201 - logging isn't set up yet
-        sys.exit(EXIT_CONFIGURATION)
+        leave(EXIT_CONFIGURATION)
     logs.configure(settings.log_level, service=service)
     try:
         asyncio.run(_run(settings, open_service))
@@ -115,8 +116,8 @@ def main(
         for problem in problems:
             log.error("service.failed", error=str(problem))  # noqa: TRY400 - its words are all there is to know
         by_user = any(isinstance(problem, ConfigurationError) for problem in problems)
-        sys.exit(EXIT_CONFIGURATION if by_user else 1)
-    sys.exit(0)
+        leave(EXIT_CONFIGURATION if by_user else 1)
+    leave(0)
 
 
 def leaves(error: BaseException) -> Iterator[BaseException]:

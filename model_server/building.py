@@ -14,10 +14,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import get_args
+from typing import NoReturn, get_args
 
 from framemesh.errors import EXIT_CONFIGURATION, ConfigurationError, FramemeshError
 from framemesh.folders import made_once
+from framemesh.leaving import leave
 from framemesh.settings import ModelStoreSettings
 from framemesh.specs import LAKE
 from framemesh.telemetry import logs
@@ -239,7 +240,7 @@ def _check_stored(order: Order, manifest: Manifest) -> None:
             )
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Run the program. Exits 78 where the model can't be served so, 75 where trying again may help."""
     parser = argparse.ArgumentParser(prog="python -m model_server.building", description=__doc__)
     parser.add_argument("source")
@@ -267,20 +268,22 @@ def main() -> None:
         order = Order(**arguments, trust=trust, store=ModelStoreSettings())
         if name:
             published = publish(order, name, _say_step)
-            _say(source=str(published.stored), version=published.version)
-            return
-        if url:
-            StoredModel.parse(url)  # before minutes go into what can't be put there
-        folder = build(order, _say_step)
-        if url:
-            upload(folder, url, order.store, _say_step)
-        _say(folder=str(folder))
+            answer = {"source": str(published.stored), "version": published.version}
+        else:
+            if url:
+                StoredModel.parse(url)  # before minutes go into what can't be put there
+            folder = build(order, _say_step)
+            if url:
+                upload(folder, url, order.store, _say_step)
+            answer = {"folder": str(folder)}
+        code = 0
     except FramemeshError as error:
-        _say(error=str(error))
-        sys.exit(EXIT_CONFIGURATION if isinstance(error, ConfigurationError) else EXIT_TRY_AGAIN)
+        answer = {"error": str(error)}
+        code = EXIT_CONFIGURATION if isinstance(error, ConfigurationError) else EXIT_TRY_AGAIN
     except MemoryError:
-        _say(error="out of memory: prepare the model on a machine that has more")
-        sys.exit(EXIT_CONFIGURATION)
+        answer, code = {"error": "out of memory: prepare the model on a machine that has more"}, EXIT_CONFIGURATION
+    _say(**answer)
+    leave(code)
 
 
 def _say_step(step: Step, share: float) -> None:

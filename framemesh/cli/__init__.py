@@ -1,6 +1,7 @@
 """The `framemesh` command: what a user does with a mesh, in a few verbs."""
 
 import sys
+from typing import NoReturn
 
 import typer
 
@@ -20,6 +21,7 @@ from framemesh.cli import (
     watch,
 )
 from framemesh.errors import EXIT_CONFIGURATION, ConfigurationError, FramemeshError
+from framemesh.leaving import leave
 
 app = typer.Typer(
     help="Camera frames in, typed answers out.",
@@ -45,13 +47,16 @@ app.command()(export.export)
 app.command("bench")(bench.bench_model)
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Run the command; errors of the family are one clear line and an exit code."""
     try:
         app()
     except ConfigurationError as error:
         print(f"framemesh: {error}", file=sys.stderr)
-        sys.exit(EXIT_CONFIGURATION)
+        leave(EXIT_CONFIGURATION)
     except FramemeshError as error:
         print(f"framemesh: {error}", file=sys.stderr)
-        sys.exit(1)
+        leave(1)
+    except SystemExit as end:  # how typer returns, always with a number
+        leave(end.code if isinstance(end.code, int) else 0)
+    leave(0)

@@ -16,6 +16,8 @@ from framemesh.rpc.draining import Calls
 MAX_MESSAGE_BYTES = 2 * MAX_IMAGE_BYTES
 """Over this gRPC itself refuses, before any of it is held; up to this we say what is wrong with the image."""
 
+_UNREAD_BYTES = 1024 * 1024
+
 Register = Callable[[grpc.aio.Server], None]
 
 
@@ -101,6 +103,9 @@ async def serving(
             ("grpc.so_reuseport", 0),  # else two servers share one port, and neither says so
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
             ("grpc.max_send_message_length", -1),
+            # What a call may send before somebody reads it: one that will be refused fills no memory until it is.
+            ("grpc.http2.lookahead_bytes", _UNREAD_BYTES),
+            ("grpc.http2.bdp_probe", 0),  # else the window grows to whole images wherever the server is slow
             *connections.options(),
         ],
     )

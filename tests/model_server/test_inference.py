@@ -136,7 +136,7 @@ def test_one_run_that_something_else_holds_up_makes_no_batches(model: Model, slo
     lone = itertools.count()
 
     def seconds(images: int) -> float:
-        return images * 0.03 + (0.1 if images == 1 and next(lone) == slow else 0)
+        return images * 0.15 + (0.5 if images == 1 and next(lone) == slow else 0)
 
     assert model.on(Slowed(model.runtime, seconds)).warm_up(8) == 1
 
