@@ -273,21 +273,24 @@ def main() -> NoReturn:
         order = Order(**arguments, trust=trust, store=ModelStoreSettings())
         if name:
             published = publish(order, name, _say_step)
-            _say(source=str(published.stored), version=published.version, runtime=published.runtime)
+            answer = {
+                "source": str(published.stored), "version": published.version, "runtime": published.runtime,
+            }  # fmt: skip
         else:
             if url:
                 StoredModel.parse(url)  # before minutes go into what can't be put there
             folder = build(order, _say_step)
             if url:
                 upload(folder, url, order.store, _say_step)
-            _say(folder=str(folder))
+            answer = {"folder": str(folder)}
+        code = 0
     except FramemeshError as error:
-        _say(error=str(error))
-        leave(EXIT_CONFIGURATION if isinstance(error, ConfigurationError) else EXIT_TRY_AGAIN)
+        answer = {"error": str(error)}
+        code = EXIT_CONFIGURATION if isinstance(error, ConfigurationError) else EXIT_TRY_AGAIN
     except MemoryError:
-        _say(error="out of memory: prepare the model on a machine that has more")
-        leave(EXIT_CONFIGURATION)
-    leave(0)
+        answer, code = {"error": "out of memory: prepare the model on a machine that has more"}, EXIT_CONFIGURATION
+    _say(**answer)
+    leave(code)
 
 
 def _say_step(step: Step, share: float) -> None:

@@ -37,7 +37,7 @@ def run(
     """Run cameras until Ctrl-C: their frames go to NATS.
 
     FRAMEMESH_NATS_URL says where that is; without it, it is the NATS of the mesh which runs on the data directory.
-    FRAMEMESH_HTTP_ADDRESS is where /metrics and /healthz are served; the reference lists every other setting. Frames that
+    FRAMEMESH_HTTP_ADDRESS is where /metrics and /healthz are served; the reference lists all others. Frames that
     wait for NATS lie in the data directory's folder `spill`, unless FRAMEMESH_SPILL_FOLDER names another.
     """
     check_ingest("run")
