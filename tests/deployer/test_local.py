@@ -4,7 +4,6 @@
 """
 
 import asyncio
-import os
 import subprocess
 import sys
 from collections import Counter
@@ -19,11 +18,10 @@ from framemesh.client import AsyncClient
 from framemesh.mesh.following import model_processes
 from framemesh.specs import parse
 from tests.deployer.conftest import Deployer, PutVersion, Wish, deploying, of_hub, settled, until
-from tests.deployer.traffic import CALLERS, traffic
+from tests.deployer.traffic import CALLERS, CALLS, traffic
 from tests.model_server.hub import Hub
 from tests.pictures import jpeg
 
-CALLS = int(os.environ.get("FRAMEMESH_ROLLOUT_CALLS", "400"))
 STAGES = 4
 
 

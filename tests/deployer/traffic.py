@@ -1,6 +1,7 @@
 """A constant stream of calls and frames, and what comes of them."""
 
 import asyncio
+import os
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,9 +17,10 @@ from tests.deployer.conftest import until
 from tests.gateway.conftest import publish
 from tests.pictures import jpeg
 
+CALLS = int(os.environ.get("FRAMEMESH_ROLLOUT_CALLS", "240"))
 CALLERS = 4
 FRAMES_A_SECOND = 5
-PAUSE_SECONDS = 0.02  # of each caller between two calls: the machine has other work too
+PAUSE_SECONDS = 0.1 if CALLS < 10_000 else 0.02  # of each caller between two calls: a test run has other work too
 
 
 @dataclass
