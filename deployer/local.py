@@ -126,7 +126,7 @@ class LocalBackend:
     async def prepare(self, spec: ModelSpec, tell: Tell) -> Release:
         """As `Backend` says."""
         if self._room.locked():
-            tell(Phase.DEPLOYMENT_PHASE_PENDING, 0, "waits until other models are prepared")
+            tell(Phase.DEPLOYMENT_PHASE_PENDING, 0, "")
         async with self._room, self._worker(spec) as process:
             assert process.stdout is not None  # noqa: S101 - a pipe, as it was started
             line = b""

@@ -100,9 +100,8 @@ class Registry:
         """
         with reporting(f"model {model!r} can't be scaled now"):
             bucket = await self._bus.js.key_value(MODELS_BUCKET)
-            while (
-                True
-            ):  # from what is recorded, not from what has been told back: a wish of just now must not be undone
+            # From what is recorded, not from what has been told back: no wish of just now must be undone.
+            while True:
                 try:
                     recorded = await bucket.get(model)
                 except KeyNotFoundError:

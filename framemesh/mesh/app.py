@@ -40,6 +40,7 @@ from framemesh.v1.model_pb2 import FramePolicy, ModelSpec
 
 _POLL_SECONDS = 0.1
 _PATIENCE_SECONDS = 2.0
+_END_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +214,7 @@ async def _mesh(options: MeshOptions, supervisor: Supervisor, console: Console) 
     """Everything, in order: servers, gateway, models, cameras; stopped in reverse."""
     folder = options.data_dir.resolve()
     async with AsyncExitStack() as stack:
+        stack.push_async_callback(asyncio.to_thread, _end_deployed, folder)
         await stack.enter_async_context(supervisor)
         supervisor.on_change = lambda: write_processes(folder, supervisor.pids())
         env, own, agents = await _start_servers(options, folder, supervisor, console)
@@ -340,6 +342,18 @@ def _kill(supervisor: Supervisor, folder: Path) -> None:
     for found in deployed(folder):
         with suppress(psutil.NoSuchProcess):
             found.process.kill()
+
+
+def _end_deployed(folder: Path) -> None:
+    """End the model servers that no deployer was there to end, as it had just crashed."""
+    left = [found.process for found in deployed(folder)]
+    for process in left:
+        with suppress(psutil.NoSuchProcess):
+            process.terminate()
+    _, late = psutil.wait_procs(left, timeout=_END_SECONDS)
+    for process in late:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def _keep_state(

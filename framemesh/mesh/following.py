@@ -51,7 +51,7 @@ class Models:
         return [model.spec for model in self._models.values()]
 
     async def settled(self, wanted: dict[str, int], *, must_serve: bool) -> None:
-        """Wait until each of these models is ready, or has failed.
+        """Wait until each of these models is ready, or has failed for now.
 
         Args:
             wanted: The generation of each model's wish, by name.
@@ -65,7 +65,7 @@ class Models:
             waiting = [name for name, generation in wanted.items() if not self._is_settled(name, generation)]
             for name in wanted:
                 model = self._models.get(name)
-                if must_serve and model is not None and name not in waiting and model.status.phase in FAILED:
+                if must_serve and model is not None and name not in waiting and _is_without(model):
                     raise ConfigurationError(f"model {name!r} {state(model)}", model=name)
             if not waiting:
                 return
@@ -98,7 +98,7 @@ class Models:
     def _take(self, models: dict[str, Model]) -> None:
         before, self._models = self._models, models
         for name, model in models.items():
-            if model.status.phase in _TOLD and _said(model) != _said(before.get(name, Model())):
+            if (model.status.phase in _TOLD or _is_without(model)) and _said(model) != _said(before.get(name, Model())):
                 self._on_event(f"{name}: {state(model)}")
         if [_servers(model) for model in before.values()] != [_servers(model) for model in models.values()]:
             self._stale = True
@@ -119,7 +119,12 @@ class Models:
 
     def _is_settled(self, name: str, generation: int) -> bool:
         model = self._models.get(name)
-        return model is not None and settled(model, generation)
+        if model is None or model.status.generation < generation:
+            return False
+        if _is_without(model):
+            return True
+        # One that was ready when the mesh was stopped says so until this mesh's deployer has looked at it.
+        return settled(model, generation) and model.status.ready_replica_count >= model.spec.replicas
 
     def _touch(self) -> None:
         self._changed.set()
@@ -135,6 +140,12 @@ def model_processes(folder: Path) -> tuple[dict[str, int], dict[str, str]]:
     }
     pids = {name: found.process.pid for name, found in sorted(servers.items())}
     return pids, {name: found.env["FRAMEMESH_HTTP_ADDRESS"] for name, found in sorted(servers.items())}
+
+
+def _is_without(model: Model) -> bool:
+    """Whether what is wanted of it can't be had: for good, or until the hub can be reached, say."""
+    status = model.status
+    return status.phase in FAILED or (status.phase == Phase.DEPLOYMENT_PHASE_PENDING and bool(status.message))
 
 
 def _said(model: Model) -> tuple[object, ...]:

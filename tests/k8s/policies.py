@@ -89,6 +89,16 @@ def api_keys(objects: list[Object]) -> Problems:
             yield f"{named(made)}: automountServiceAccountToken is {key}"
 
 
+def outages(objects: list[Object]) -> Problems:
+    """Camera agents are not restarted for want of NATS, which `/healthz` tells: they keep frames for it meanwhile."""
+    for made in workloads(objects):
+        for container in containers(made):
+            for probe in ("startupProbe", "livenessProbe"):
+                asked = (container.get(probe, {}).get("httpGet") or {}).get("path")
+                if container["name"] == "ingest" and asked == "/healthz":
+                    yield f"{named(made)}: {probe} asks for NATS"
+
+
 def images(objects: list[Object]) -> Problems:
     """Every image has a tag that means one thing."""
     for made in workloads(objects):
@@ -189,7 +199,7 @@ def _variables(container: Object) -> list[Object]:
 
 
 ALL: tuple[Callable[[list[Object]], Problems], ...] = (
-    probes, resources, restricted, api_keys, images, selectors, stops, named_for_framemesh,
+    probes, resources, restricted, api_keys, outages, images, selectors, stops, named_for_framemesh,
 )  # fmt: skip
 
 
