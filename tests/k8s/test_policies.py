@@ -186,7 +186,9 @@ OTHER_MUTATIONS: dict[str, tuple[str, str, Callable[[Object], object]]] = {
     "replicas and an autoscaler": ("Deployment", "gateway", lambda one: one["spec"].update(replicas=2)),
     "too short a grace": ("Deployment", "gateway", lambda one: pod_of(one).update(terminationGracePeriodSeconds=10)),
     "cameras that need NATS": (
-        "Deployment", "ingest", lambda one: pod_of(one)["containers"][0]["startupProbe"]["httpGet"].update(path="/healthz")
+        "Deployment",
+        "ingest",
+        lambda one: pod_of(one)["containers"][0]["startupProbe"]["httpGet"].update(path="/healthz"),
     ),
     "no pause before the stop": ("Deployment", "gateway", lambda one: pod_of(one)["containers"][0].pop("lifecycle")),
 }  # fmt: skip
