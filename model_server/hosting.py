@@ -22,6 +22,9 @@ from model_server.watchdog import Watchdog
 
 log = structlog.get_logger()
 
+_LAST_WORD = 0.8
+"""Share of the time for draining after which what still waits is refused."""
+
 
 @dataclass(frozen=True, slots=True)
 class ModelPlan:
@@ -114,6 +117,8 @@ class ModelHost:
         if self._served is not None:
             await (await self._door).set_serving(serving=False)
             self._served.stop(seconds)
+            # What was thought to be answered in time and isn't is refused while there is time to say so.
+            asyncio.get_running_loop().call_later(_LAST_WORD * seconds, self._served.stop, 0.0)
 
     def stop(self) -> None:
         """Take no more images; a model that isn't up yet is given up at once."""

@@ -78,6 +78,7 @@ async def test_a_model_that_fails_has_its_error_beside_the_others_answers(client
         for name in ("good", "bad", "late", "nowhere"):
             await client.deploy(parse(f"{name}=x,policy=fps=0.001"))
         await ready(client, "good", "bad", "late")
+        await until(lambda: has_model(client, "nowhere"))
         response = await client.analyze(jpeg(), timeout=1.0)
         answers = {answer.model: answer for answer in response.answers}
         assert answers["good"].HasField("answer")

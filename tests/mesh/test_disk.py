@@ -69,7 +69,7 @@ async def test_nats_on_a_full_disk_refuses_keeps_what_it_took_and_goes_on_once_t
         await supervisor.start(nats_server(small_disk / "nats", port, CREDENTIALS))
         watch = DiskWatch(small_disk, lambda: supervisor.restart("nats"), events.append, low_bytes=MIB)
         async with connect(nats_url(port, CREDENTIALS), name="test") as bus, running(watch, drain_seconds=1):
-            await streams.ensure(bus, streams.StreamSizes(90 * MIB, MIB, MIB, MIB, keep_days=1, replicas=1))
+            await streams.ensure(bus, streams.StreamSizes(74 * MIB, MIB, MIB, MIB, keep_days=1, replicas=1))
             ballast = small_disk / "ballast"
             ballast.write_bytes(bytes(76 * MIB))
             accepted = await accepted_until_refused(bus)
