@@ -111,7 +111,9 @@ class KubernetesModels:
         while True:
             changed = self._changed
             there = await self._there(model)
-            here = there.get(("Deployment", marks.server_name(model)))
+            here = there.get((DEPLOYMENT.name, marks.server_name(model)))
+            if (SCALER.name, marks.server_name(model)) in there and not objects.is_scaled(self._settings, replicas):
+                await self._cluster.delete(SCALER, marks.server_name(model))  # first: it would undo what is applied
             if await self._match(release, replicas, there) and here is not None:
                 if states.is_complete(here):
                     break
@@ -124,9 +126,8 @@ class KubernetesModels:
                 tell(Phase.DEPLOYMENT_PHASE_ROLLING_OUT, ready / max(1, replicas), trouble)
             await _news(changed)
         for kind, name in there:
-            unscaled = kind == SCALER.name and not objects.is_scaled(self._settings, replicas)
-            if kind == JOB.name or unscaled:
-                await self._cluster.delete(_KINDS[kind], name)
+            if kind == JOB.name:
+                await self._cluster.delete(JOB, name)
         self._settled[model] = release, replicas
 
     async def remove(self, model: str) -> None:

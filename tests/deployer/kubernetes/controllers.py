@@ -1,4 +1,4 @@
-"""What makes objects live in a cluster, small: Jobs run, Deployments roll, pods get ready or crash, orphans go.
+"""What makes objects live in a cluster, small: Jobs run, Deployments roll, scalers scale, pods crash, orphans go.
 
 Time is counted in steps, and nothing waits for a clock.
 """
@@ -65,6 +65,8 @@ class Controllers:
         """Let every object live for one moment."""
         for job in self.store.all("jobs"):
             self._job(deepcopy(job))
+        for scaler in self.store.all("horizontalpodautoscalers"):
+            self._scale(scaler["spec"])
         for deployment in self.store.all("deployments"):
             self._deployment(deepcopy(deployment))
         there = {found["metadata"]["uid"] for found in self.store.objects.values()}
@@ -112,6 +114,13 @@ class Controllers:
     def _end_job(self, job: Object, condition: str, reason: str) -> None:
         job["status"] = {"conditions": [{"type": condition, "status": "True", "reason": reason}]}
         self._put("jobs", job)
+
+    def _scale(self, scaler: Object) -> None:
+        deployment = deepcopy(self.store.objects.get(("deployments", scaler["scaleTargetRef"]["name"])))
+        if deployment is not None and deployment["spec"]["replicas"] > 0:  # none at all is left at that
+            allowed = max(scaler["minReplicas"], min(deployment["spec"]["replicas"], scaler["maxReplicas"]))
+            deployment["spec"]["replicas"] = allowed
+            self._put("deployments", deployment)
 
     def _deployment(self, deployment: Object) -> None:
         name, spec = deployment["metadata"]["name"], deployment["spec"]

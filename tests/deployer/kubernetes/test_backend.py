@@ -187,6 +187,16 @@ async def test_load_may_add_servers_where_that_is_set_and_they_are_left(
         assert objects(api) == ALL  # nothing is left to scale
 
 
+async def test_more_servers_than_load_may_add_are_not_undone_by_the_autoscaler_of_before(
+    api: ApiServer, controllers: Controllers, bus: Bus, nats: str
+) -> None:
+    async with deploying(nats, max_replicas=4):
+        await told(bus, "vit", "READY", await wish(bus, "vit=google/vit,replicas=2"))
+        await told(bus, "vit", "READY", await wish(bus, "vit=google/vit,replicas=5"))
+        assert sources(api) == [FIRST] * 5
+        assert objects(api) == ALL
+
+
 async def test_a_foreign_object_of_the_same_name_is_told_and_left(
     api: ApiServer, controllers: Controllers, bus: Bus, nats: str
 ) -> None:
