@@ -212,6 +212,17 @@ async def test_a_foreign_object_of_the_same_name_is_told_and_left(
     assert api.store.objects["services", "model-vit"]["spec"] == theirs["spec"]
 
 
+async def test_a_model_whose_service_would_be_another_models_is_told_and_leaves_it(
+    api: ApiServer, controllers: Controllers, bus: Bus, nats: str
+) -> None:
+    async with deploying(nats):
+        await told(bus, "vit", "READY", await wish(bus, "vit=google/vit"))
+        failed = await told(bus, "vit-pods", "FAILED", await wish(bus, "vit-pods=google/other"))
+        assert "Service model-vit-pods already that is not this model's" in failed.message
+        assert objects(api) == ALL
+        assert api.store.objects["services", "model-vit-pods"]["spec"]["selector"][marks.MODEL_LABEL] == "vit"
+
+
 async def test_what_others_delete_or_change_is_mended(
     api: ApiServer, controllers: Controllers, bus: Bus, nats: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
