@@ -118,7 +118,7 @@ class KubernetesModels:
                 if states.is_complete(here):
                     break
                 pods = await self._servers(release)
-                trouble = reasons.trouble(pods)
+                trouble = reasons.trouble(pods) or states.message(here, "ReplicaFailure")  # pods that it may not have
                 if states.is_late(here) or reasons.is_final(pods):
                     seconds = self._settings.start_seconds
                     raise ConfigurationError(trouble or f"its servers were not ready within {seconds} s", model=model)

@@ -33,6 +33,11 @@ def reason(found: Object, condition: str) -> str:
     return _condition(found, condition).get("reason", "")
 
 
+def message(found: Object, condition: str) -> str:
+    """What a condition of an object says in words; empty where there is none."""
+    return _condition(found, condition).get("message", "")
+
+
 def is_complete(deployment: Object) -> bool:
     """Whether all its servers are of its own release, and available."""
     status, replicas = deployment.get("status", {}), deployment["spec"]["replicas"]

@@ -14,6 +14,12 @@ from tests.deployer.kubernetes.apiserver import Store
 from tests.deployer.kubernetes.applying import Object
 
 _DEADLINE_STEPS = 30
+_REFUSED = {
+    "type": "ReplicaFailure",
+    "status": "True",
+    "reason": "FailedCreate",
+    "message": 'pods "model-vit-1" is forbidden: exceeded quota: models',
+}
 
 
 @dataclass(frozen=True)
@@ -45,12 +51,14 @@ class Controllers:
     Attributes:
         exports: How exporters run, by the model's source.
         servers: What becomes of servers, by the image or the source that they load: `ready` unless told otherwise.
+        quota: How many servers a model may have; the cluster refuses more.
         least_ready: The fewest ready servers since a Deployment first had one, by its name.
     """
 
     store: Store
     exports: dict[str, Run] = field(default_factory=dict)
     servers: dict[str, str] = field(default_factory=dict)
+    quota: int = 100
     least_ready: dict[str, int] = field(default_factory=dict)
     _names: "itertools.count[int]" = field(default_factory=itertools.count)
     _stuck: dict[str, tuple[object, int]] = field(default_factory=dict)
@@ -133,7 +141,8 @@ class Controllers:
             self._serve(deepcopy(pod))
         ready = [pod for pod in pods if _is_ready(pod)]
         wanted = spec["replicas"]
-        if len(new) < wanted and len(pods) < wanted + 1:
+        refused = len(new) < wanted and len(pods) >= self.quota
+        if len(new) < wanted and len(pods) < wanted + 1 and not refused:
             self._new_pod(deployment, f"{name}-{digest}-{next(self._names)}", {"pod-template-hash": digest})
         elif len(pods) > wanted:  # one goes that is not missed: broken ones first, then old ones
             spare = next((pod for pod in old if not _is_ready(pod)), None)
@@ -143,10 +152,10 @@ class Controllers:
                 self.store.remove("pods", spare["metadata"]["name"])
         if ready or name in self.least_ready:
             self.least_ready[name] = min(self.least_ready.get(name, len(ready)), len(ready))
-        self._tell(deployment, new, pods)
+        self._tell(deployment, new, pods, refused=refused)
 
-    def _tell(self, deployment: Object, new: list[Object], pods: list[Object]) -> None:
-        """The Deployment's status, with its condition `Progressing`."""
+    def _tell(self, deployment: Object, new: list[Object], pods: list[Object], *, refused: bool) -> None:
+        """The Deployment's status, with its conditions `Progressing` and, where pods are refused, `ReplicaFailure`."""
         uid, wanted = deployment["metadata"]["uid"], deployment["spec"]["replicas"]
         ready = [pod for pod in pods if _is_ready(pod)]
         done = len(new) == len(pods) == wanted == len(ready)
@@ -166,7 +175,8 @@ class Controllers:
                     "type": "Progressing",
                     "status": "False" if late else "True",
                     "reason": "ProgressDeadlineExceeded" if late else "ReplicaSetUpdated",
-                }
+                },
+                *([_REFUSED] if refused else ()),
             ],
         }
         self._put("deployments", deployment)

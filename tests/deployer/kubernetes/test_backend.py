@@ -146,6 +146,15 @@ async def test_a_version_that_does_not_become_ready_goes_and_the_old_one_serves_
         assert sources(api) == [SECOND, SECOND]
 
 
+async def test_servers_that_the_cluster_refuses_fail_with_its_reason(
+    api: ApiServer, controllers: Controllers, bus: Bus, nats: str
+) -> None:
+    controllers.quota = 0
+    async with deploying(nats):
+        failed = await told(bus, "vit", "FAILED", await wish(bus, "vit=google/vit"))
+        assert "exceeded quota" in failed.message
+
+
 async def test_a_model_is_scaled_to_none_and_back(
     api: ApiServer, controllers: Controllers, bus: Bus, nats: str
 ) -> None:
