@@ -137,12 +137,15 @@ class KubernetesModels:
             FramemeshError: Not now: trying again may help.
         """
         self._settled.pop(model, None)
-        while (there := await self._there(model)) or await self._is_exported(model):
+        while True:
             changed = self._changed
+            there = await self._there(model)
+            if not there and not await self._is_exported(model):
+                return
             for (kind, name), found in there.items():
                 if "deletionTimestamp" not in found["metadata"]:
                     await self._cluster.delete(_KINDS[kind], name)
-            await happens(changed, within=_CALM_SECONDS)
+            await _news(changed)
 
     def _wake(self) -> None:
         self._changed.set()
