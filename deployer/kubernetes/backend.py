@@ -130,6 +130,14 @@ class KubernetesModels:
                 await self._cluster.delete(JOB, name)
         self._settled[model] = release, replicas
 
+    async def answers(self, model: str) -> bool:
+        """Whether any server of the model is available.
+
+        Raises:
+            FramemeshError: The cluster can't be asked.
+        """
+        return any(map(states.answers, await self._cluster.owned(DEPLOYMENT, model)))
+
     async def remove(self, model: str) -> None:
         """Have nothing of the model; what it has in the lake stays.
 

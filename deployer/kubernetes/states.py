@@ -45,6 +45,11 @@ def is_complete(deployment: Object) -> bool:
     return _is_fresh(deployment) and all(count == replicas for count in counts)
 
 
+def answers(deployment: Object) -> bool:
+    """Whether any of its servers is available."""
+    return bool(deployment.get("status", {}).get("availableReplicas", 0))
+
+
 def is_late(deployment: Object) -> bool:
     """Whether its newest servers have not come up within the time that they had."""
     return _is_fresh(deployment) and reason(deployment, "Progressing") == "ProgressDeadlineExceeded"

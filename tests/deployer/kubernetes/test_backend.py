@@ -13,6 +13,7 @@ from tests.deployer.kubernetes.controllers import Controllers, Run, stored
 from tests.deployer.kubernetes.deployers import deploying, forget, gone, objects, sources, status, told, unwish, wish
 
 ALL = ["Deployment model-vit", "PodDisruptionBudget model-vit", "Service model-vit", "Service model-vit-pods"]
+SERVERS = {marks.NAME_LABEL: marks.SERVER}
 FIRST, SECOND = stored("vit", "google/vit"), stored("vit", "google/other")
 
 
@@ -155,6 +156,23 @@ async def test_servers_that_the_cluster_refuses_fail_with_its_reason(
         assert "exceeded quota" in failed.message
 
 
+async def test_servers_of_a_first_version_that_answer_stay_until_there_is_room_for_all(
+    api: ApiServer, controllers: Controllers, bus: Bus, nats: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deployer.reconciling._REFUSED_AGAIN_SECONDS", (0.05, 0.1))
+    controllers.quota = 2
+    async with deploying(nats):
+        generation = await wish(bus, "vit=google/vit,replicas=3")
+        assert "exceeded quota" in (await told(bus, "vit", "FAILED", generation)).message
+        assert sources(api) == [FIRST] * 2
+        some = {pod["metadata"]["uid"] for pod in api.store.all("pods", **SERVERS)}
+
+        controllers.quota = 3
+        await told(bus, "vit", "READY", generation)
+        assert some < {pod["metadata"]["uid"] for pod in api.store.all("pods", **SERVERS)}
+        assert objects(api) == ALL
+
+
 async def test_a_model_is_scaled_to_none_and_back(
     api: ApiServer, controllers: Controllers, bus: Bus, nats: str
 ) -> None:
@@ -173,7 +191,7 @@ async def test_a_model_that_could_not_be_exported_is_served_by_the_image_with_to
     controllers.exports["google/vit"] = Run(runtime="torch")
     async with deploying(nats, exporter_image="exporter:1"):
         await told(bus, "vit", "READY", await wish(bus, "vit=google/vit"))
-        (pod,) = api.store.all("pods", **{marks.NAME_LABEL: marks.SERVER})
+        (pod,) = api.store.all("pods", **SERVERS)
         assert pod["spec"]["containers"][0]["image"] == "exporter:1"
 
 
