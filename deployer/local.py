@@ -152,6 +152,10 @@ class LocalBackend:
             await asyncio.sleep(_HEARD_SECONDS)
             await self._end(surplus)
 
+    async def answers(self, model: str) -> bool:
+        """As `Backend` says."""
+        return any(not server.failed() for server in self._of(model))
+
     async def remove(self, model: str) -> None:
         """As `Backend` says."""
         await self._end(self._of(model))

@@ -65,6 +65,13 @@ class Backend(Protocol):
             FramemeshError: Not now: trying again may help.
         """
 
+    async def answers(self, model: str) -> bool:
+        """Whether any server of the model answers, or may yet.
+
+        Raises:
+            FramemeshError: Not now: trying again may help.
+        """
+
     async def remove(self, model: str) -> None:
         """Have nothing of the model.
 
@@ -269,14 +276,15 @@ class _Deployment:
             log.warning("deployment.not_restored", model=self.name, error=str(error))
 
     async def _fail(self, error: ConfigurationError, wish: Wish) -> float:
-        """Go back to what served before, and say why."""
+        """Go back to what served before, or else leave what answers, and say why."""
         serving = self._serving()
         log.warning("deployment.failed", model=self.name, error=str(error))
         before = serving is not None and not _same(serving.spec, wish.spec)
         again_seconds = self._again(_REFUSED_AGAIN_SECONDS)
         try:
             if serving is None:
-                await self._backend.remove(self.name)
+                if not await self._backend.answers(self.name):
+                    await self._backend.remove(self.name)
             elif before:
                 await self._backend.roll_out(serving, wish.spec.replicas, lambda *_: None)
         except FramemeshError as worse:

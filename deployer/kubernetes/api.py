@@ -117,13 +117,13 @@ class Cluster:
         """Make an object, or bring the one that is known to this; returns what the cluster has made of it.
 
         Raises:
-            ConfigurationError: There is one of that name that isn't ours: it is left as it is.
+            ConfigurationError: There is one of that name that isn't this model's: it is left as it is.
         """
         kind, name = wanted["kind"], wanted["metadata"]["name"]
         resource = _RESOURCES[kind]
         metadata = dict(wanted["metadata"])
         if known is None:
-            await self._check_free(kind, name)
+            await self._check_free(kind, name, wanted["metadata"]["labels"][MODEL_LABEL])
         else:
             metadata["uid"] = known["metadata"]["uid"]  # never one that took its place meanwhile
         body = resource(wanted | {"metadata": metadata})
@@ -179,7 +179,7 @@ class Cluster:
                 log.debug("cluster.watch_again", kind=kind.name, error=str(error) or type(error).__name__)
             await asyncio.sleep(jittered(_WATCH_AGAIN_SECONDS))
 
-    async def _check_free(self, kind: str, name: str) -> None:
+    async def _check_free(self, kind: str, name: str, model: str) -> None:
         async def found() -> Object | None:
             try:
                 return dict(await self._client.get(_RESOURCES[kind], name))
@@ -189,10 +189,13 @@ class Cluster:
                 raise
 
         there = await self._call(f"get {kind} {name}", found)
-        if there is not None and there["metadata"].get("labels", {}).get(OWNER_LABEL) != OWNER:
+        if there is None:
+            return
+        # Another model's, too: `vit-pods` and the pods of `vit` would be one Service.
+        if not ({**_OWN, MODEL_LABEL: model}.items() <= there["metadata"].get("labels", {}).items()):
             raise ConfigurationError(
-                f"there is a {kind} {name} already that framemesh did not make: delete or rename it, or deploy the "
-                "model under another name",
+                f"there is a {kind} {name} already that is not this model's: delete or rename it, or deploy the model "
+                "under another name",
                 kind=kind,
                 object=name,
             )

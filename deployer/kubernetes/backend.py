@@ -111,12 +111,14 @@ class KubernetesModels:
         while True:
             changed = self._changed
             there = await self._there(model)
-            here = there.get(("Deployment", marks.server_name(model)))
+            here = there.get((DEPLOYMENT.name, marks.server_name(model)))
+            if (SCALER.name, marks.server_name(model)) in there and not objects.is_scaled(self._settings, replicas):
+                await self._cluster.delete(SCALER, marks.server_name(model))  # first: it would undo what is applied
             if await self._match(release, replicas, there) and here is not None:
                 if states.is_complete(here):
                     break
                 pods = await self._servers(release)
-                trouble = reasons.trouble(pods)
+                trouble = reasons.trouble(pods) or states.message(here, "ReplicaFailure")  # pods that it may not have
                 if states.is_late(here) or reasons.is_final(pods):
                     seconds = self._settings.start_seconds
                     raise ConfigurationError(trouble or f"its servers were not ready within {seconds} s", model=model)
@@ -124,10 +126,17 @@ class KubernetesModels:
                 tell(Phase.DEPLOYMENT_PHASE_ROLLING_OUT, ready / max(1, replicas), trouble)
             await _news(changed)
         for kind, name in there:
-            unscaled = kind == SCALER.name and not objects.is_scaled(self._settings, replicas)
-            if kind == JOB.name or unscaled:
-                await self._cluster.delete(_KINDS[kind], name)
+            if kind == JOB.name:
+                await self._cluster.delete(JOB, name)
         self._settled[model] = release, replicas
+
+    async def answers(self, model: str) -> bool:
+        """Whether any server of the model is available.
+
+        Raises:
+            FramemeshError: The cluster can't be asked.
+        """
+        return any(map(states.answers, await self._cluster.owned(DEPLOYMENT, model)))
 
     async def remove(self, model: str) -> None:
         """Have nothing of the model; what it has in the lake stays.
@@ -136,12 +145,15 @@ class KubernetesModels:
             FramemeshError: Not now: trying again may help.
         """
         self._settled.pop(model, None)
-        while (there := await self._there(model)) or await self._is_exported(model):
+        while True:
             changed = self._changed
+            there = await self._there(model)
+            if not there and not await self._is_exported(model):
+                return
             for (kind, name), found in there.items():
                 if "deletionTimestamp" not in found["metadata"]:
                     await self._cluster.delete(_KINDS[kind], name)
-            await happens(changed, within=_CALM_SECONDS)
+            await _news(changed)
 
     def _wake(self) -> None:
         self._changed.set()

@@ -33,11 +33,21 @@ def reason(found: Object, condition: str) -> str:
     return _condition(found, condition).get("reason", "")
 
 
+def message(found: Object, condition: str) -> str:
+    """What a condition of an object says in words; empty where there is none."""
+    return _condition(found, condition).get("message", "")
+
+
 def is_complete(deployment: Object) -> bool:
     """Whether all its servers are of its own release, and available."""
     status, replicas = deployment.get("status", {}), deployment["spec"]["replicas"]
     counts = (status.get(count, 0) for count in ("replicas", "updatedReplicas", "availableReplicas"))
     return _is_fresh(deployment) and all(count == replicas for count in counts)
+
+
+def answers(deployment: Object) -> bool:
+    """Whether any of its servers is available."""
+    return bool(deployment.get("status", {}).get("availableReplicas", 0))
 
 
 def is_late(deployment: Object) -> bool:

@@ -51,6 +51,9 @@ class Scripted:
             raise self.unready[release.model_version]
         self.there[release.spec.name] = release.model_version
 
+    async def answers(self, model: str) -> bool:
+        return model in self.there
+
     async def remove(self, model: str) -> None:
         self.done.append(f"remove {model}")
         self.there.pop(model, None)
@@ -121,6 +124,23 @@ async def test_a_version_that_does_not_become_ready_is_rolled_back(
     assert backend.done[-2:] == ["roll out bad to 3", "roll out good to 3"]
     await told(bus, "m", "READY", await wish(bus, "m=good,replicas=1"))
     assert backend.done.count("prepare good") == 1
+
+
+async def test_a_first_version_of_which_some_servers_answer_is_left_and_one_that_can_not_be_prepared_leaves_it(
+    bus: Bus, backend: Scripted
+) -> None:
+    backend.there["m"] = "some"
+    backend.unready["some"] = ConfigurationError("no room for the third")
+    backend.unpreparable["none"] = ConfigurationError("no such model")
+    generation = await wish(bus, "m=some,replicas=3")
+    async with reconciling_with(bus, backend):
+        status = await told(bus, "m", "FAILED", generation)
+        assert (status.message, status.HasField("serving")) == ("no room for the third", False)
+        await told(bus, "m", "FAILED", await wish(bus, "m=none,replicas=3"))
+        assert backend.done == ["prepare some", "roll out some to 3", "prepare none"]
+        await (await bus.js.key_value(MODELS_BUCKET)).delete("m")
+        await until(lambda: _nothing_is_told(bus))
+    assert backend.there == {}
 
 
 async def test_scaling_while_a_model_is_prepared_does_not_begin_anew_and_another_source_does(

@@ -1,4 +1,4 @@
-"""What makes objects live in a cluster, small: Jobs run, Deployments roll, pods get ready or crash, orphans go.
+"""What makes objects live in a cluster, small: Jobs run, Deployments roll, scalers scale, pods crash, orphans go.
 
 Time is counted in steps, and nothing waits for a clock.
 """
@@ -14,6 +14,12 @@ from tests.deployer.kubernetes.apiserver import Store
 from tests.deployer.kubernetes.applying import Object
 
 _DEADLINE_STEPS = 30
+_REFUSED = {
+    "type": "ReplicaFailure",
+    "status": "True",
+    "reason": "FailedCreate",
+    "message": 'pods "model-vit-1" is forbidden: exceeded quota: models',
+}
 
 
 @dataclass(frozen=True)
@@ -45,12 +51,14 @@ class Controllers:
     Attributes:
         exports: How exporters run, by the model's source.
         servers: What becomes of servers, by the image or the source that they load: `ready` unless told otherwise.
+        quota: How many servers a model may have; the cluster refuses more.
         least_ready: The fewest ready servers since a Deployment first had one, by its name.
     """
 
     store: Store
     exports: dict[str, Run] = field(default_factory=dict)
     servers: dict[str, str] = field(default_factory=dict)
+    quota: int = 100
     least_ready: dict[str, int] = field(default_factory=dict)
     _names: "itertools.count[int]" = field(default_factory=itertools.count)
     _stuck: dict[str, tuple[object, int]] = field(default_factory=dict)
@@ -65,6 +73,8 @@ class Controllers:
         """Let every object live for one moment."""
         for job in self.store.all("jobs"):
             self._job(deepcopy(job))
+        for scaler in self.store.all("horizontalpodautoscalers"):
+            self._scale(scaler["spec"])
         for deployment in self.store.all("deployments"):
             self._deployment(deepcopy(deployment))
         there = {found["metadata"]["uid"] for found in self.store.objects.values()}
@@ -113,6 +123,13 @@ class Controllers:
         job["status"] = {"conditions": [{"type": condition, "status": "True", "reason": reason}]}
         self._put("jobs", job)
 
+    def _scale(self, scaler: Object) -> None:
+        deployment = deepcopy(self.store.objects.get(("deployments", scaler["scaleTargetRef"]["name"])))
+        if deployment is not None and deployment["spec"]["replicas"] > 0:  # none at all is left at that
+            allowed = max(scaler["minReplicas"], min(deployment["spec"]["replicas"], scaler["maxReplicas"]))
+            deployment["spec"]["replicas"] = allowed
+            self._put("deployments", deployment)
+
     def _deployment(self, deployment: Object) -> None:
         name, spec = deployment["metadata"]["name"], deployment["spec"]
         template = spec["template"]
@@ -124,7 +141,8 @@ class Controllers:
             self._serve(deepcopy(pod))
         ready = [pod for pod in pods if _is_ready(pod)]
         wanted = spec["replicas"]
-        if len(new) < wanted and len(pods) < wanted + 1:
+        refused = len(new) < wanted and len(pods) >= self.quota
+        if len(new) < wanted and len(pods) < wanted + 1 and not refused:
             self._new_pod(deployment, f"{name}-{digest}-{next(self._names)}", {"pod-template-hash": digest})
         elif len(pods) > wanted:  # one goes that is not missed: broken ones first, then old ones
             spare = next((pod for pod in old if not _is_ready(pod)), None)
@@ -134,10 +152,10 @@ class Controllers:
                 self.store.remove("pods", spare["metadata"]["name"])
         if ready or name in self.least_ready:
             self.least_ready[name] = min(self.least_ready.get(name, len(ready)), len(ready))
-        self._tell(deployment, new, pods)
+        self._tell(deployment, new, pods, refused=refused)
 
-    def _tell(self, deployment: Object, new: list[Object], pods: list[Object]) -> None:
-        """The Deployment's status, with its condition `Progressing`."""
+    def _tell(self, deployment: Object, new: list[Object], pods: list[Object], *, refused: bool) -> None:
+        """The Deployment's status, with its conditions `Progressing` and, where pods are refused, `ReplicaFailure`."""
         uid, wanted = deployment["metadata"]["uid"], deployment["spec"]["replicas"]
         ready = [pod for pod in pods if _is_ready(pod)]
         done = len(new) == len(pods) == wanted == len(ready)
@@ -157,7 +175,8 @@ class Controllers:
                     "type": "Progressing",
                     "status": "False" if late else "True",
                     "reason": "ProgressDeadlineExceeded" if late else "ReplicaSetUpdated",
-                }
+                },
+                *([_REFUSED] if refused else ()),
             ],
         }
         self._put("deployments", deployment)

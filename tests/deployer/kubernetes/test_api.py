@@ -55,7 +55,7 @@ async def test_a_foreign_object_of_the_same_name_is_an_error_and_stays_as_it_is(
     theirs = {"metadata": {"labels": {"app": "shop"}}, "spec": {"ports": [{"port": 80}]}}
     api.store.put("services", "model-vit", theirs)
     before = deepcopy(api.store.objects)
-    with pytest.raises(ConfigurationError, match="Service model-vit already that framemesh did not make"):
+    with pytest.raises(ConfigurationError, match="Service model-vit already that is not this model's"):
         await cluster.apply(service(), None)
     assert api.store.objects == before
     assert await cluster.owned(SERVICE) == []

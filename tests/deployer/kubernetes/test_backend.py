@@ -13,6 +13,7 @@ from tests.deployer.kubernetes.controllers import Controllers, Run, stored
 from tests.deployer.kubernetes.deployers import deploying, forget, gone, objects, sources, status, told, unwish, wish
 
 ALL = ["Deployment model-vit", "PodDisruptionBudget model-vit", "Service model-vit", "Service model-vit-pods"]
+SERVERS = {marks.NAME_LABEL: marks.SERVER}
 FIRST, SECOND = stored("vit", "google/vit"), stored("vit", "google/other")
 
 
@@ -146,6 +147,32 @@ async def test_a_version_that_does_not_become_ready_goes_and_the_old_one_serves_
         assert sources(api) == [SECOND, SECOND]
 
 
+async def test_servers_that_the_cluster_refuses_fail_with_its_reason(
+    api: ApiServer, controllers: Controllers, bus: Bus, nats: str
+) -> None:
+    controllers.quota = 0
+    async with deploying(nats):
+        failed = await told(bus, "vit", "FAILED", await wish(bus, "vit=google/vit"))
+        assert "exceeded quota" in failed.message
+
+
+async def test_servers_of_a_first_version_that_answer_stay_until_there_is_room_for_all(
+    api: ApiServer, controllers: Controllers, bus: Bus, nats: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deployer.reconciling._REFUSED_AGAIN_SECONDS", (0.05, 0.1))
+    controllers.quota = 2
+    async with deploying(nats):
+        generation = await wish(bus, "vit=google/vit,replicas=3")
+        assert "exceeded quota" in (await told(bus, "vit", "FAILED", generation)).message
+        assert sources(api) == [FIRST] * 2
+        some = {pod["metadata"]["uid"] for pod in api.store.all("pods", **SERVERS)}
+
+        controllers.quota = 3
+        await told(bus, "vit", "READY", generation)
+        assert some < {pod["metadata"]["uid"] for pod in api.store.all("pods", **SERVERS)}
+        assert objects(api) == ALL
+
+
 async def test_a_model_is_scaled_to_none_and_back(
     api: ApiServer, controllers: Controllers, bus: Bus, nats: str
 ) -> None:
@@ -164,7 +191,7 @@ async def test_a_model_that_could_not_be_exported_is_served_by_the_image_with_to
     controllers.exports["google/vit"] = Run(runtime="torch")
     async with deploying(nats, exporter_image="exporter:1"):
         await told(bus, "vit", "READY", await wish(bus, "vit=google/vit"))
-        (pod,) = api.store.all("pods", **{marks.NAME_LABEL: marks.SERVER})
+        (pod,) = api.store.all("pods", **SERVERS)
         assert pod["spec"]["containers"][0]["image"] == "exporter:1"
 
 
@@ -187,6 +214,16 @@ async def test_load_may_add_servers_where_that_is_set_and_they_are_left(
         assert objects(api) == ALL  # nothing is left to scale
 
 
+async def test_more_servers_than_load_may_add_are_not_undone_by_the_autoscaler_of_before(
+    api: ApiServer, controllers: Controllers, bus: Bus, nats: str
+) -> None:
+    async with deploying(nats, max_replicas=4):
+        await told(bus, "vit", "READY", await wish(bus, "vit=google/vit,replicas=2"))
+        await told(bus, "vit", "READY", await wish(bus, "vit=google/vit,replicas=5"))
+        assert sources(api) == [FIRST] * 5
+        assert objects(api) == ALL
+
+
 async def test_a_foreign_object_of_the_same_name_is_told_and_left(
     api: ApiServer, controllers: Controllers, bus: Bus, nats: str
 ) -> None:
@@ -200,6 +237,17 @@ async def test_a_foreign_object_of_the_same_name_is_told_and_left(
             await asyncio.sleep(0.01)
     assert objects(api) == ["Service model-vit"]
     assert api.store.objects["services", "model-vit"]["spec"] == theirs["spec"]
+
+
+async def test_a_model_whose_service_would_be_another_models_is_told_and_leaves_it(
+    api: ApiServer, controllers: Controllers, bus: Bus, nats: str
+) -> None:
+    async with deploying(nats):
+        await told(bus, "vit", "READY", await wish(bus, "vit=google/vit"))
+        failed = await told(bus, "vit-pods", "FAILED", await wish(bus, "vit-pods=google/other"))
+        assert "Service model-vit-pods already that is not this model's" in failed.message
+        assert objects(api) == ALL
+        assert api.store.objects["services", "model-vit-pods"]["spec"]["selector"][marks.MODEL_LABEL] == "vit"
 
 
 async def test_what_others_delete_or_change_is_mended(
