@@ -115,7 +115,7 @@ async def test_a_refused_publish_fails_at_once_and_names_the_subject(strict: str
 
 async def test_a_user_who_can_not_hear_receipts_is_told_which_inbox_it_needs(strict: str, bus: Bus) -> None:
     login = Login(GATE.user, GATE.password)
-    async with connect(strict, name="gate", login=login) as own:
+    async with connect(strict, name="somebody", login=login) as own:
         with suppress(BusUnavailableError):
             await own.publish("frames.gate", jpeg(), {}, timeout=0.2)
         await patiently(lambda: own.denied_inbox is not None)
