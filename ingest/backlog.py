@@ -177,6 +177,8 @@ class Backlog:
             if count:
                 self._count(outcome, count, why)
                 self._losing.hit(times=count, outcome=outcome, error=why)
+        if losses.problem:
+            self._health.noted(losses.problem)
 
     async def idle(self) -> None:
         """Wait until nothing waits and nothing is under way."""
@@ -205,6 +207,10 @@ class Backlog:
         while True:
             await self._until(lambda: self.active and not self._flying())
             taken = await self._ask(self._take, size)
+            if not taken and self._buffer.frames:  # they can't be read now, or have only just come
+                await asyncio.sleep(backoff_seconds(attempt, random.random()))  # noqa: S311 - no secret
+                attempt += 1
+                continue
             if not taken:
                 await self._until(lambda: bool(self._buffer.frames) or not self._queue)
                 if not self._buffer.frames and not self._queue:
