@@ -114,6 +114,7 @@ class Backlog:
         self._since = time.monotonic()
         self._closing = False
         self._troubled = False
+        self._landing = False  # frames that were under way are being put into the buffer, which may yet let go of them
         self.active = False
         """Whether frames have to wait."""
         self.changed = asyncio.Event()
@@ -205,7 +206,7 @@ class Backlog:
         """Send what waits, oldest first, until cancelled."""
         attempt, size = 0, 1
         while True:
-            await self._until(lambda: self.active and not self._flying())
+            await self._until(lambda: self.active and not self._flying() and not self._landing)
             taken = await self._ask(self._take, size)
             if not taken and self._buffer.frames:  # they can't be read now, or have only just come
                 await asyncio.sleep(backoff_seconds(attempt, random.random()))  # noqa: S311 - no secret
@@ -250,12 +251,14 @@ class Backlog:
     async def _store(self, flights: Sequence[Flight]) -> None:
         """Put frames into the buffer; of those under way it is told, that it may let go of others first."""
         flying = [flight.flying for flight in flights]
+        self._landing = any(flying)
         places = await self._ask(self._keep, [flight.frame for flight in flights], flying)
         for flight, place in zip(flights, places, strict=True):
             flight.place, flight.lost = place, place is None
         self._metrics.spilled.labels(self._health.camera).inc(sum(place is not None for place in places))
         landed = [flight for flight, flew in zip(flights, flying, strict=True) if flew and not flight.flying]
         await self._let_go([flight.place for flight in landed], [flight.place for flight in landed if flight.arrived])
+        self._landing = False
 
     def _keep(self, frames: Sequence[Frame], flying: Sequence[bool]) -> list[Place | None]:
         places = self._buffer.append(frames)

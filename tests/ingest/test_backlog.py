@@ -25,6 +25,7 @@ from ingest.pictures import Picture, Size
 from ingest.publishing import Publisher
 from ingest.spooling import Spool
 from tests.ingest.media import jpeg
+from tests.ingest.test_publishing import StuckBus
 from tests.ingest.watching import frames, patiently, stored
 
 PICTURE = Picture(jpeg(), "image/jpeg", Size(64, 48))
@@ -56,9 +57,11 @@ class SlowBuffer(MemoryBuffer):
 
     def __init__(self) -> None:
         super().__init__(max_frames=1000, max_bytes=1 << 30, keep="oldest")
+        self.asked = threading.Event()
         self.go = threading.Event()
 
     def append(self, frames: Sequence[Frame]) -> list[Place | None]:
+        self.asked.set()
         self.go.wait(60)
         return super().append(frames)
 
@@ -144,6 +147,22 @@ async def test_memory_is_bounded_in_bytes_while_the_buffer_can_not_keep_up(
     assert frames(registry, "slow", "published") == 20
     assert "faster than the buffer" in publisher.health.last_error
     assert len(await stored(bus, "slow")) == 20
+
+
+async def test_frames_whose_receipts_come_while_they_are_put_into_the_buffer_are_sent_and_counted_once(
+    bus: Bus, metrics: IngestMetrics, registry: CollectorRegistry
+) -> None:
+    metrics.start_camera("landing")
+    stuck, buffer = StuckBus(bus), SlowBuffer()
+    async with Publisher(stuck, metrics, camera="landing", max_in_flight=2, buffer=lambda: buffer) as publisher:
+        for number in range(1, 4):
+            publisher.offer(FrameId("landing", time.time_ns()), PICTURE, sequence=number)
+        await patiently(buffer.asked.is_set)
+        stuck.go.set()
+        await patiently(lambda: frames(registry, "landing", "published") == 2)
+        buffer.go.set()
+    assert frames(registry, "landing", "published") == 3
+    assert [int((message.headers or {})["Framemesh-Seq"]) for message in await stored(bus, "landing")] == [1, 2, 3]
 
 
 async def test_a_folder_that_can_not_be_used_leaves_a_camera_its_memory(
