@@ -1,7 +1,6 @@
 """Frames that wait for NATS: into the buffer as they come, out of it in the same order, in turn with other cameras."""
 
 import asyncio
-import random
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -13,7 +12,7 @@ from typing import Any, TypeVar
 import structlog
 
 from framemesh.errors import BusUnavailableError, PublishDeniedError, StreamFullError
-from framemesh.waiting import happens
+from framemesh.waiting import Backoff, happens
 from ingest.buffers import Buffer, Frame, Kept, Losses, Place
 from ingest.health import CameraHealth
 from ingest.metrics import IngestMetrics
@@ -34,17 +33,6 @@ _QUICK_SECONDS = 0.25
 _LONG_SECONDS = 1.0
 
 T = TypeVar("T")
-
-
-def backoff_seconds(attempt: int, chance: float) -> float:
-    """How long to wait after a failed attempt: doubling up to 2 s, less up to a half so that not all come at once.
-
-    Args:
-        attempt: 0 for the first.
-        chance: A random number in [0, 1).
-    """
-    longest = min(_FIRST_RETRY_SECONDS * 2.0 ** min(attempt, 16), _LAST_RETRY_SECONDS)
-    return longest * (1 - chance / 2)
 
 
 def next_batch(sent: int, took_seconds: float) -> int:
@@ -114,6 +102,7 @@ class Backlog:
         self._since = time.monotonic()
         self._closing = False
         self._troubled = False
+        self._landing = False  # frames that were under way are being put into the buffer, which may yet let go of them
         self.active = False
         """Whether frames have to wait."""
         self.changed = asyncio.Event()
@@ -177,6 +166,8 @@ class Backlog:
             if count:
                 self._count(outcome, count, why)
                 self._losing.hit(times=count, outcome=outcome, error=why)
+        if losses.problem:
+            self._health.noted(losses.problem)
 
     async def idle(self) -> None:
         """Wait until nothing waits and nothing is under way."""
@@ -201,10 +192,13 @@ class Backlog:
 
     async def drain(self) -> None:
         """Send what waits, oldest first, until cancelled."""
-        attempt, size = 0, 1
+        backoff, size = Backoff(_FIRST_RETRY_SECONDS, _LAST_RETRY_SECONDS), 1
         while True:
-            await self._until(lambda: self.active and not self._flying())
+            await self._until(lambda: self.active and not self._flying() and not self._landing)
             taken = await self._ask(self._take, size)
+            if not taken and self._buffer.frames:  # they can't be read now, or have only just come
+                await asyncio.sleep(backoff.next_seconds())
+                continue
             if not taken:
                 await self._until(lambda: bool(self._buffer.frames) or not self._queue)
                 if not self._buffer.frames and not self._queue:
@@ -215,11 +209,12 @@ class Backlog:
                 arrived = await self._send(taken)
             await self._let_go([kept.place for kept in taken], arrived)
             if len(arrived) == len(taken):
-                attempt, size = 0, next_batch(size, time.monotonic() - began)
+                backoff.reset()
+                size = next_batch(size, time.monotonic() - began)
                 self._tell_if_slow()
             else:
-                await asyncio.sleep(backoff_seconds(attempt, random.random()))  # noqa: S311 - no secret
-                attempt, size = attempt + 1, 1
+                await asyncio.sleep(backoff.next_seconds())
+                size = 1
 
     async def close(self, writer: asyncio.Task[None]) -> None:
         """Keep what is in memory, so far as the buffer outlives the process, and use it no more."""
@@ -244,12 +239,14 @@ class Backlog:
     async def _store(self, flights: Sequence[Flight]) -> None:
         """Put frames into the buffer; of those under way it is told, that it may let go of others first."""
         flying = [flight.flying for flight in flights]
+        self._landing = any(flying)
         places = await self._ask(self._keep, [flight.frame for flight in flights], flying)
         for flight, place in zip(flights, places, strict=True):
             flight.place, flight.lost = place, place is None
         self._metrics.spilled.labels(self._health.camera).inc(sum(place is not None for place in places))
         landed = [flight for flight, flew in zip(flights, flying, strict=True) if flew and not flight.flying]
         await self._let_go([flight.place for flight in landed], [flight.place for flight in landed if flight.arrived])
+        self._landing = False
 
     def _keep(self, frames: Sequence[Frame], flying: Sequence[bool]) -> list[Place | None]:
         places = self._buffer.append(frames)

@@ -67,7 +67,10 @@ class Buffer(Protocol):
         """Keep frames behind all others; none in the place of one that could not be kept."""
 
     def take(self, frames: int, size_bytes: int) -> list[Kept]:
-        """The oldest, at most so many and so large, but one at least. They stay until they are `done`."""
+        """The oldest, at most so many and so large, but one at least. They stay until they are `done`.
+
+        None, though there are some, where they can't be read for now.
+        """
 
     def done(self, places: Sequence[Place]) -> None:
         """Let go what has arrived."""

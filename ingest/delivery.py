@@ -28,6 +28,7 @@ _CONNECT_SECONDS = 2.0
 _CLOSE_SECONDS = 5.0
 _Key = tuple[str | None, SecretStr | None, Path | None, Path | None]
 _TOKEN = re.compile(r"[A-Za-z0-9_-]+")
+_BLOCKS = ("NATS USER JWT", "USER NKEY SEED")
 
 
 class Delivery:
@@ -135,10 +136,23 @@ def cameras_login(camera: CameraSettings) -> Login:
         return Login(
             user, password, None, inbox_prefix(user), f"nats_username and the password of camera {camera.name!r}"
         )
-    file = camera.nats_credentials_file
-    if file is None or not file.is_file():
-        raise ConfigurationError(f"camera {camera.name!r}: nats_credentials_file: there is no file {file}", path=file)
-    return Login(None, None, file, inbox_prefix(file.stem), f"nats_credentials_file of camera {camera.name!r}")
+    file, whose = camera.nats_credentials_file, f"camera {camera.name!r}"
+    try:
+        if file is None or not file.is_file():
+            raise ConfigurationError(f"{whose}: nats_credentials_file: there is no file {file}", path=file)
+        credentials = file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it isn't text"
+        raise ConfigurationError(f"{whose}: nats_credentials_file: {file} can't be read: {why}", path=file) from None
+    for block in _BLOCKS:
+        if f"BEGIN {block}" not in credentials:  # nats-py would seek the first for ever
+            raise ConfigurationError(
+                f"{whose}: nats_credentials_file: {file} has no {block}: write it anew, by `nsc generate creds`",
+                path=file,
+            )
+    return Login(
+        credentials=credentials, inbox_prefix=inbox_prefix(file.stem), setting=f"nats_credentials_file of {whose}"
+    )
 
 
 def inbox_prefix(user: str) -> str:

@@ -66,15 +66,6 @@ def outlines(file: int, offset: int = 0) -> Iterator[Outline]:
             offset += outline.size
 
 
-def is_done(file: int, outline: Outline) -> bool:
-    """Whether a record's frame is done by now.
-
-    Raises:
-        OSError: The file can't be read.
-    """
-    return os.pread(file, 1, outline.offset + _DONE_OFFSET) != b"\x00"
-
-
 def set_done(file: int, outline: Outline) -> None:
     """Note that a record's frame is done.
 

@@ -4,12 +4,13 @@ What is appended survives the process at once, and a power failure from the next
 while frames come. Files that a killed process or a failed disk left torn lose only the records that are torn.
 """
 
+import errno
 import fcntl
 import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
@@ -24,6 +25,7 @@ _SUFFIX = ".frames"
 _MOST_FILE_BYTES = 16 * 1024 * 1024
 _FILES = 8  # at least, where the buffer is full: the oldest go by the file
 _SYNC_SECONDS = 1.0
+_SCARCE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # these say nothing of the file: it can be read later
 
 
 @dataclass(eq=False, slots=True)
@@ -36,7 +38,8 @@ class _File:
         waiting: How many of its frames are not done.
         read_offset: All before is done.
         holds: How many of its frames are under way.
-        descriptor: Open for reading and writing; none while it isn't in use.
+        done: Where frames are that were done by this process: the disk may not have taken their marks.
+        descriptor: Open for reading, and writing where the disk lets; none while it isn't in use.
     """
 
     path: Path
@@ -44,12 +47,18 @@ class _File:
     waiting: int = 0
     read_offset: int = 0
     holds: int = 0
+    done: set[int] = field(default_factory=set)
     descriptor: int | None = None
     gone: bool = False
 
     def open(self) -> int:
         if self.descriptor is None:
-            self.descriptor = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                self.descriptor = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+            except OSError as error:
+                if error.errno != errno.EROFS:
+                    raise
+                self.descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)  # its frames can be sent
         return self.descriptor
 
     def close(self) -> None:
@@ -115,11 +124,23 @@ class Spool:
     def take(self, frames: int, size_bytes: int) -> list[Kept]:
         """See `Buffer`."""
         taken: list[Kept] = []
+        try:
+            self._take(taken, frames, size_bytes)
+        except OSError as error:  # for now: the order stays
+            self._problem(error)
+        return taken
+
+    def _take(self, taken: list[Kept], frames: int, size_bytes: int) -> None:
+        """Read the oldest frames.
+
+        Raises:
+            OSError: It can't be told what there is, as the system is short of something.
+        """
         for file in list(self._files):
             before = len(taken)
             for place in self._waiting(file):
                 if taken and (len(taken) == frames or size_bytes < place.outline.size):
-                    return taken
+                    return
                 frame = self._load(place)
                 if frame is None:
                     self._losses.damaged += 1
@@ -131,7 +152,6 @@ class Spool:
                 size_bytes -= place.outline.size
             if len(taken) == before and not file.gone:  # read to its end, and nothing there
                 self._lose(file)
-        return taken
 
     def done(self, places: Sequence[Place]) -> None:
         """See `Buffer`."""
@@ -286,31 +306,30 @@ class Spool:
         first = True
         try:
             for outline in records.outlines(file.open(), file.read_offset):
-                if not outline.done:
+                if not outline.done and outline.offset not in file.done:
                     first = False
                     yield _Place(file, outline)
                 elif first:
                     file.read_offset = outline.offset + outline.size
         except OSError as error:
-            self._problem(error)
+            self._unreadable(error)
 
     def _load(self, place: _Place) -> Frame | None:
         try:
             return records.load(place.file.open(), place.outline)
         except OSError as error:
-            self._problem(error)
+            self._unreadable(error)
             return None
 
     def _finish(self, place: _Place) -> None:
         """Mark a frame as done; a file whose last that was goes, but for the one that is written to."""
         file = place.file
-        if file.gone:
+        if file.gone or place.outline.offset in file.done:
             return
+        file.done.add(place.outline.offset)
         try:
-            if records.is_done(file.open(), place.outline):
-                return
             records.set_done(file.open(), place.outline)
-        except OSError as error:  # it may be sent once more: NATS knows its id
+        except OSError as error:  # the next process may send it once more: NATS knows its id
             self._problem(error)
         file.waiting -= 1
         self.frames -= 1
@@ -333,8 +352,15 @@ class Spool:
         except OSError as error:
             self._problem(error)
 
+    def _unreadable(self, error: OSError) -> None:
+        if error.errno in _SCARCE:
+            raise error
+        self._problem(error)
+
     def _problem(self, error: OSError) -> None:
-        self._losses.problem = f"the disk of {self._folder} fails: {error.strerror or error}"
+        read_only = error.errno == errno.EBADF  # the file was opened for reading alone
+        why = os.strerror(errno.EROFS) if read_only else error.strerror or error
+        self._losses.problem = f"the disk of {self._folder} fails: {why}"
 
 
 def _number(path: Path) -> int:

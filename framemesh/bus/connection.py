@@ -4,14 +4,13 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 import nats
 import nats.errors
 import structlog
-from nats.aio.client import DEFAULT_PENDING_SIZE, Client
+from nats.aio.client import DEFAULT_PENDING_SIZE, Client, RawCredentials
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import PubAck
@@ -43,15 +42,15 @@ class Login:
     Attributes:
         user: The user's name.
         password: Their password.
-        credentials_file: A `.creds` file instead of both.
+        credentials: What a `.creds` file says, instead of both.
         inbox_prefix: Where receipts come: what the user must be allowed to subscribe to, with `.>` behind it; none is
             `_INBOX.` and the connection's name.
         setting: What to check where the server refuses them.
     """
 
     user: str | None = None
-    password: str | None = None
-    credentials_file: Path | None = None
+    password: str | None = field(default=None, repr=False)
+    credentials: str | None = field(default=None, repr=False)
     inbox_prefix: str | None = None
     setting: str = "FRAMEMESH_NATS_URL"
 
@@ -213,13 +212,23 @@ class _TolerantClient(Client):
     """nats-py, but what it doesn't expect is not the end of all reading.
 
     Its read loop stops for good, still `is_connected`, at the first header or subject that it can't parse, and a server
-    passes on whatever a publisher wrote; also at the answer to a flush whose caller was cancelled meanwhile.
+    passes on whatever a publisher wrote; also at the answer to a flush whose caller was cancelled meanwhile. Its
+    reconnecting ends, still `is_reconnecting`, with credentials that nothing can be signed with.
     """
 
     def forget_pending(self) -> None:
         """Drop what is not on the wire yet: sent after a reconnection it would overtake what was lost before it."""
         self._pending.clear()
         self._pending_data_size = 0
+
+    def _connect_command(self) -> bytes:
+        try:
+            command: bytes = super()._connect_command()
+        except (nats.errors.Error, OSError):
+            raise
+        except Exception as error:
+            raise nats.errors.InvalidUserCredentialsError from error
+        return command
 
     async def _process_pong(self) -> None:
         if self._pongs and self._pongs[0].done():
@@ -253,20 +262,23 @@ async def connect(url: str, *, name: str, login: Login | None = None, buffered: 
             nothing waits there: for whoever keeps what has no receipt, and in its order.
 
     Raises:
-        ConfigurationError: The server refuses the credentials.
+        ConfigurationError: The server refuses the credentials, or they are damaged.
         BusUnavailableError: No server answers there.
     """
     places = ", ".join(_place(part) for part in url.split(","))
     login = login or Login()
-    own = bool(login.user or login.credentials_file)
+    own = bool(login.user or login.credentials)
     servers = [_without_login(part) if own else part for part in url.split(",")]
     refused = False
 
     async def on_error(error: Exception) -> None:
         nonlocal refused
-        if "authorization violation" in str(error).lower() and not client.is_connected:
+        damaged = isinstance(error, nats.errors.InvalidUserCredentialsError)
+        if (damaged or "authorization violation" in str(error).lower()) and not client.is_connected:
             refused = True
             client.options["allow_reconnect"] = False  # it would try the same password for ever
+            if own:
+                bus.closed.set()  # reconnecting goes on nevertheless; who connects anew reads the files anew
         if bus.denied(str(error)):
             return  # whoever published says so
         log.warning("nats.error", error=str(error) or type(error).__name__)
@@ -294,7 +306,7 @@ async def connect(url: str, *, name: str, login: Login | None = None, buffered: 
                 name=name,
                 user=login.user,
                 password=login.password,
-                user_credentials=login.credentials_file,
+                user_credentials=RawCredentials(login.credentials) if login.credentials else None,
                 inbox_prefix=login.inbox_prefix or ".".join(["_INBOX", *name.split()]),
                 pending_size=DEFAULT_PENDING_SIZE if buffered else 0,
                 max_reconnect_attempts=-1,
@@ -308,13 +320,7 @@ async def connect(url: str, *, name: str, login: Login | None = None, buffered: 
             )
     except (nats.errors.Error, OSError, TimeoutError) as error:
         await client.close()
-        if refused:
-            raise ConfigurationError(
-                f"the NATS server at {places} refuses the credentials; check {login.setting}", servers=places
-            ) from error
-        raise BusUnavailableError(
-            f"no NATS server answers at {places}; start it, or correct FRAMEMESH_NATS_URL", servers=places
-        ) from error
+        raise (_refused(places, login) if refused else _absent(places)) from error
     try:
         yield bus
     finally:
@@ -328,6 +334,18 @@ async def _close(client: Client) -> None:
     except (nats.errors.Error, TimeoutError) as error:
         log.warning("nats.not_flushed", error=str(error) or type(error).__name__)
     await client.close()
+
+
+def _refused(places: str, login: Login) -> ConfigurationError:
+    return ConfigurationError(
+        f"the NATS server at {places} refuses the credentials; check {login.setting}", servers=places
+    )
+
+
+def _absent(places: str) -> BusUnavailableError:
+    return BusUnavailableError(
+        f"no NATS server answers at {places}; start it, or correct FRAMEMESH_NATS_URL", servers=places
+    )
 
 
 def _place(url: str) -> str:

@@ -19,12 +19,13 @@ from framemesh.bus import Bus
 from framemesh.frames import FrameId, headers
 from ingest import backlog, publishing
 from ingest.backlog import next_batch
-from ingest.buffers import Buffer, Frame, MemoryBuffer, Place
+from ingest.buffers import Buffer, Frame, Kept, MemoryBuffer, Place
 from ingest.metrics import IngestMetrics
 from ingest.pictures import Picture, Size
 from ingest.publishing import Publisher
 from ingest.spooling import Spool
 from tests.ingest.media import jpeg
+from tests.ingest.test_publishing import StuckBus
 from tests.ingest.watching import frames, patiently, stored
 
 PICTURE = Picture(jpeg(), "image/jpeg", Size(64, 48))
@@ -56,11 +57,26 @@ class SlowBuffer(MemoryBuffer):
 
     def __init__(self) -> None:
         super().__init__(max_frames=1000, max_bytes=1 << 30, keep="oldest")
+        self.asked = threading.Event()
         self.go = threading.Event()
 
     def append(self, frames: Sequence[Frame]) -> list[Place | None]:
+        self.asked.set()
         self.go.wait(60)
         return super().append(frames)
+
+
+class UnreadableBuffer(MemoryBuffer):
+    """Has frames, and can't be read until it is let."""
+
+    def __init__(self) -> None:
+        super().__init__(max_frames=1000, max_bytes=1 << 30, keep="oldest")
+        self.readable = False
+        self.asked = 0
+
+    def take(self, frames: int, size_bytes: int) -> list[Kept]:
+        self.asked += 1
+        return super().take(frames, size_bytes) if self.readable else []
 
 
 def waiting(camera: str, count: int) -> Buffer:
@@ -133,6 +149,22 @@ async def test_memory_is_bounded_in_bytes_while_the_buffer_can_not_keep_up(
     assert len(await stored(bus, "slow")) == 20
 
 
+async def test_frames_whose_receipts_come_while_they_are_put_into_the_buffer_are_sent_and_counted_once(
+    bus: Bus, metrics: IngestMetrics, registry: CollectorRegistry
+) -> None:
+    metrics.start_camera("landing")
+    stuck, buffer = StuckBus(bus), SlowBuffer()
+    async with Publisher(stuck, metrics, camera="landing", max_in_flight=2, buffer=lambda: buffer) as publisher:
+        for number in range(1, 4):
+            publisher.offer(FrameId("landing", time.time_ns()), PICTURE, sequence=number)
+        await patiently(buffer.asked.is_set)
+        stuck.go.set()
+        await patiently(lambda: frames(registry, "landing", "published") == 2)
+        buffer.go.set()
+    assert frames(registry, "landing", "published") == 3
+    assert [int((message.headers or {})["Framemesh-Seq"]) for message in await stored(bus, "landing")] == [1, 2, 3]
+
+
 async def test_a_folder_that_can_not_be_used_leaves_a_camera_its_memory(
     bus: Bus, metrics: IngestMetrics, registry: CollectorRegistry, tmp_path: Path
 ) -> None:
@@ -145,3 +177,38 @@ async def test_a_folder_that_can_not_be_used_leaves_a_camera_its_memory(
             publisher.offer(FrameId("diskless", time.time_ns()), PICTURE, sequence=number)
             await patiently(partial(is_published, registry, number))
     assert len(await stored(bus, "diskless")) == 3
+
+
+async def test_a_buffer_that_can_not_be_read_for_now_is_asked_again(
+    bus: Bus, metrics: IngestMetrics, registry: CollectorRegistry
+) -> None:
+    metrics.start_camera("unread")
+    buffer = UnreadableBuffer()
+    buffer.append([frame("unread", number) for number in (1, 2)])
+    async with Publisher(bus, metrics, camera="unread", max_in_flight=2, buffer=lambda: buffer):
+        await patiently(lambda: buffer.asked >= 3)
+        buffer.readable = True
+    assert frames(registry, "unread", "published") == 2
+    assert [int((message.headers or {})["Framemesh-Seq"]) for message in await stored(bus, "unread")] == [1, 2]
+
+
+async def test_a_buffer_that_can_not_be_read_for_now_is_not_asked_without_a_pause(
+    bus: Bus, metrics: IngestMetrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backlog, "_FIRST_RETRY_SECONDS", 3600.0)
+    monkeypatch.setattr(backlog, "_LAST_RETRY_SECONDS", 3600.0)
+    metrics.start_camera("paused")
+    buffer = UnreadableBuffer()
+    buffer.append([frame("paused", 1)])
+
+    async def offer() -> None:
+        async with Publisher(bus, metrics, camera="paused", max_in_flight=2, buffer=lambda: buffer) as publisher:
+            await patiently(lambda: buffer.asked >= 1)
+            for number in range(2, 22):
+                publisher.offer(FrameId("paused", time.time_ns()), PICTURE, sequence=number)
+                await patiently(lambda number=number: buffer.frames == number)  # type: ignore[misc]
+            assert buffer.asked == 1
+            raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        await offer()

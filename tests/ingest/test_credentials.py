@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from framemesh.frames import FrameId, headers
 from framemesh.mesh.servers import Credentials, agent_permissions, camera_permissions, free_port, nats_server, nats_url
 from framemesh.mesh.supervision import Supervisor
 from framemesh.v1.camera_pb2 import LineState as LineStateValue
+from ingest import lines
 from ingest.delivery import Delivery, cameras_login, delivering
 from ingest.health import LineState
 from ingest.metrics import IngestMetrics
@@ -30,7 +31,7 @@ from ingest.settings import CameraSettings
 from tests.conftest import CREDENTIALS, SIZES
 from tests.ingest.jwts import Operator
 from tests.ingest.media import jpeg
-from tests.ingest.test_delivery import Offering, camera, ended, sequences, settings
+from tests.ingest.test_delivery import Offering, arrived, camera, ended, sequences, settings
 from tests.ingest.watching import patiently, stored
 
 AGENT = Credentials("ingest", "of-the-agent")
@@ -113,8 +114,8 @@ async def test_a_refused_publish_fails_at_once_and_names_the_subject(strict: str
 
 
 async def test_a_user_who_can_not_hear_receipts_is_told_which_inbox_it_needs(strict: str, bus: Bus) -> None:
-    login = Login(GATE.user, GATE.password, inbox_prefix="_INBOX")
-    async with connect(strict, name="gate", login=login) as own:
+    login = Login(GATE.user, GATE.password)
+    async with connect(strict, name="somebody", login=login) as own:
         with suppress(BusUnavailableError):
             await own.publish("frames.gate", jpeg(), {}, timeout=0.2)
         await patiently(lambda: own.denied_inbox is not None)
@@ -190,16 +191,109 @@ def test_the_users_of_the_docs_are_those_that_the_tests_use() -> None:
             assert json.dumps(subjects) in " ".join(snippet.split())
 
 
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "has no NATS USER JWT"),
+        (b"-----BEGIN USER NKEY SEED-----\nSUAB\n", "has no NATS USER JWT"),
+        (b"-----BEGIN NATS USER JWT-----\neyJ0\n", "has no USER NKEY SEED"),
+        (b"-----BEGIN NATS USER JWT-----\n\xff", "can't be read: it isn't text"),
+    ],
+)
+def test_a_file_that_holds_no_credentials_is_told_with_its_camera(tmp_path: Path, content: bytes, told: str) -> None:
+    file = tmp_path / "gate.creds"
+    file.write_bytes(content)
+    with pytest.raises(ConfigurationError, match=rf"camera 'gate': nats_credentials_file: .*gate\.creds {told}"):
+        cameras_login(camera("gate", nats_credentials_file=file))
+
+
+def test_a_credentials_file_that_can_not_be_read_says_why(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"camera 'gate': .* can't be read: File name too long"):
+        cameras_login(camera("gate", nats_credentials_file=tmp_path / ("g" * 300)))
+
+
+def test_a_login_says_its_secrets_to_nobody() -> None:
+    assert "hunter2" not in repr(Login("gate", "hunter2")) + repr(Login(credentials="hunter2"))
+
+
+async def start_signed(supervisor: Supervisor, operator: Operator, folder: Path, port: int) -> None:
+    """A server whose users are those that the operator signs for."""
+    spec = nats_server(folder, port, CREDENTIALS)
+    config = folder / "nats.conf"
+    config.write_text(config.read_text().partition("authorization")[0] + operator.configuration())
+    await supervisor.start(replace(spec, name="signed"))
+
+
+async def test_a_damaged_seed_costs_its_own_camera_alone_and_until_the_file_is_whole(
+    supervisor: Supervisor,
+    tmp_path: Path,
+    metrics: IngestMetrics,
+    registry: CollectorRegistry,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lines, "_REFUSED_RETRY_SECONDS", 0.1)
+    operator = Operator()
+    port = free_port()
+    url = f"nats://127.0.0.1:{port}"
+    await start_signed(supervisor, operator, tmp_path / "nats", port)
+    names = ("gate", "cut", "empty")
+    files = {name: operator.write_credentials(tmp_path / f"{name}.creds") for name in names}
+    whole = {name: file.read_text() for name, file in files.items()}
+    seed = whole["cut"].splitlines()[-2]
+    files["cut"].write_text(whole["cut"].replace(seed, seed[:20]))
+    files["empty"].write_text(whole["empty"].partition(whole["empty"].splitlines()[-2])[0])
+    cameras = {name: camera(name, nats_credentials_file=file) for name, file in files.items()}
+    for name in names:
+        metrics.start_camera(name)
+    async with connect(url, name="tests", login=Login(credentials=whole["gate"])) as bus:
+        await streams.ensure(bus, SIZES)
+        async with delivering(settings(url), metrics) as delivery, AsyncExitStack() as stack:
+            for name in names:
+                Offering(name).offer(await stack.enter_async_context(delivery.publisher(cameras[name])))
+            healths = {health.camera: health for health in delivery.healths()}
+            for name in ("cut", "empty"):
+                await patiently(lambda name=name: healths[name].line is LineState.REFUSED)  # type: ignore[misc]
+                assert f"check nats_credentials_file of camera '{name}'" in healths[name].last_error
+            await patiently(lambda: ended(registry, "gate") == {"published": 1})
+            for name in names:
+                files[name].write_text(whole[name])
+        for name in names:
+            assert await sequences(bus, name) == [1]
+    await supervisor.stop("signed")
+
+
+async def test_credentials_that_changed_with_the_server_are_read_anew(
+    supervisor: Supervisor, tmp_path: Path, metrics: IngestMetrics
+) -> None:
+    port = free_port()
+    url = f"nats://127.0.0.1:{port}"
+    file = tmp_path / "gate.creds"
+    gate = Offering("gate")
+    metrics.start_camera("gate")
+    async with AsyncExitStack() as stack:
+        for number in (1, 2):
+            operator = Operator()
+            everything = operator.write_credentials(file).read_text()
+            await start_signed(supervisor, operator, tmp_path / f"nats-{number}", port)
+            async with connect(url, name="tests", login=Login(credentials=everything)) as bus:
+                await streams.ensure(bus, SIZES)
+                if number == 1:
+                    delivery = await stack.enter_async_context(delivering(settings(url), metrics))
+                    own = camera("gate", nats_credentials_file=file)
+                    publisher = await stack.enter_async_context(delivery.publisher(own))
+                gate.offer(publisher)
+                await patiently(partial(arrived, bus, 1))
+                assert await sequences(bus, "gate") == [number]
+            await supervisor.stop("signed")
+
+
 async def test_a_credentials_file_lets_a_camera_send_its_frames_and_no_others(
     supervisor: Supervisor, tmp_path: Path, metrics: IngestMetrics, registry: CollectorRegistry
 ) -> None:
     """With a server whose users are not in its configuration, but signed for."""
     operator = Operator()
     port = free_port()
-    spec = nats_server(tmp_path / "nats", port, CREDENTIALS)
-    config = tmp_path / "nats" / "nats.conf"
-    config.write_text(config.read_text().partition("authorization")[0] + operator.configuration())
-    await supervisor.start(replace(spec, name="signed"))
+    await start_signed(supervisor, operator, tmp_path / "nats", port)
     everything = operator.write_credentials(tmp_path / "all.creds")
     file = operator.write_credentials(tmp_path / "gate.creds", camera_permissions("gate", "gate"))
     own = {"nats_credentials_file": file}
@@ -207,7 +301,7 @@ async def test_a_credentials_file_lets_a_camera_send_its_frames_and_no_others(
     for name in ("gate", "door"):
         metrics.start_camera(name)
     url = f"nats://127.0.0.1:{port}"
-    async with connect(url, name="tests", login=Login(credentials_file=everything)) as bus:
+    async with connect(url, name="tests", login=Login(credentials=everything.read_text())) as bus:
         await streams.ensure(bus, SIZES)
         async with delivering(settings(url), metrics) as delivery:
             async with delivery.publisher(camera("gate", **own)) as publisher:

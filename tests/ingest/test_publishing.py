@@ -12,7 +12,6 @@ from structlog.testing import capture_logs
 from framemesh.bus import Bus, streams
 from framemesh.errors import BusUnavailableError, ImageTooLargeError
 from framemesh.frames import FrameId, arrival
-from ingest.backlog import backoff_seconds
 from ingest.metrics import IngestMetrics
 from ingest.pictures import Picture, Size
 from ingest.publishing import Publisher
@@ -58,12 +57,6 @@ def ids(camera: str) -> Iterator[FrameId]:
 def publisher(bus: Bus, metrics: IngestMetrics, camera: str, *, max_in_flight: int = 8) -> Publisher:
     metrics.start_camera(camera)
     return Publisher(bus, metrics, camera=camera, max_in_flight=max_in_flight)
-
-
-@pytest.mark.parametrize(("attempt", "longest"), [(0, 0.05), (1, 0.1), (3, 0.4), (10, 2.0), (100_000, 2.0)])
-def test_the_wait_before_a_retry_doubles_up_to_two_seconds(attempt: int, longest: float) -> None:
-    assert backoff_seconds(attempt, 0) == longest
-    assert backoff_seconds(attempt, 0.9999) == pytest.approx(longest / 2, rel=1e-3)
 
 
 async def test_a_frame_arrives_with_the_headers_of_the_contract(

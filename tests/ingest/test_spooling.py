@@ -1,5 +1,6 @@
 """The buffer on disk, with real files that are torn, damaged, bounded, locked and in the way."""
 
+import errno
 import os
 import resource
 from collections.abc import Iterator
@@ -46,6 +47,17 @@ def largest_file(size_bytes: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@contextmanager
+def no_file_more() -> Iterator[None]:
+    """Opening one more file fails, as where a process has too many open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_frames_come_out_as_they_went_in_and_in_order(tmp_path: Path) -> None:
@@ -171,6 +183,60 @@ def test_a_full_disk_costs_what_it_has_no_room_for_and_no_more(tmp_path: Path) -
     assert numbers(buffer.take(99, 1 << 30)) == [1, 2, 4, 5]
     buffer.close()
     assert spool(tmp_path).frames == 4
+
+
+def test_frames_are_done_also_where_the_disk_does_not_take_their_marks(tmp_path: Path) -> None:
+    buffer = spool(tmp_path)
+    buffer.append([frame(number) for number in range(4)])
+    taken = buffer.take(2, 1 << 30)
+    with largest_file(0):
+        for _ in range(2):
+            buffer.done([one.place for one in taken])
+            assert buffer.frames == 2
+            assert numbers(buffer.take(99, 1 << 30)) == [2, 3]
+    assert str(tmp_path) in buffer.losses().problem
+    buffer.done([one.place for one in buffer.take(99, 1 << 30)])
+    assert (buffer.frames, buffer.take(99, 1 << 30)) == (0, [])
+
+
+def test_frames_of_a_disk_that_has_become_read_only_are_sent_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    buffer = spool(tmp_path)
+    buffer.append([frame(number) for number in range(3)])
+    buffer.close()
+    opened = os.open
+
+    def read_only(path: Path, flags: int, mode: int = 0o777) -> int:
+        if flags & os.O_RDWR and path.suffix == ".frames":
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        return opened(path, flags, mode)
+
+    monkeypatch.setattr(os, "open", read_only)
+    buffer = spool(tmp_path)
+    for left in (3, 2, 1):
+        taken = buffer.take(1, 1 << 30)
+        assert numbers(taken) == [3 - left]
+        assert buffer.frames == left
+        buffer.done([taken[0].place])
+    assert (buffer.frames, buffer.take(1, 1 << 30)) == (0, [])
+    losses = buffer.losses()
+    assert lost(losses) == (0, 0, 0)
+    assert "Read-only file system" in losses.problem
+
+
+def test_files_that_can_not_be_opened_for_now_are_not_lost(tmp_path: Path) -> None:
+    buffer = spool(tmp_path, max_bytes=800_000)
+    buffer.append([frame(number) for number in range(30)])
+    buffer.close()
+    buffer = spool(tmp_path, max_bytes=800_000)
+    with no_file_more():
+        assert buffer.take(99, 1 << 30) == []
+        losses = buffer.losses()
+    assert lost(losses) == (0, 0, 0)
+    assert "Too many open files" in losses.problem
+    assert buffer.frames == 30
+    assert numbers(buffer.take(99, 1 << 30)) == list(range(30))
 
 
 def test_a_part_of_the_disk_is_left_to_others(tmp_path: Path) -> None:
