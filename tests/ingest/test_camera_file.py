@@ -92,6 +92,21 @@ cameras:
     assert "hunter2" not in repr(sound)
 
 
+@pytest.mark.parametrize("value", ["*hunter2", "!hunter2 x", "!hunter2!x", "!h'unter2 x", "[&hunter2 a, &hunter2 b]"])
+def test_no_error_shows_a_password_that_yaml_takes_for_something_else(tmp_path: Path, value: str) -> None:
+    (told,) = problems(tmp_path, f"cameras:\n  - name: gate\n    source: a.mp4\n    password: {value}")
+    assert told.startswith("4:")
+    assert "needs quotes" in told
+    assert "unter2" not in told
+
+
+@pytest.mark.parametrize("kind", ["bool", "int", "float", "timestamp"])
+def test_a_value_that_is_not_of_the_kind_it_names_is_told_at_its_line(tmp_path: Path, kind: str) -> None:
+    (told,) = problems(tmp_path, f"cameras:\n  - name: gate\n    source: a.mp4\n    fps: !!{kind} hunter2")
+    assert told.startswith("4:")
+    assert "hunter2" not in told
+
+
 def test_merged_and_repeated_values_work(tmp_path: Path) -> None:
     text = """
 cameras:
