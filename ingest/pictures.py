@@ -13,6 +13,7 @@ from framemesh.errors import InvalidImageError
 from framemesh.images import FORMATS, read_header
 
 JPEG = "image/jpeg"
+_UPRIGHT = 1  # as EXIF says it
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +58,14 @@ def picture_of(body: bytes) -> Picture:
     return Picture(body, header.content_type, Size(header.width_px, header.height_px))
 
 
-def decode(body: bytes, *, at_least: Size | None) -> Image.Image:
+def decode(body: bytes, *, at_least: Size | None, from_top_left: bool = False) -> Image.Image:
     """The image in RGB, the right way up.
 
     Args:
         body: A JPEG, PNG or WebP.
         at_least: The size that is needed; a JPEG much larger is decoded at 1/2, 1/4 or 1/8 of its own, which is faster.
+        from_top_left: A pixel of one decoded so must stand for a block counted from the top left of the upright image,
+            where masks are counted from. The decoder counts before it is turned, so what has to be is decoded whole.
 
     Raises:
         InvalidImageError: It isn't such an image, or a broken one.
@@ -71,7 +74,7 @@ def decode(body: bytes, *, at_least: Size | None) -> Image.Image:
     read_header(body)
     try:
         image = Image.open(BytesIO(body), formats=FORMATS)
-        if at_least is not None:
+        if at_least is not None and not (from_top_left and _orientation(image) != _UPRIGHT):
             if _lies_on_its_side(image):
                 at_least = turned(at_least, 90)
             image.draft("RGB", (at_least.width_px, at_least.height_px))
@@ -94,9 +97,14 @@ def upright_size(body: bytes) -> Size:
         raise InvalidImageError(f"the image is damaged: {error}") from error
 
 
+def _orientation(image: Image.Image) -> object:
+    """How an image says, in EXIF or XMP, that it is to be turned or mirrored: 1 to 8, if it is sound."""
+    return image.getexif().get(ExifTags.Base.Orientation, _UPRIGHT)
+
+
 def _lies_on_its_side(image: Image.Image) -> bool:
-    """Whether an image says of itself, in EXIF or XMP, that width and height are swapped when it is upright."""
-    return image.getexif().get(ExifTags.Base.Orientation) in {5, 6, 7, 8}
+    """Whether width and height are swapped when it is upright."""
+    return _orientation(image) in {5, 6, 7, 8}
 
 
 def fitted(image: Image.Image, size: Size | None) -> Image.Image:
