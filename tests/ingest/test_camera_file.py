@@ -35,6 +35,23 @@ cameras:
     assert (door.fps, door.quality) == (1, None)
 
 
+def test_null_takes_away_the_default_of_any_setting(tmp_path: Path) -> None:
+    text = """
+defaults: {loop: false, transport: udp, stall_seconds: 3, rotate: 90, masks: [{rectangle: [0, 0, 1, 0.5]}]}
+cameras:
+  - {name: gate, source: gate.mp4, loop: null, transport: null, stall_seconds: null, rotate: null, masks: null}
+"""
+    (gate,) = cameras(tmp_path, text)
+    assert gate == CameraSettings(name="gate", source=f"{tmp_path}/gate.mp4")
+
+
+def test_null_takes_away_nothing_that_a_camera_must_have_and_is_no_setting(tmp_path: Path) -> None:
+    assert problems(tmp_path, "cameras:\n  - {name: gate, source: null, lop: null}") == [
+        "2:26: camera 'gate': source is missing",
+        "2:32: camera 'gate': there is no setting lop; did you mean loop?",
+    ]
+
+
 def test_what_stands_for_the_same_replaces_the_default(tmp_path: Path) -> None:
     text = """
 defaults: {width_px: 640, height_px: 480, username: viewer, password: one}
