@@ -7,6 +7,7 @@ from pathlib import Path
 
 from framemesh.errors import ConfigurationError, ImageTooLargeError, InvalidImageError
 from framemesh.frames import NANOSECONDS
+from ingest.files import read_image
 from ingest.pictures import JPEG, is_image, picture_of
 from ingest.shots import Shot, Timing
 
@@ -55,12 +56,9 @@ class FolderSource:
         while self._round:
             path = self._round.popleft()
             try:
-                written_ns = path.stat().st_mtime_ns
-                body = path.read_bytes()
+                shot = self._shot(path, path.stat().st_mtime_ns)
             except OSError as error:
                 raise InvalidImageError(f"{path} can't be read: {error.strerror}", path=path) from error
-            settled = self._loop or not 0 <= time.time_ns() - written_ns < _SETTLED_SECONDS * NANOSECONDS
-            shot = self._shot(path, body, written_ns, settled=settled)
             if shot is not None:
                 return shot
         if self._loop:
@@ -86,10 +84,11 @@ class FolderSource:
         finally:
             self._list_next = began + max(_POLL_SECONDS, (time.monotonic() - began) / _LISTING_SHARE)
 
-    def _shot(self, path: Path, body: bytes, written_ns: int, *, settled: bool) -> Shot | None:
+    def _shot(self, path: Path, written_ns: int) -> Shot | None:
         """The file's picture; none where its turn comes again, once it is whole."""
+        settled = self._loop or not 0 <= time.time_ns() - written_ns < _SETTLED_SECONDS * NANOSECONDS
         try:
-            picture = picture_of(body)
+            picture = picture_of(read_image(path))
         except (InvalidImageError, ImageTooLargeError) as error:
             if not settled:
                 return None

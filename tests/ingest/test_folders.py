@@ -90,6 +90,18 @@ def test_a_file_over_the_limit_is_too_large(tmp_path: Path) -> None:
         source(tmp_path).read()
 
 
+def test_a_file_far_over_the_limit_is_named_once_and_never_read(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(jpeg())
+    os.truncate(tmp_path / "a.jpg", 1 << 40)  # takes no disk, and would take all memory
+    (tmp_path / "b.jpg").write_bytes(jpeg(80))
+    pictures = source(tmp_path)
+    with pytest.raises(
+        ImageTooLargeError, match=r"a\.jpg: the image has 1,099,511,627,776 bytes; the limit is 8,388,608"
+    ):
+        pictures.read()
+    assert [grey_of(pictures.read().body) for _ in range(2)] == [80, 80]
+
+
 @pytest.mark.parametrize("names", [[], ["readme.txt"]])
 def test_a_folder_without_images_can_not_be_opened(tmp_path: Path, names: list[str]) -> None:
     for name in names:
