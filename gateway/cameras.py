@@ -8,7 +8,7 @@ import structlog
 
 from framemesh.bus import Bus, cameras
 from framemesh.bus.streams import CAMERAS_BUCKET
-from framemesh.bus.watching import snapshots
+from framemesh.bus.watching import Entry, entries
 from framemesh.v1.camera_pb2 import Camera
 
 log = structlog.get_logger()
@@ -55,19 +55,29 @@ class Cameras:
         self._touch()
 
     async def _follow(self) -> None:
-        async for content in snapshots(self._bus, CAMERAS_BUCKET):
-            now = time.monotonic()
-            found = {name: camera for name, value in content.items() if (camera := cameras.load(value)) is not None}
-            changed = found != self._cameras
-            for name, camera in found.items():
-                known = self._cameras.get(name)
-                if known is None or known.heartbeat_time != camera.heartbeat_time:
-                    self._heard[name] = now
-            for gone in self._heard.keys() - found.keys():
-                del self._heard[gone]
-            self._cameras = found
-            if changed:
+        known: dict[str, Entry] = {}
+        async for content in entries(self._bus, CAMERAS_BUCKET):
+            # Each camera writes every 2 s: were all read for each that did, the work would grow with their square.
+            written = {name: entry for name, entry in content.items() if known.get(name) != entry}
+            gone = known.keys() - content.keys()
+            known = content
+            for name, entry in written.items():
+                camera = cameras.load(entry.value)
+                if camera is None:
+                    gone.add(name)
+                else:
+                    self._hear(name, camera)
+            for name in gone:
+                self._cameras.pop(name, None)
+                self._heard.pop(name, None)
+            if written or gone:
                 self._touch()
+
+    def _hear(self, name: str, camera: Camera) -> None:
+        before = self._cameras.get(name)
+        if before is None or before.heartbeat_time != camera.heartbeat_time:
+            self._heard[name] = time.monotonic()
+        self._cameras[name] = camera
 
     async def _expire(self) -> None:
         """Leave out cameras whose agent has fallen silent; our own clock counts, not theirs."""

@@ -133,9 +133,10 @@ class _Reader:
 
 
 def _with_defaults(camera: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
-    """The camera's own settings, and of the defaults those that they leave open."""
+    """The camera's own settings, and of the defaults those that they leave open; `null` says a setting unset."""
     said = set(camera).union(*(group for group in _INSTEAD if group & camera.keys()))
     source = camera.get("source")
     if isinstance(source, str) and without_login(source)[1] is not None:
         said |= _LOGIN
-    return {**{key: value for key, value in defaults.items() if key not in said}, **camera}
+    joined = {**{key: value for key, value in defaults.items() if key not in said}, **camera}
+    return {key: value for key, value in joined.items() if value is not None or key not in CameraSettings.model_fields}

@@ -13,7 +13,8 @@ class CaptureClock:
 
     Args:
         by_camera: Go by the camera's own clock. Between its words its clock is taken to run as ours; a camera that says
-            nothing believable in its first ten seconds gets our time for good.
+            nothing believable in its first ten seconds gets our time for good. A recording that says nothing does so at
+            once; one that says something unbelievable, as a folder of an old file, is listened to again at the next.
     """
 
     def __init__(self, *, by_camera: bool) -> None:
@@ -37,6 +38,7 @@ class CaptureClock:
                 self._first_arrival_ns = arrived_ns
             if tells_later and arrived_ns - self._first_arrival_ns < _WAIT_NS:
                 return None
-            self._by_camera, self._ahead_ns = False, 0
-        self._last_ns = max(arrived_ns + self._ahead_ns, self._last_ns + 1)
+            if tells_later or told_ns is None:  # else it is a folder: each file tells
+                self._by_camera, self._ahead_ns = False, 0
+        self._last_ns = max(arrived_ns + (self._ahead_ns or 0), self._last_ns + 1)
         return self._last_ns

@@ -18,6 +18,8 @@ Place = tuple[int, int]
 _START: Place = (1, 1)
 _MAX_NODES = 100_000
 """An alias is followed each time it is used, so a few lines could otherwise stand for billions."""
+_NAMED = re.compile(r"(alias|anchor|tag|tag handle) ['\"].*", re.DOTALL)
+"""Where PyYAML's errors repeat what the file says, which may be a password without its quotes."""
 _VARIABLE = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
@@ -69,9 +71,9 @@ class Document:
             node = self._loader.get_single_node()
             self.content = None if node is None else self._value(node, ())
         except yaml.MarkedYAMLError as error:
-            problems.add(
-                _place(error.problem_mark), f"this is no YAML: {' '.join(filter(None, (error.context, error.problem)))}"
-            )
+            words = " ".join(filter(None, (error.context, error.problem)))
+            words = _NAMED.sub(r"\1: a value that begins with *, & or ! needs quotes", words)
+            problems.add(_place(error.problem_mark), f"this is no YAML: {words}")
             problems.check()
         except yaml.reader.ReaderError as error:
             line = text.count("\n", 0, error.position) + 1
@@ -121,7 +123,7 @@ class Document:
     def _scalar(self, node: Node) -> Any:
         try:
             value = self._loader.construct_object(node)
-        except ValueError:  # what looks like a date and is none
+        except (ValueError, KeyError, AttributeError):  # what looks like a date, or is said to be one, and is none
             value = node.value
         return _VARIABLE.sub(lambda found: self._filled(found, node), value) if isinstance(value, str) else value
 

@@ -2,10 +2,12 @@
 
 import time
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
 
 from framemesh.errors import ConfigurationError, ImageTooLargeError, InvalidImageError
 from framemesh.frames import NANOSECONDS
+from ingest.files import read_image
 from ingest.pictures import JPEG, is_image, picture_of
 from ingest.shots import Shot, Timing
 
@@ -36,6 +38,7 @@ class FolderSource:
         self._written_ns: dict[Path, int] = {}  # when each file that is not to be shown again was written
         self._round: deque[Path] = deque()
         self._list_next = 0.0
+        self._is_listed = True
         if not any(is_image(_head(path)) for path in self._files()) and loop:
             raise self._empty()
 
@@ -43,23 +46,19 @@ class FolderSource:
         """The next picture, as the file has it; none where new files are waited for, and there is none at present.
 
         Raises:
-            InvalidImageError: The next file isn't a sound image; it is passed over from now on.
+            InvalidImageError: The next file isn't a sound image; it is passed over from now on. Or new files are waited
+                for, and the folder can't be read any more: said once, until it can.
             ImageTooLargeError: As above, for a file over `framemesh.limits`.
-            ConfigurationError: The folder can't be read, or holds no image any more.
+            ConfigurationError: The folder that is shown over and over can't be read, or holds no image any more.
         """
         if not self._round and (self._loop or time.monotonic() >= self._list_next):
-            began = time.monotonic()
-            self._round.extend(self._files())
-            self._list_next = began + max(_POLL_SECONDS, (time.monotonic() - began) / _LISTING_SHARE)
+            self._begin_round()
         while self._round:
             path = self._round.popleft()
             try:
-                written_ns = path.stat().st_mtime_ns
-                body = path.read_bytes()
+                shot = self._shot(path, path.stat().st_mtime_ns)
             except OSError as error:
                 raise InvalidImageError(f"{path} can't be read: {error.strerror}", path=path) from error
-            settled = self._loop or not 0 <= time.time_ns() - written_ns < _SETTLED_SECONDS * NANOSECONDS
-            shot = self._shot(path, body, written_ns, settled=settled)
             if shot is not None:
                 return shot
         if self._loop:
@@ -69,10 +68,27 @@ class FolderSource:
     def close(self) -> None:
         """Nothing is held."""
 
-    def _shot(self, path: Path, body: bytes, written_ns: int, *, settled: bool) -> Shot | None:
-        """The file's picture; none where its turn comes again, once it is whole."""
+    def _begin_round(self) -> None:
+        began = time.monotonic()
         try:
-            picture = picture_of(body)
+            self._round.extend(self._files())
+        except ConfigurationError as error:
+            if self._loop:
+                raise
+            # Whoever opens the folder anew would show all of it again: only this object knows what was shown.
+            was_listed, self._is_listed = self._is_listed, False
+            if was_listed:
+                raise InvalidImageError(str(error), path=self._folder) from error
+        else:
+            self._is_listed = True
+        finally:
+            self._list_next = began + max(_POLL_SECONDS, (time.monotonic() - began) / _LISTING_SHARE)
+
+    def _shot(self, path: Path, written_ns: int) -> Shot | None:
+        """The file's picture; none where its turn comes again, once it is whole."""
+        settled = self._loop or not 0 <= time.time_ns() - written_ns < _SETTLED_SECONDS * NANOSECONDS
+        try:
+            picture = picture_of(read_image(path))
         except (InvalidImageError, ImageTooLargeError) as error:
             if not settled:
                 return None
@@ -86,16 +102,17 @@ class FolderSource:
 
     def _files(self) -> list[Path]:
         """Those to be shown, in the order of their names."""
+        written_ns: dict[Path, int] = {}
         try:
-            files = {path: path.stat().st_mtime_ns for path in self._folder.iterdir() if path.is_file()}
-        except FileNotFoundError as error:
-            if self._folder.is_dir():  # a file went while we looked
-                return []
-            raise self._unlisted(error) from error
+            paths = set(self._folder.iterdir())
+            for path in paths:
+                with suppress(FileNotFoundError):  # it went while we looked
+                    if path.is_file():
+                        written_ns[path] = path.stat().st_mtime_ns
         except OSError as error:
             raise self._unlisted(error) from error
-        self._written_ns = {path: written for path, written in self._written_ns.items() if path in files}
-        return sorted(path for path, written in files.items() if self._written_ns.get(path) != written)
+        self._written_ns = {path: written for path, written in self._written_ns.items() if path in paths}
+        return sorted(path for path, written in written_ns.items() if self._written_ns.get(path) != written)
 
     def _unlisted(self, error: OSError) -> ConfigurationError:
         return ConfigurationError(

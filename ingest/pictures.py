@@ -13,6 +13,7 @@ from framemesh.errors import InvalidImageError
 from framemesh.images import FORMATS, read_header
 
 JPEG = "image/jpeg"
+_UPRIGHT = 1  # as EXIF says it
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +58,14 @@ def picture_of(body: bytes) -> Picture:
     return Picture(body, header.content_type, Size(header.width_px, header.height_px))
 
 
-def decode(body: bytes, *, at_least: Size | None) -> Image.Image:
+def decode(body: bytes, *, at_least: Size | None, from_top_left: bool = False) -> Image.Image:
     """The image in RGB, the right way up.
 
     Args:
         body: A JPEG, PNG or WebP.
         at_least: The size that is needed; a JPEG much larger is decoded at 1/2, 1/4 or 1/8 of its own, which is faster.
+        from_top_left: A pixel of one decoded so must stand for a block counted from the top left of the upright image,
+            where masks are counted from. The decoder counts before it is turned, so what has to be is decoded whole.
 
     Raises:
         InvalidImageError: It isn't such an image, or a broken one.
@@ -71,7 +74,7 @@ def decode(body: bytes, *, at_least: Size | None) -> Image.Image:
     read_header(body)
     try:
         image = Image.open(BytesIO(body), formats=FORMATS)
-        if at_least is not None:
+        if at_least is not None and not (from_top_left and _orientation(image) != _UPRIGHT):
             if _lies_on_its_side(image):
                 at_least = turned(at_least, 90)
             image.draft("RGB", (at_least.width_px, at_least.height_px))
@@ -94,9 +97,14 @@ def upright_size(body: bytes) -> Size:
         raise InvalidImageError(f"the image is damaged: {error}") from error
 
 
+def _orientation(image: Image.Image) -> object:
+    """How an image says, in EXIF or XMP, that it is to be turned or mirrored: 1 to 8, if it is sound."""
+    return image.getexif().get(ExifTags.Base.Orientation, _UPRIGHT)
+
+
 def _lies_on_its_side(image: Image.Image) -> bool:
-    """Whether an image says of itself, in EXIF or XMP, that width and height are swapped when it is upright."""
-    return image.getexif().get(ExifTags.Base.Orientation) in {5, 6, 7, 8}
+    """Whether width and height are swapped when it is upright."""
+    return _orientation(image) in {5, 6, 7, 8}
 
 
 def fitted(image: Image.Image, size: Size | None) -> Image.Image:
@@ -106,36 +114,27 @@ def fitted(image: Image.Image, size: Size | None) -> Image.Image:
     return ImageOps.fit(image, (size.width_px, size.height_px), Image.Resampling.BICUBIC)
 
 
-def image_of(
-    frame: VideoFrame, size: Size | None, *, rotation: int = 0, scaler: VideoReformatter | None = None
-) -> Image.Image:
+def image_of(frame: VideoFrame, size: Size | None, *, scaler: VideoReformatter | None = None) -> Image.Image:
     """The decoded frame as an image in RGBX, fitted to the size as by `fitted`.
 
     The fourth byte holds nothing, but so one step of FFmpeg's scaler makes what libjpeg-turbo reads where it lies:
     0.6 ms for 1280 x 720, where `VideoFrame.to_image` copies for 10.
 
     Args:
-        frame: In any pixel format.
+        frame: In any pixel format, the right way up.
         size: What is asked for; none for the frame's own.
-        rotation: Degrees counter-clockwise by which the frame must be turned to be upright: 0, 90, 180 or -90.
         scaler: What is kept of one frame for the next of the same kind; spares 0.3 ms of 1280 x 720 or more.
     """
-    upright = Size(frame.width, frame.height) if rotation % 180 == 0 else Size(frame.height, frame.width)
-    covering = upright if size is None else _covering(upright, size)
+    whole = Size(frame.width, frame.height)
+    covering = whole if size is None else _covering(whole, size)
     width, height = covering.width_px, covering.height_px
-    lying = (width, height) if rotation % 180 == 0 else (height, width)
-    scaled = (scaler or VideoReformatter()).reformat(frame, *lying, format="rgb0", interpolation="BICUBIC")
+    scaled = (scaler or VideoReformatter()).reformat(frame, width, height, format="rgb0", interpolation="BICUBIC")
     plane = scaled.planes[0]
-    image = Image.frombuffer("RGBX", lying, plane, "raw", "RGBX", plane.line_size, 1)  # type: ignore[arg-type]
-    if rotation:
-        image = image.transpose(_TURNS[rotation % 360])
+    image = Image.frombuffer("RGBX", (width, height), plane, "raw", "RGBX", plane.line_size, 1)  # type: ignore[arg-type]
     if size is None or covering == size:
         return image
     left, top = (width - size.width_px) // 2, (height - size.height_px) // 2
     return image.crop((left, top, left + size.width_px, top + size.height_px))
-
-
-_TURNS = {90: Image.Transpose.ROTATE_90, 180: Image.Transpose.ROTATE_180, 270: Image.Transpose.ROTATE_270}
 
 
 def _covering(whole: Size, size: Size) -> Size:
@@ -162,7 +161,7 @@ def encode(image: Image.Image, *, quality: int) -> Picture:
 
 
 def encode_frame(
-    frame: VideoFrame, size: Size | None, *, quality: int, rotation: int = 0, scaler: VideoReformatter | None = None
+    frame: VideoFrame, size: Size | None, *, quality: int, scaler: VideoReformatter | None = None
 ) -> Picture:
     """The decoded frame as a JPEG, with the arguments of `image_of`."""
-    return encode(image_of(frame, size, rotation=rotation, scaler=scaler), quality=quality)
+    return encode(image_of(frame, size, scaler=scaler), quality=quality)

@@ -78,7 +78,7 @@ class Shaper:
         target = self._target(turned(upright, self._camera.rotate))
         if self._passes_untouched(picture, target):
             return picture
-        image = decode(picture.body, at_least=target)
+        image = decode(picture.body, at_least=target, from_top_left=self._blackout is not None)
         if self._blackout is not None:
             self._blackout.on_image(image)
         image = fitted(image, None if target is None else turned(target, self._camera.rotate))

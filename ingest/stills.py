@@ -7,6 +7,7 @@ from weakref import WeakValueDictionary
 from PIL import Image
 
 from framemesh.errors import ConfigurationError, ImageTooLargeError, InvalidImageError
+from ingest.files import read_image
 from ingest.motion import NARROWEST, largest_window, window
 from ingest.pictures import Picture, Size, decode, encode
 from ingest.shots import Shot, Timing
@@ -28,7 +29,7 @@ class StillLoop:
 
     def __init__(self, path: Path, *, size: Size, quality: int) -> None:
         try:
-            self._photo = _prepared(path.read_bytes(), size)
+            self._photo = _prepared(read_image(path), size)
         except OSError as error:
             raise ConfigurationError(f"{path} can't be read: {error.strerror}", path=path) from error
         except (InvalidImageError, ImageTooLargeError) as error:

@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from asyncio.subprocess import PIPE
+from collections import Counter
 from collections.abc import AsyncIterator
 from functools import partial
 
@@ -149,4 +150,34 @@ async def test_a_camera_whose_agent_fell_silent_is_left_out_and_nonsense_is_pass
     await until(partial(listed, client, "silent"))
     assert [camera.name for camera in await client.cameras()] == ["silent"]
     monkeypatch.setattr(cameras, "SILENT_SECONDS", 0.1)
+    await until(partial(nothing, client))
+
+
+@pytest.mark.usefixtures("running")
+async def test_each_word_of_a_camera_is_read_once_however_many_others_there_are(
+    client: AsyncClient, bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: Counter[bytes] = Counter()
+    load = cameras.load
+
+    def counted(value: bytes) -> Camera | None:
+        read[value] += 1
+        return load(value)
+
+    monkeypatch.setattr(cameras, "load", counted)
+    bucket = await bus.js.key_value(CAMERAS_BUCKET)
+    names = [f"many-{number}" for number in range(10)]
+    for published in range(3):
+        for name in names:
+            camera = Camera(name=name, heartbeat_time=timestamp(time.time_ns()), published_frame_count=published)
+            await bucket.put(name, cameras.dump(camera))
+
+    async def all_heard() -> bool:
+        found = [camera for camera in await client.cameras() if camera.name in names]
+        return len(found) == 10 and all(camera.published_frame_count == 2 for camera in found)
+
+    await until(all_heard)
+    assert set(read.values()) == {1}
+    for name in names:
+        await bucket.delete(name)
     await until(partial(nothing, client))

@@ -35,6 +35,23 @@ cameras:
     assert (door.fps, door.quality) == (1, None)
 
 
+def test_null_takes_away_the_default_of_any_setting(tmp_path: Path) -> None:
+    text = """
+defaults: {loop: false, transport: udp, stall_seconds: 3, rotate: 90, masks: [{rectangle: [0, 0, 1, 0.5]}]}
+cameras:
+  - {name: gate, source: gate.mp4, loop: null, transport: null, stall_seconds: null, rotate: null, masks: null}
+"""
+    (gate,) = cameras(tmp_path, text)
+    assert gate == CameraSettings(name="gate", source=f"{tmp_path}/gate.mp4")
+
+
+def test_null_takes_away_nothing_that_a_camera_must_have_and_is_no_setting(tmp_path: Path) -> None:
+    assert problems(tmp_path, "cameras:\n  - {name: gate, source: null, lop: null}") == [
+        "2:26: camera 'gate': source is missing",
+        "2:32: camera 'gate': there is no setting lop; did you mean loop?",
+    ]
+
+
 def test_what_stands_for_the_same_replaces_the_default(tmp_path: Path) -> None:
     text = """
 defaults: {width_px: 640, height_px: 480, username: viewer, password: one}
@@ -90,6 +107,21 @@ cameras:
     sound = cameras(tmp_path, text.replace(":99999", "").partition("  - {name: door")[0], SECRET="hunter2")
     assert sound[0].login() == ("viewer", "hunter2")
     assert "hunter2" not in repr(sound)
+
+
+@pytest.mark.parametrize("value", ["*hunter2", "!hunter2 x", "!hunter2!x", "!h'unter2 x", "[&hunter2 a, &hunter2 b]"])
+def test_no_error_shows_a_password_that_yaml_takes_for_something_else(tmp_path: Path, value: str) -> None:
+    (told,) = problems(tmp_path, f"cameras:\n  - name: gate\n    source: a.mp4\n    password: {value}")
+    assert told.startswith("4:")
+    assert "needs quotes" in told
+    assert "unter2" not in told
+
+
+@pytest.mark.parametrize("kind", ["bool", "int", "float", "timestamp"])
+def test_a_value_that_is_not_of_the_kind_it_names_is_told_at_its_line(tmp_path: Path, kind: str) -> None:
+    (told,) = problems(tmp_path, f"cameras:\n  - name: gate\n    source: a.mp4\n    fps: !!{kind} hunter2")
+    assert told.startswith("4:")
+    assert "hunter2" not in told
 
 
 def test_merged_and_repeated_values_work(tmp_path: Path) -> None:

@@ -54,3 +54,10 @@ def test_a_camera_whose_clock_is_set_back_does_not_send_frames_back_in_time() ->
 def test_what_never_tells_the_time_gets_ours_at_once() -> None:
     clock = CaptureClock(by_camera=True)
     assert clock.capture_ns(None, arrived_ns=NOW, tells_later=False) == NOW
+
+
+def test_an_old_file_in_a_folder_gets_our_time_and_a_new_one_its_own() -> None:
+    clock = CaptureClock(by_camera=True)
+    assert clock.capture_ns(NOW - 2 * 86_400 * SECOND, arrived_ns=NOW, tells_later=False) == NOW
+    later = NOW + 60 * SECOND
+    assert clock.capture_ns(later - SECOND, arrived_ns=later, tells_later=False) == later - SECOND

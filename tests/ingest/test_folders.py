@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from framemesh.errors import ConfigurationError, ImageTooLargeError, InvalidImageError
+from ingest import folders
 from ingest.folders import FolderSource
 from ingest.pictures import Picture, Size
 from ingest.settings import CameraSettings
@@ -89,6 +90,18 @@ def test_a_file_over_the_limit_is_too_large(tmp_path: Path) -> None:
         source(tmp_path).read()
 
 
+def test_a_file_far_over_the_limit_is_named_once_and_never_read(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(jpeg())
+    os.truncate(tmp_path / "a.jpg", 1 << 40)  # takes no disk, and would take all memory
+    (tmp_path / "b.jpg").write_bytes(jpeg(80))
+    pictures = source(tmp_path)
+    with pytest.raises(
+        ImageTooLargeError, match=r"a\.jpg: the image has 1,099,511,627,776 bytes; the limit is 8,388,608"
+    ):
+        pictures.read()
+    assert [grey_of(pictures.read().body) for _ in range(2)] == [80, 80]
+
+
 @pytest.mark.parametrize("names", [[], ["readme.txt"]])
 def test_a_folder_without_images_can_not_be_opened(tmp_path: Path, names: list[str]) -> None:
     for name in names:
@@ -134,6 +147,46 @@ def test_without_rounds_each_file_comes_once_and_then_what_is_new_or_written_ane
     shown = [wait_for(pictures) for _ in range(2)]
     assert [grey_of(picture.body) for picture in shown] == [GREYS[0], 80]
     assert pictures.source.read() is None
+
+
+def test_a_folder_that_can_not_be_read_for_a_while_is_told_of_once_and_shows_nothing_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folders, "_POLL_SECONDS", 0.0)
+    monkeypatch.setattr(folders, "_LISTING_SHARE", 1e9)
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    fill(folder)
+    pictures = source(folder, loop=False)
+    assert [grey_of(pictures.read().body) for _ in GREYS] == [*GREYS]
+    for _ in range(2):
+        folder.rename(tmp_path / "elsewhere")
+        with pytest.raises(InvalidImageError, match="photos can't be listed"):
+            pictures.read()
+        assert [pictures.source.read() for _ in range(3)] == [None, None, None]
+        (tmp_path / "elsewhere").rename(folder)
+        assert pictures.source.read() is None
+    (folder / "new.jpg").write_bytes(jpeg(80))
+    assert grey_of(pictures.read().body) == 80
+
+
+def test_a_file_that_goes_while_the_folder_is_listed_hides_none_of_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path)
+    going = tmp_path / "going.jpg"
+    going.write_bytes(jpeg())
+    is_file = Path.is_file
+
+    def goes_then(path: Path) -> bool:
+        found = is_file(path)
+        if path == going:
+            going.unlink(missing_ok=True)
+        return found
+
+    monkeypatch.setattr(Path, "is_file", goes_then)
+    pictures = source(tmp_path)
+    assert [grey_of(pictures.read().body) for _ in GREYS] == [*GREYS]
 
 
 def wait_for(pictures: Pictures) -> Picture:

@@ -123,6 +123,35 @@ def test_a_photo_that_says_that_it_lies_on_its_side_is_masked_and_measured_uprig
         assert (made.size, shown(made)) == (Size(32, 24) if size else WHOLE, ["black", "green", "blue", "white"])
 
 
+UNDONE_BY = {
+    1: None,
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+"""How a camera that holds itself so stores the upright picture, by EXIF's orientation."""
+
+
+@pytest.mark.parametrize("orientation", UNDONE_BY)
+def test_nothing_shows_at_a_masks_edge_of_a_photo_that_is_turned_and_scaled_down(orientation: int) -> None:
+    upright = Image.new("RGB", (1277, 719))  # no multiple of the blocks in which a JPEG is decoded
+    upright.paste((255, 255, 255), (0, 0, 639, 360))
+    turn = UNDONE_BY[orientation]
+    stored = upright if turn is None else upright.transpose(turn)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    body = BytesIO()
+    stored.save(body, "JPEG", quality=95, subsampling=0, exif=exif)
+    made = shaper(masks=[TOP_LEFT], max_width_px=160).shape(Shot(Picture(body.getvalue(), JPEG, Size(*stored.size))))
+    assert made is not None
+    assert made.size == Size(160, 90)
+    assert max(Image.open(BytesIO(made.body)).convert("L").tobytes()) <= 2
+
+
 @both
 @pytest.mark.parametrize(
     ("camera", "size"),

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -74,4 +75,12 @@ def test_a_damaged_photo_can_not_be_opened(tmp_path: Path) -> None:
     path = tmp_path / "cut.png"
     path.write_bytes(image(width=300, height=300)[:200])
     with pytest.raises(ConfigurationError, match=r"cut\.png.*damaged"):
+        StillLoop(path, size=SMALL, quality=80)
+
+
+def test_a_photo_far_over_the_limit_can_not_be_opened_and_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "huge.png"
+    path.write_bytes(image())
+    os.truncate(path, 1 << 40)  # takes no disk, and would take all memory
+    with pytest.raises(ConfigurationError, match=r"huge\.png: the image has 1,099,511,627,776 bytes"):
         StillLoop(path, size=SMALL, quality=80)
