@@ -33,8 +33,9 @@ soak: $(READY) ## put 200 random faults on a mesh and 5 on cameras, then count t
 	FRAMEMESH_FAULTS=200 FRAMEMESH_CAMERA_SECONDS=180 $(BIN)/python -m pytest -s tests/faults
 
 .PHONY: rollouts
-rollouts: $(READY) ## put 10,000 calls on a model that is scaled, replaced, and replaced by a broken version
-	FRAMEMESH_ROLLOUT_CALLS=10000 $(BIN)/python -m pytest -s tests/deployer/test_local.py -k while_models
+rollouts: $(READY) ## put 10,000 calls on a model that is scaled and replaced, and kill deployers at every step
+	FRAMEMESH_ROLLOUT_CALLS=10000 $(BIN)/python -m pytest -s tests/deployer/test_local.py tests/deployer/test_killed.py \
+	  -k 'while_models or killed'
 
 .PHONY: lint
 lint: $(READY) ## check style, types, import rules, the protos, and that the stubs are theirs

@@ -1,5 +1,6 @@
 """A deployer that is killed at every step of a deployment is followed by one that goes on."""
 
+import os
 from collections.abc import AsyncIterator
 
 import pytest
@@ -43,6 +44,7 @@ async def deployer(
         yield deployer
 
 
+@pytest.mark.skipif("FRAMEMESH_ROLLOUT_CALLS" not in os.environ, reason="a minute of CPU: `make rollouts` runs it")
 @pytest.mark.timeout(600)
 async def test_a_deployer_killed_at_every_step_of_a_first_deployment_is_followed_by_one_that_goes_on(
     deployer: Deployer, client: AsyncClient, served: Hub, before_s3: Proxy

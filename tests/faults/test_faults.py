@@ -16,7 +16,7 @@ from tests.faults.faults import FAULTS
 from tests.model_server import tiny as tiny_models
 from tests.stores import STORES
 
-COUNT = int(os.environ.get("FRAMEMESH_FAULTS", "12"))
+COUNT = int(os.environ.get("FRAMEMESH_FAULTS", "8"))
 SEED = int(os.environ.get("FRAMEMESH_FAULTS_SEED") or random.SystemRandom().randrange(1_000_000))
 LONGEST_SECONDS_BETWEEN = 3.0
 
