@@ -14,6 +14,8 @@ from gateway.settings import GatewaySettings
 
 log = structlog.get_logger()
 
+_UNREAD_BYTES = 1024 * 1024
+
 
 def connections(settings: GatewaySettings) -> Connections:
     """How callers' connections are encrypted and kept.
@@ -39,6 +41,7 @@ def connections(settings: GatewaySettings) -> Connections:
         keepalive_seconds=settings.grpc_keepalive_seconds,
         max_age_seconds=settings.grpc_max_connection_age_seconds,
         max_age_grace_seconds=settings.grpc_max_connection_age_grace_seconds,
+        unread_bytes=_UNREAD_BYTES,
     )
 
 

@@ -16,8 +16,6 @@ from framemesh.rpc.draining import Calls
 MAX_MESSAGE_BYTES = 2 * MAX_IMAGE_BYTES
 """Over this gRPC itself refuses, before any of it is held; up to this we say what is wrong with the image."""
 
-_UNREAD_BYTES = 1024 * 1024
-
 Register = Callable[[grpc.aio.Server], None]
 
 
@@ -48,6 +46,9 @@ class Connections:
         max_age_seconds: When a connection is replaced by a new one, so that callers spread over all replicas behind
             one address; 0 means never. What is under way on the old one goes on.
         max_age_grace_seconds: How long it may go on; 0 means until it ends.
+        unread_bytes: What a call may send before somebody reads it, so that one which will be refused fills no memory
+            until it is; 0 leaves that to gRPC's bandwidth probe, which costs less and lets whole images in wherever the
+            server is slow.
     """
 
     credentials: grpc.ServerCredentials | None = None
@@ -55,6 +56,7 @@ class Connections:
     keepalive_timeout_seconds: float = 20.0
     max_age_seconds: float = 0.0
     max_age_grace_seconds: float = 0.0
+    unread_bytes: int = 0
 
     def options(self) -> list[tuple[str, int]]:
         """The same as gRPC names it."""
@@ -70,6 +72,8 @@ class Connections:
             options.append(("grpc.max_connection_age_ms", round(self.max_age_seconds * 1e3)))
         if self.max_age_grace_seconds:
             options.append(("grpc.max_connection_age_grace_ms", round(self.max_age_grace_seconds * 1e3)))
+        if self.unread_bytes:
+            options += [("grpc.http2.lookahead_bytes", self.unread_bytes), ("grpc.http2.bdp_probe", 0)]
         return options
 
 
@@ -103,9 +107,6 @@ async def serving(
             ("grpc.so_reuseport", 0),  # else two servers share one port, and neither says so
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
             ("grpc.max_send_message_length", -1),
-            # What a call may send before somebody reads it: one that will be refused fills no memory until it is.
-            ("grpc.http2.lookahead_bytes", _UNREAD_BYTES),
-            ("grpc.http2.bdp_probe", 0),  # else the window grows to whole images wherever the server is slow
             *connections.options(),
         ],
     )
