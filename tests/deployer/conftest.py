@@ -109,14 +109,20 @@ class Deployer:
     folder: Path
     env: dict[str, str]
     process: subprocess.Popen[bytes] = field(init=False)
+    _log_start: int = field(init=False)
 
     def start(self) -> None:
         with (self.folder / "deployer.log").open("ab") as log:
+            self._log_start = log.tell()
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "deployer"],
                 env={**os.environ, **self.env, "FRAMEMESH_DATA_DIR": str(self.folder)},
                 stderr=log,
             )
+
+    def has_begun(self) -> bool:
+        """Whether it has come so far that a signal makes it drain."""
+        return b"service.started" in (self.folder / "deployer.log").read_bytes()[self._log_start :]
 
     def kill(self) -> None:
         self.process.kill()
@@ -134,6 +140,7 @@ async def deploying(folder: Path, env: dict[str, str]) -> AsyncIterator[Deployer
     deployer.start()
     try:
         yield deployer
+        await until(deployer.has_begun, seconds=60)
         deployer.process.send_signal(signal.SIGTERM)
         await asyncio.to_thread(partial(deployer.process.wait, timeout=60))
         assert deployer.process.returncode == 0
