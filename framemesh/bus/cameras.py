@@ -1,7 +1,6 @@
 """How cameras are: agents write, gateways read (`cameras` in NATS's key-value store); and what happens (`EVENTS`)."""
 
-from google.protobuf.json_format import MessageToJson, Parse, ParseError
-
+from framemesh.bus import encoding
 from framemesh.v1.camera_pb2 import Camera, CameraEvent
 
 HEARTBEAT_SECONDS = 2.0
@@ -15,13 +14,10 @@ def event_subject(camera: str) -> str:
 
 
 def dump(message: Camera | CameraEvent) -> bytes:
-    """An entry or event, as JSON so that people can read it with any NATS tool."""
-    return MessageToJson(message, indent=None).encode()
+    """An entry or event."""
+    return encoding.dump(message)
 
 
 def load(value: bytes) -> Camera | None:
     """The camera of an entry; none where it isn't one, such as one written by hand."""
-    try:
-        return Parse(value, Camera(), ignore_unknown_fields=True)
-    except (ParseError, UnicodeDecodeError):
-        return None
+    return encoding.load(value, Camera())
