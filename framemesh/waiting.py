@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any
 
@@ -27,6 +28,18 @@ async def cancelled(*tasks: asyncio.Task[Any]) -> None:
         for task in left:
             task.cancel()
         _, left = await asyncio.wait(left, timeout=_AGAIN_SECONDS)
+
+
+async def until_set(event: asyncio.Event, *endless: Coroutine[Any, Any, None]) -> None:
+    """Run what has no end of its own, side by side, until the event; an error of one ends the others and comes out.
+
+    Raises:
+        ExceptionGroup: Of that error.
+    """
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(one) for one in endless]
+        await event.wait()
+        await cancelled(*tasks)
 
 
 def jittered(seconds: float) -> float:

@@ -10,6 +10,7 @@ from framemesh.bus import Bus, cameras
 from framemesh.bus.streams import CAMERAS_BUCKET
 from framemesh.bus.watching import Entry, entries
 from framemesh.v1.camera_pb2 import Camera
+from framemesh.waiting import until_set
 
 log = structlog.get_logger()
 
@@ -43,11 +44,7 @@ class Cameras:
 
     async def run(self) -> None:
         """Follow the bucket until stopped."""
-        async with asyncio.TaskGroup() as group:
-            followers = [group.create_task(self._follow()), group.create_task(self._expire())]
-            await self._stopping.wait()
-            for follower in followers:
-                follower.cancel()
+        await until_set(self._stopping, self._follow(), self._expire())
 
     def stop(self) -> None:
         """Follow no more."""

@@ -14,6 +14,7 @@ from framemesh.bus.streams import DEPLOYMENTS_BUCKET, MODELS_BUCKET, ROUTES_BUCK
 from framemesh.bus.watching import entries, snapshots
 from framemesh.errors import InvalidSpecError, ModelNotFoundError
 from framemesh.v1.model_pb2 import DeploymentStatus, Model, ModelReplica, ModelSpec, ReplicaState
+from framemesh.waiting import until_set
 from gateway.metrics import GatewayMetrics
 
 log = structlog.get_logger()
@@ -129,17 +130,9 @@ class Registry:
             await streams.delete_model_consumer(self._bus, model)
 
     async def run(self) -> None:
-        """Follow both buckets until stopped."""
-        async with asyncio.TaskGroup() as group:
-            followers = [
-                group.create_task(self._follow_models()),
-                group.create_task(self._follow_routes()),
-                group.create_task(self._follow_deployments()),
-                group.create_task(self._expire()),
-            ]
-            await self._stopping.wait()
-            for follower in followers:
-                follower.cancel()
+        """Follow the buckets until stopped."""
+        following = (self._follow_models(), self._follow_routes(), self._follow_deployments())
+        await until_set(self._stopping, *following, self._expire())
 
     def stop(self) -> None:
         """Follow no more."""

@@ -13,6 +13,7 @@ from framemesh.mesh.deployed import deployed
 from framemesh.mesh.processes import model_process
 from framemesh.v1.model_pb2 import DeploymentPhase as Phase
 from framemesh.v1.model_pb2 import Model, ModelSpec
+from framemesh.waiting import until_set
 from framemesh.words import state
 
 _RECONNECT_SECONDS = 1.0
@@ -75,11 +76,7 @@ class Models:
 
     async def run(self) -> None:
         """Follow until stopped."""
-        async with asyncio.TaskGroup() as group:
-            followers = (group.create_task(self._follow()), group.create_task(self._look_around()))
-            await self._stopping.wait()
-            for follower in followers:
-                follower.cancel()
+        await until_set(self._stopping, self._follow(), self._look_around())
 
     def stop(self) -> None:
         """Follow no more."""

@@ -1,6 +1,8 @@
 import asyncio
 
-from framemesh.waiting import Backoff, happens, jittered
+import pytest
+
+from framemesh.waiting import Backoff, happens, jittered, until_set
 
 
 async def test_an_event_ends_the_wait_and_so_does_the_time() -> None:
@@ -9,6 +11,27 @@ async def test_an_event_ends_the_wait_and_so_does_the_time() -> None:
     asyncio.get_running_loop().call_soon(event.set)
     assert await happens(event, within=3600)
     assert await happens(event, within=-1)  # it has happened: there is nothing to wait for
+
+
+async def test_what_has_no_end_is_ended_by_the_event_or_by_the_error_of_one() -> None:
+    event, ended = asyncio.Event(), []
+
+    async def endless(name: str) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(name)
+
+    async def broken() -> None:
+        raise ValueError("mine")
+
+    asyncio.get_running_loop().call_soon(event.set)
+    await until_set(event, endless("a"), endless("b"))
+    assert sorted(ended) == ["a", "b"]
+    with pytest.raises(ExceptionGroup) as group:
+        await until_set(asyncio.Event(), endless("c"), broken())
+    assert [str(error) for error in group.value.exceptions] == ["mine"]
+    assert ended[-1] == "c"
 
 
 def test_jitter_takes_up_to_half() -> None:
