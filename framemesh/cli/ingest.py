@@ -2,12 +2,12 @@
 
 import os
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from framemesh.cli.services import check_installed
 from framemesh.cli.target import DEFAULT_DATA_DIR, DataDir
 from framemesh.errors import EXIT_CONFIGURATION, ConfigurationError
 from framemesh.mesh.cameras import Cameras, check_cameras, named_cameras
@@ -78,9 +78,4 @@ def check_ingest(command: str) -> None:
     Raises:
         ConfigurationError: Only the client library is installed.
     """
-    missing = next((name for name in _NEEDED if find_spec(name) is None), None)
-    if missing is not None:
-        raise ConfigurationError(
-            f"`framemesh ingest {command}` needs {missing}, which a client does not: clone the repository and run "
-            "`pip install -e '.[ingest]'` in it"
-        )
+    check_installed(_NEEDED, f"ingest {command}", "run `pip install -e '.[ingest]'` in it")

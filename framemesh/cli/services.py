@@ -1,6 +1,6 @@
 """What commands share that start a service's program, rather than call one that runs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -28,10 +28,19 @@ def check_model_server(command: str) -> None:
     Raises:
         ConfigurationError: Only the client library is installed.
     """
-    missing = next((name for name in _NEEDED if find_spec(name) is None), None)
+    check_installed(_NEEDED, command, "run `make demo`")
+
+
+def check_installed(needed: Sequence[str], command: str, mend: str) -> None:
+    """Pass where a command's modules are installed; `mend` says what to do in a clone of the repository.
+
+    Raises:
+        ConfigurationError: One isn't.
+    """
+    missing = next((name for name in needed if find_spec(name) is None), None)
     if missing is not None:
         raise ConfigurationError(
-            f"`framemesh {command}` needs {missing}, which a client does not: clone the repository and run `make demo`"
+            f"`framemesh {command}` needs {missing}, which a client does not: clone the repository and {mend}"
         )
 
 
