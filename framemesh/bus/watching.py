@@ -14,6 +14,8 @@ from framemesh.bus.connection import Bus
 log = structlog.get_logger()
 
 _RESYNC_SECONDS = 15.0
+_INACTIVE_SECONDS = 30.0
+"""How long the server keeps a watcher's consumer that nobody listens to; nats-py asks for five minutes."""
 _RETRY_SECONDS = 1.0
 _LOOK_SECONDS = 0.5
 
@@ -36,12 +38,14 @@ async def entries(bus: Bus, bucket: str) -> AsyncGenerator[dict[str, Entry], Non
     """Yield the bucket's whole content, at once and after each change, across server restarts.
 
     The bucket is read anew after each reconnection, and every 15 s: nats-py's watcher does not say when it has lost its
-    consumer.
+    consumer. Nor is its word taken that all was read: where the server counts as sent what has not arrived, that
+    comes first, and an empty bucket would mean that no model is wanted any more.
     """
     while not bus.closed.is_set():
         connection, resync = bus.connections, time.monotonic() + _RESYNC_SECONDS
         try:
-            watcher = await (await bus.js.key_value(bucket)).watchall()
+            store = await bus.js.key_value(bucket)
+            watcher = await store.watchall(inactive_threshold=_INACTIVE_SECONDS)
         except (nats.errors.Error, TimeoutError) as error:
             log.debug("nats.watch_again", bucket=bucket, error=str(error))
             await asyncio.sleep(_RETRY_SECONDS)
@@ -52,13 +56,14 @@ async def entries(bus: Bus, bucket: str) -> AsyncGenerator[dict[str, Entry], Non
             while connection == bus.connections and time.monotonic() < resync:
                 try:
                     entry = await watcher.updates(timeout=_LOOK_SECONDS)  # type: ignore[no-untyped-call]
+                    if entry is None and (complete or (await store.status()).values > 0):
+                        continue
                 except (nats.errors.Error, TimeoutError):
                     continue
-                if entry is None:
-                    complete = True
-                elif entry.operation is None:
+                complete = complete or entry is None or entry.delta == 0
+                if entry and entry.operation is None:
                     content[entry.key] = Entry(entry.value or b"", entry.revision)
-                else:
+                elif entry:
                     content.pop(entry.key, None)
                 if complete:
                     yield dict(content)

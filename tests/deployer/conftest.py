@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -14,10 +14,10 @@ from typing import Any
 
 import psutil
 import pytest
-from nats.js.errors import NoKeysError
 from pydantic import SecretStr
 
 from framemesh.bus import Bus
+from framemesh.bus.watching import snapshots
 from framemesh.client import AsyncClient
 from framemesh.deploying import FAILED
 from framemesh.mesh import processes
@@ -174,7 +174,5 @@ async def settled(client: AsyncClient, wish: Wish, phase: str, *, ready: int | N
 
 async def keys(bus: Bus, bucket: str) -> list[str]:
     """The keys in a bucket."""
-    try:
-        return list(await (await bus.js.key_value(bucket)).keys())
-    except NoKeysError:
-        return []
+    async with aclosing(snapshots(bus, bucket)) as following:
+        return list(await anext(following))

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 from nats.aio.msg import Msg
-from nats.js.api import ConsumerConfig, DeliverPolicy
+from nats.js import JetStreamContext
+from nats.js.api import ConsumerConfig, ConsumerInfo, DeliverPolicy
 
 from framemesh.bus import Bus, ConsumerGoneError, connect, consume, leases, streams
 from framemesh.bus.leases import Leases
@@ -266,3 +267,26 @@ async def test_a_snapshot_follows_puts_and_deletes(bus: Bus) -> None:
         assert await anext(following) == {"a": b"1", "b": b"2"}
         await bucket.delete("a")
         assert await anext(following) == {"b": b"2"}
+
+
+async def test_a_bucket_whose_content_is_still_under_way_is_not_taken_for_empty(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket = await bus.js.key_value(streams.MODELS_BUCKET)
+    await bucket.put("a", b"1")
+    ask = JetStreamContext.PushSubscription.consumer_info
+
+    async def ask_late(self: JetStreamContext.PushSubscription) -> ConsumerInfo:
+        await asyncio.sleep(0.1)  # the server has sent all
+        return await ask(self)
+
+    monkeypatch.setattr(JetStreamContext.PushSubscription, "consumer_info", ask_late)
+    monkeypatch.setattr(JetStreamContext.PushSubscription, "delivered", 0)  # and nothing has come
+    async with asyncio.timeout(10), aclosing(snapshots(bus, streams.MODELS_BUCKET)) as following:
+        assert (await anext(following))["a"] == b"1"
+
+
+async def test_an_empty_bucket_is_told_at_once(bus: Bus) -> None:
+    await bus.js.create_key_value(bucket="empty")
+    async with asyncio.timeout(10), aclosing(snapshots(bus, "empty")) as following:
+        assert await anext(following) == {}

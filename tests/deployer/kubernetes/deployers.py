@@ -2,16 +2,16 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 
 import nats.js.errors
-from nats.js.kv import KeyValue
 
 from deployer.app import deployer
 from deployer.settings import DeployerSettings
 from framemesh import specs
 from framemesh.bus import Bus, deployments
 from framemesh.bus.streams import DEPLOYMENTS_BUCKET, MODELS_BUCKET
+from framemesh.bus.watching import snapshots
 from framemesh.specs import parse
 from framemesh.v1.model_pb2 import DeploymentPhase as Phase
 from framemesh.v1.model_pb2 import DeploymentStatus
@@ -43,15 +43,9 @@ async def forget(bus: Bus) -> None:
     """Begin anew: nothing is wanted, and nothing is told."""
     for name in (MODELS_BUCKET, DEPLOYMENTS_BUCKET):
         bucket = await bus.js.key_value(name)
-        for key in await _keys(bucket):
-            await bucket.delete(key)
-
-
-async def _keys(bucket: KeyValue) -> list[str]:
-    try:
-        return await bucket.keys()
-    except nats.js.errors.NoKeysError:
-        return []
+        async with aclosing(snapshots(bus, name)) as following:
+            for key in await anext(following):
+                await bucket.delete(key)
 
 
 async def status(bus: Bus, model: str) -> DeploymentStatus | None:
