@@ -32,7 +32,7 @@ from framemesh.v1.answer_pb2 import AnswerOptions, ModelAnswer
 from framemesh.v1.frame_pb2 import Frame, StoredFrame
 from framemesh.v1.inference_service_pb2 import Priority
 from framemesh.v1.model_pb2 import ModelSpec
-from framemesh.waiting import happens, jittered
+from framemesh.waiting import cancelled, happens, jittered
 from gateway import policies, results
 from gateway.answered import Answered
 from gateway.asking import Asker
@@ -120,7 +120,7 @@ class Lane:
                 reading = group.create_task(self._read())
                 sending = group.create_task(self._send(group))
                 await self._stopping.wait()
-                reading.cancel()
+                await cancelled(reading)
                 await sending
                 self._leases.stop()
         finally:  # however it ends: whoever comes next takes up at once what is left

@@ -11,6 +11,7 @@ from framemesh.bus.states import stream_state
 from framemesh.errors import InvalidRequestError
 from framemesh.v1 import replay_service_pb2 as replay_pb2
 from framemesh.v1 import replay_service_pb2_grpc as replay_grpc
+from framemesh.waiting import cancelled
 from gateway.replaying import DEFAULT_SHARE, Replayer
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -41,8 +42,7 @@ class ReplayApi(replay_grpc.ReplayServiceServicer):
                 await asyncio.wait((running,), timeout=_TELL_SECONDS)
                 await context.write(replay.progress())
         finally:
-            running.cancel()
-            await asyncio.wait((running,))
+            await cancelled(running)
         running.result()
 
     async def GetArchiveProgress(

@@ -28,7 +28,7 @@ from framemesh.errors import (
 from framemesh.images import read_header
 from framemesh.lake import Lake
 from framemesh.v1.frame_pb2 import Frame, StoredFrame
-from framemesh.waiting import jittered
+from framemesh.waiting import cancelled, jittered
 from gateway.deadletters import DeadLetters
 from gateway.holding import FrameHold
 from gateway.metrics import GatewayMetrics
@@ -89,7 +89,7 @@ class Storer:
             group.create_task(self._leases.run())
             pulling = group.create_task(self._pull(group))
             await self._stopping.wait()
-            pulling.cancel()
+            await cancelled(pulling)
             await self._leases.below(1)
             self._leases.stop()
 
