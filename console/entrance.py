@@ -20,7 +20,7 @@ _PAGE = Template((Path(__file__).parent / "static" / "login.html").read_text())
 def add_entrance(
     app: FastAPI, access: Access, metrics: ConsoleMetrics, *, session_seconds: float, encrypted: bool
 ) -> None:
-    """Serve `/login` and `/logout`.
+    """Serve `/login`, `/logout` and `/session`, which says to a page whether its login still holds.
 
     Args:
         app: Where they are served.
@@ -55,6 +55,10 @@ def add_entrance(
             COOKIE, caller.session, max_age=int(session_seconds), httponly=True, samesite="lax", secure=encrypted
         )
         return response
+
+    @app.get("/session")
+    async def session() -> Response:
+        return Response(status_code=204)  # the guard has let it through
 
     @app.post("/logout")
     async def log_out(request: Request) -> Response:

@@ -38,6 +38,7 @@ _INTERVAL_SECONDS = 0.1
 _TURN_SECONDS = 0.02
 _REST = 3.0
 _LINGER_SECONDS = 5.0
+_GONE_SECONDS = 600.0
 _LOOK_SECONDS = 0.2
 
 
@@ -87,7 +88,7 @@ class Hub:
                 while time.monotonic() < last + _LINGER_SECONDS:
                     if self._looked_at():
                         last = time.monotonic()
-                    self._forget_views()
+                    self._forget_what_is_over()
                     await self._round()
                     await asyncio.sleep(_TURN_SECONDS)
             finally:
@@ -179,7 +180,10 @@ class Hub:
             await asyncio.sleep(min(_INTERVAL_SECONDS, _REST * took))
         return known
 
-    def _forget_views(self) -> None:
+    def _forget_what_is_over(self) -> None:
+        now = time.monotonic()
+        cameras = self.frames.cameras()
+        self.frames.forget(one for one in cameras if (self.frames.silent_seconds(one, now) or 0.0) > _GONE_SECONDS)
         views = {watcher.view for watcher in self._watchers}
         for kept in (self._shown_ns, self._due):
             for key in [key for key in kept if key[1] not in views]:
