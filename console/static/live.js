@@ -186,15 +186,27 @@ class Live {
       this.tries = 0;
       const message = unpack(data);
       if (message.cameras) this.tell(message);
-      if (!message.frames.length) return;
       await Promise.all(message.frames.map((frame) => this.show(frame)));
-      requestAnimationFrame(() => socket.readyState === WebSocket.OPEN && socket.send('{"painted":true}'));
+      this.owe(socket, message.frames.length ? 1 : 0);
     };
     socket.onclose = () => {
       if (this.closed) return;
       if (this.tries > 0) this.say(this.texts.lost);
       setTimeout(() => this.connect(), WAIT_MS[Math.min(this.tries++, WAIT_MS.length - 1)]);
     };
+  }
+
+  /** Say what has been painted, once the browser paints: in a hidden tab it doesn't, and nothing more comes. */
+  owe(socket, count) {
+    socket.owed = (socket.owed ?? 0) + count;
+    if (socket.saying) return;
+    socket.saying = true;
+    requestAnimationFrame(() => {
+      socket.saying = false;
+      if (socket.readyState !== WebSocket.OPEN) return;
+      socket.send(JSON.stringify({ painted: socket.owed }));
+      socket.owed = 0;
+    });
   }
 
   async show(frame) {
@@ -233,9 +245,9 @@ class Live {
 
   // How cameras are.
 
-  tell({ cameras, models, problem }) {
+  tell({ cameras, models }) {
     this.offer(models);
-    this.say(problem ? fill(this.texts.problem, { problem }) : "");
+    this.say("");
     const there = new Set(cameras.map((one) => one.camera));
     for (const [camera, tile] of this.tiles) {
       if (!there.has(camera)) {
