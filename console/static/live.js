@@ -111,7 +111,7 @@ class Live {
     this.splitter.ariaPressed = String(this.split);
     for (const tile of this.tiles.values()) {
       tile.item.hidden = this.whole !== null && tile.camera !== this.whole;
-      tile.button.disabled = this.whole !== null;
+      this.rest(tile);
       this.panels(tile);
       this.redraw(tile);
     }
@@ -129,15 +129,21 @@ class Live {
     const words = make("p", "fm-camera-words fm-small");
     foot.append(name, state, numbers);
     item.append(button, foot, words);
-    button.addEventListener("click", () => this.look(camera));
+    button.addEventListener("click", () => this.whole === null && this.look(camera));
     const tile = { camera, item, button, state, numbers, words, canvases: [], painted: null };
     this.tiles.set(camera, tile);
     const after = [...this.tiles.keys()].sort().indexOf(camera);
     this.list.insertBefore(item, this.list.children[after] ?? null);
     item.hidden = this.whole !== null && camera !== this.whole;
-    button.disabled = this.whole !== null;
+    this.rest(tile);
     this.panels(tile);
     return tile;
+  }
+
+  /** A camera that is large already can't be opened. Not `disabled`: Quasar would fade the picture. */
+  rest(tile) {
+    tile.button.ariaDisabled = String(this.whole !== null);
+    tile.button.tabIndex = this.whole === null ? 0 : -1;
   }
 
   /** One canvas, or one for each chosen model side by side. */
