@@ -31,6 +31,8 @@ from framemesh.telemetry.page import new_registry, serving_page
 
 log = structlog.get_logger()
 
+_RECONNECT_SECONDS = 20.0
+"""How long a page waits for a browser that was cut off, as on the way through a tunnel, before it is built anew."""
 _OWN_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -90,7 +92,14 @@ def _app(
     for page in PAGES:
         _register(page, reached)
     core.app.config.socket_io_js_transports = ["websocket"]
-    ui.run_with(app, title="framemesh", dark=None, tailwind=False, show_welcome_message=False)
+    ui.run_with(
+        app,
+        title="framemesh",
+        dark=None,
+        tailwind=False,
+        show_welcome_message=False,
+        reconnect_timeout=_RECONNECT_SECONDS,
+    )
     return app
 
 
