@@ -17,7 +17,7 @@ from framemesh.waiting import cancelled
 _END_SECONDS = 2
 _MAX_MESSAGE_BYTES = 1024 * 1024
 _POLL_SECONDS = 0.02
-_LOOK_SECONDS = 10.0
+_LOOK_SECONDS = 2.0
 
 
 class _Server(uvicorn.Server):
