@@ -26,7 +26,7 @@ def up(
             ",precision=fp32|int8|fp16|bf16 ,policy=every|latest|fps=N ,start=TIME ,replicas=N ,revision=R ,camera=C "
             "and, for what a zero-shot model looks for, ,label=WORDS. SOURCE is a Hugging Face id, a folder, "
             "lake://models/NAME/VERSION or demo:efficientnet-lite0. Repeatable. Without it, the models of the last "
-            "time, or else the demo's two."
+            "time, or else the demo's two; 'none' runs none, until the console or `framemesh deploy` asks for some."
         ),
     ] = None,
     policy: Annotated[
@@ -50,8 +50,9 @@ def up(
     s3_port: Annotated[int, typer.Option(min=0, max=65535, help="The S3 server's port.")] = 0,
     grpc_port: Annotated[int, typer.Option(min=0, max=65535, help="The gateway's gRPC port.")] = 0,
     http_port: Annotated[int, typer.Option(min=0, max=65535, help="The gateway's port for /metrics and /healthz.")] = 0,
+    console_port: Annotated[int, typer.Option(min=0, max=65535, help="The console's port, for a browser.")] = 0,
 ) -> None:
-    """Run everything on this machine: NATS, S3, gateway, model servers and cameras.
+    """Run everything on this machine: NATS, S3, gateway, model servers, console and cameras.
 
     FRAMEMESH_NATS_URL, and FRAMEMESH_S3_ENDPOINT with its FRAMEMESH_S3_ACCESS_KEY and FRAMEMESH_S3_SECRET_KEY, name
     servers that run elsewhere. FRAMEMESH_TLS_CERT_FILE and FRAMEMESH_TLS_KEY_FILE encrypt the gateway's port with a
@@ -72,15 +73,16 @@ def up(
             f"`framemesh up` needs {error.name}, which a client does not: clone the repository and run `make demo`"
         ) from error
     chosen = parse_policy(policy)
+    named = [] if model == ["none"] else model or []
     options = MeshOptions(
         data_dir=data_dir,
         cameras=parse_cameras(cameras, fps=fps, size=size),
-        models=tuple(check_source(parse(text, default_policy=chosen)) for text in model or ()),
+        models=tuple(check_source(parse(text, default_policy=chosen)) for text in named) if model else None,
         policy=chosen,
         duration=duration,
         report=report,
         drain_seconds=drain_seconds,
-        ports=Ports(nats_port, s3_port, grpc_port, http_port),
+        ports=Ports(nats_port, s3_port, grpc_port, http_port, console_port),
         external=ExternalServers.from_environment(os.environ),
         door=Door.from_environment(os.environ),
     )
