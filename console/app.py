@@ -31,6 +31,8 @@ from framemesh.telemetry.page import new_registry, serving_page
 
 log = structlog.get_logger()
 
+_RECONNECT_SECONDS = 10.0
+"""How long a page waits for its browser, on a bad line or a busy machine, before what was typed into it is lost."""
 _OWN_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -57,7 +59,8 @@ async def console(settings: ConsoleSettings) -> AsyncIterator[Console]:
         registry = new_registry()
         metrics = ConsoleMetrics(registry)
         hub = Hub(reached.bus, metrics)
-        await stack.enter_async_context(running(reached.bus, hub, drain_seconds=settings.drain_seconds))
+        components = (reached.bus, reached.hearing, hub)
+        await stack.enter_async_context(running(*components, drain_seconds=settings.drain_seconds))
         http_port = await stack.enter_async_context(
             serving_page(settings.http_address, registry, {"nats": reached.bus.problem})
         )
@@ -90,7 +93,14 @@ def _app(
     for page in PAGES:
         _register(page, reached)
     core.app.config.socket_io_js_transports = ["websocket"]
-    ui.run_with(app, title="framemesh", dark=None, tailwind=False, show_welcome_message=False)
+    ui.run_with(
+        app,
+        title="framemesh",
+        dark=None,
+        tailwind=False,
+        show_welcome_message=False,
+        reconnect_timeout=_RECONNECT_SECONDS,
+    )
     return app
 
 
