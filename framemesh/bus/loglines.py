@@ -32,7 +32,7 @@ class LogLines:
 
     Args:
         bus: Where it is told. What is logged while NATS is away is told afterwards, the newest of it.
-        model: What a line is about that names no model.
+        model: What every line is about, whatever it names; empty where that is the model that it names.
     """
 
     name = "log lines"
@@ -89,10 +89,11 @@ def log_line(event: Mapping[str, object], instance: str, model: str, now_ns: int
         instance=instance,
         level=str(event.get("level", "")),
         event=str(event.get("event", ""))[:_VALUE_LENGTH],
-        model=str(event.get("model", model))[:_VALUE_LENGTH],
+        model=model or str(event.get("model", ""))[:_VALUE_LENGTH],
     )
+    own = _OWN if event.get("model", "") == made.model else _OWN - {"model"}
     for name, value in event.items():
-        if name not in _OWN and not name.startswith("_"):  # what `logging` passes on for itself
+        if name not in own and not name.startswith("_"):  # what `logging` passes on for itself
             made.fields[name] = str(value)[:_VALUE_LENGTH]
     if (error := _error(event.get("exc_info"))) is not None:
         made.fields["exception"] = f"{type(error).__name__}: {error}"[:_VALUE_LENGTH]

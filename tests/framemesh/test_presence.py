@@ -69,7 +69,7 @@ async def test_what_a_service_logs_goes_by_with_its_model_and_facts_but_no_trace
         await asyncio.sleep(0)  # so that it listens
         log.info("canvas.primed", size_bytes=7)
         log.info("stroke.done", frame_id="gate-1")
-        log.warning("paint.thin", model="other", words="<script>" + "x" * 1000)
+        log.warning("paint.thin", model="lake://models/vit/1", words="<script>" + "x" * 1000)
         try:
             int("blue")
         except ValueError:
@@ -79,7 +79,7 @@ async def test_what_a_service_logs_goes_by_with_its_model_and_facts_but_no_trace
     primed, thin, fault, brush = told
     assert (primed.service, primed.event, primed.level, primed.model) == ("painter", "canvas.primed", "info", "vit")
     assert dict(primed.fields) == {"size_bytes": "7"}
-    assert thin.model == "other"
+    assert (thin.model, thin.fields["model"]) == ("vit", "lake://models/vit/1")
     assert thin.fields["words"] == ("<script>" + "x" * 1000)[:500]
     assert dict(fault.fields) == {"exception": "ValueError: invalid literal for int() with base 10: 'blue'"}
     assert (brush.event, dict(brush.fields)) == ("worn out", {"logger": "brush"})
@@ -91,9 +91,10 @@ async def test_a_flood_of_lines_is_cut_to_the_newest_and_says_how_many_were_left
     async with heard(bus, loglines.SUBJECTS, LogLine) as told, running(LogLines(bus), drain_seconds=20):
         await asyncio.sleep(0)
         for number in range(1000):
-            log.info("drop", number=number)
+            log.info("drop", number=number, model="named")
         await until(lambda: told and told[-1].fields["number"] == "999", seconds=60)
     assert told[0].left_out_count == 1000 - len(told)
+    assert {line.model for line in told} == {"named"}
     assert [int(line.fields["number"]) for line in told] == list(range(1000 - len(told), 1000))
 
 
