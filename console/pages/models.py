@@ -49,7 +49,7 @@ class _Board:
         self.form = DeployForm(
             self._t, quick=visit.mesh.quick_models, cameras=lambda: self._known_cameras, deploy=self._deploy
         )
-        self.top = ui.element("div")
+        self.top = ui.element("div").classes("fm-models-top")
         """Where it is said that the mesh does not answer."""
         self._lead()
         self._nothing = self._empty()
@@ -127,9 +127,10 @@ class _Board:
             return empty("view_in_ar", _t("No model is deployed yet"), words)
         words = _t("Name one from Hugging Face: it is downloaded, exported and started by itself.")
         with empty("view_in_ar", _t("No model is deployed yet"), words) as element:
-            for source in self._visit.mesh.quick_models:
+            for number, source in enumerate(self._visit.mesh.quick_models):
                 spec = Order(source=source).spec()
-                ui.button(_t("Try {model}", model=source), on_click=lambda _, spec=spec: self._deploy(spec))
+                chosen = ui.button(_t("Try {model}", model=source), on_click=lambda _, spec=spec: self._deploy(spec))
+                chosen.props("" if number == 0 else "outline")
             ui.button(_t("Name one"), on_click=lambda: self.form.open(Order())).props("flat")
         return element
 

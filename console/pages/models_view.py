@@ -107,7 +107,7 @@ def model_view(model: Model) -> ModelView:
         progress=(status.progress or None) if step and step != _WAITS else None,
         trouble=printable(" ".join(status.message.split())),
         advice=advice,
-        version=printable(version.rpartition(":")[2][:_VERSION_LENGTH]),
+        version=printable(version.removeprefix("sha256-")[:_VERSION_LENGTH]),
     )
 
 

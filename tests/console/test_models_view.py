@@ -17,7 +17,7 @@ from framemesh.v1.result_pb2 import Result
 
 def model(phase: str = "", serving: int = 0, *, generation: int = 1, text: str = "vit=a/vit", **told: object) -> Model:
     """A model of generation 1 with so many servers that answer."""
-    replica = ModelReplica(state=ReplicaState.REPLICA_STATE_SERVING, model_version="sha256:0123456789abcdef")
+    replica = ModelReplica(state=ReplicaState.REPLICA_STATE_SERVING, model_version="sha256-0123456789abcdef")
     made = Model(spec=parse(text), generation=1, replicas=[replica] * serving)
     if phase:
         status = DeploymentStatus(phase=Phase.Value(f"DEPLOYMENT_PHASE_{phase}"), generation=generation, **told)  # type: ignore[arg-type]
@@ -62,7 +62,7 @@ def test_a_wish_that_nobody_has_taken_up_waits_whatever_was_told_of_the_one_befo
 
 def test_a_model_that_could_not_be_exported_says_that_torch_serves_it() -> None:
     found = model("READY", 1)
-    release = Release(spec=found.spec, runtime=Runtime.RUNTIME_TORCH, model_version="sha256:0123456789abcdef")
+    release = Release(spec=found.spec, runtime=Runtime.RUNTIME_TORCH, model_version="sha256-0123456789abcdef")
     found.status.serving.CopyFrom(release)
     view = model_view(found)
     assert view.form == "torch fp32 · latest"
