@@ -58,16 +58,13 @@ class _Board:
         self._links()
         heading(_t("Parts"))
         self._parts = _Rows(ui.element("ul").classes("fm-parts"), lambda: _PartRow(_t))
-        heading(_t("Streams"))
-        self._backlogs = _Rows(ui.element("ul").classes("fm-parts"), lambda: _BacklogRow(_t))
-        with (
-            ui.element("p").classes("fm-dead-letters") as self._letters,
-            ui.element("a").props('href="/lake/dead-letters"'),
-        ):
-            self._letters_words = ui.label()
-        self._letters.set_visibility(False)
-        heading(_t("What waits"))
-        self._lags = _Rows(ui.element("ul").classes("fm-parts"), lambda: _LagRow(_t))
+        with ui.element("div").classes("fm-health-counted") as self._counted:
+            heading(_t("Streams"))
+            self._backlogs = _Rows(ui.element("ul").classes("fm-parts"), lambda: _BacklogRow(_t))
+            self._letters = ui.link(target="/lake/dead-letters")
+            self._letters.set_visibility(False)
+            heading(_t("What waits"))
+            self._lags = _Rows(ui.element("ul").classes("fm-parts"), lambda: _LagRow(_t))
 
     async def look(self) -> None:
         """Show how the mesh is, again and again; where the gateway does not answer, that too is how it is."""
@@ -88,14 +85,15 @@ class _Board:
         self._backlogs.show(backlogs(status), lambda backlog: backlog.name, now)
         self._lags.show(lags(status), lambda lag: (lag.what, lag.name), now)
         letters = dead_letter_count(status)
-        self._letters_words.set_text(
-            self._t("Dead letters: {count}. Look at them and try them again.", count=f"{letters:,}")
-        )
+        words = self._t("Dead letters: {count}. Look at them and try them again.", count=f"{letters:,}")
+        self._letters.set_text(words)
         self._letters.set_visibility(letters > 0)
+        self._counted.set_visibility(True)
 
     def _show_without(self, problem: str) -> None:
         now = datetime.now(UTC)
-        found = self._remembered.add(without_gateway(problem, self._visit.mesh.bus.problem()), now)
+        found = self._remembered.add(without_gateway(problem, self._visit.mesh.bus.problem()), now, whole=False)
+        self._counted.set_visibility(False)  # what was counted before says nothing of now
         self._tell([], found)
         self._parts.show(found, lambda part: part.key, now)
 
@@ -121,8 +119,8 @@ class _Board:
     def _links(self) -> None:
         url = self._visit.mesh.grafana_url
         if url is not None:
-            with ui.element("a").classes("fm-button quiet").props("target=_blank rel=noopener") as link:
-                ui.icon("monitoring").props("aria-hidden=true")
+            with ui.element("a").classes("fm-button quiet fm-grafana").props("target=_blank rel=noopener") as link:
+                ui.icon("bar_chart").props("aria-hidden=true")
                 ui.label(self._t("Dashboards in Grafana"))
             link.props["href"] = f"{url}/dashboards?tag=framemesh"
 
@@ -154,7 +152,8 @@ class _Row(ABC, Generic[Shown]):
 
     @staticmethod
     def _ago(then: datetime, now: datetime) -> str:
-        return span(max(0.0, (now - then).total_seconds()))
+        seconds = max(0.0, (now - then).total_seconds())
+        return f"{seconds:.0f} s" if seconds < 10 else span(seconds)  # nobody counts how long something is up in ms
 
 
 class _PartRow(_Row[Part]):

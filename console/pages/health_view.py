@@ -186,9 +186,18 @@ class Remembered:
     _parts: dict[tuple[Kind, str], Part] = field(default_factory=dict)
     _gone: dict[tuple[Kind, str], Part] = field(default_factory=dict)
 
-    def add(self, parts: list[Part], now: datetime) -> list[Part]:
-        """The parts now, each with since when it is so as far as anybody has looked; those that have gone too."""
+    def add(self, parts: list[Part], now: datetime, *, whole: bool = True) -> list[Part]:
+        """The parts now, each with since when it is so as far as anybody has looked; those that have gone too.
+
+        Args:
+            parts: How they are.
+            now: When that is.
+            whole: Whether these are all there are; else what isn't among them may still be there.
+        """
         seen = {part.key: self._since(part, now) for part in parts}
+        if not whole:
+            self._parts |= seen
+            return list(seen.values())
         for key, before in self._parts.items():
             if key not in seen and before.name and before.kind in _SERVICES.values():
                 self._gone[key] = replace(before, state=State.UNKNOWN, words=marked("Gone"), since=now)

@@ -112,6 +112,16 @@ def test_a_service_that_has_gone_is_shown_for_a_while_and_is_forgotten_once_it_i
     assert [part.name for part in remembered.add([one], later + timedelta(hours=1))] == ["a-1"]
 
 
+def test_while_only_a_part_of_the_mesh_is_known_nothing_is_taken_for_gone() -> None:
+    remembered = Remembered()
+    up = Part(Kind.ARCHIVER, "a-1", State.UP, "Up", NOW)
+    later = NOW + timedelta(minutes=1)
+    remembered.add([up], NOW)
+    away = without_gateway("connection refused", None)
+    assert {part.words for part in remembered.add(away, later, whole=False)} == {"Does not answer", "Up", "Not known"}
+    assert [part.words for part in remembered.add([up], later)] == ["Up"]
+
+
 def test_streams_tell_how_full_they_are_and_only_a_full_stream_of_frames_is_a_trouble() -> None:
     streams = [
         StreamStatus(name=name, message_count=3, size_bytes=90, limit_bytes=100) for name in ("FRAMES", "DEADLETTERS")
