@@ -89,7 +89,7 @@ async def test_a_model_folder_goes_from_the_form_to_an_answer_and_tells_its_log(
         await expect(form).to_be_hidden()
         shown = card(page, "tiny-vit")
         await expect(shown.get_by_role("progressbar")).to_be_visible()
-        await expect(shown.get_by_role("status")).to_have_text("Ready", timeout=300_000)
+        await expect(shown.get_by_role("status")).to_have_text("Ready", timeout=600_000)
         await expect(shown.get_by_role("progressbar")).to_be_hidden()
         await publish(mesh.bus, "gate", jpeg())
         await expect(shown).to_contain_text("gate: kind ")
