@@ -2,7 +2,8 @@
 chooses, and a real Chromium.
 
 All of it lives on the session's event loop, as the tests in this folder do; an async fixture of a test module's own
-says so: `@pytest_asyncio.fixture(loop_scope="session")`.
+says so: `@pytest_asyncio.fixture(loop_scope="session")`. It ends with the folder's last test, as nothing turns that
+loop while other tests run.
 """
 
 import os
@@ -76,7 +77,7 @@ class Mesh:
     variables: dict[str, str]
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def mesh(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Mesh]:
     folder = tmp_path_factory.mktemp("console")
     tokens = folder / "tokens.toml"
@@ -126,7 +127,7 @@ def console_url(mesh: Mesh) -> str:
     return mesh.console_url
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
     """Debian's Chromium, without a window."""
     if CHROMIUM is None:
