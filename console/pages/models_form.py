@@ -169,10 +169,11 @@ class DeployForm:
         )
 
     def _check_source(self) -> None:
-        """Say what is wrong once somebody leaves the field, unless they left it empty."""
+        """Say what is wrong once somebody leaves the field. Of one left empty the button says so, maybe just before."""
+        if not self._source.value:
+            return
         try:
-            if self._source.value:
-                self._order().spec()
+            self._order().spec()
         except InvalidSpecError as error:
             self._complain(error)
         else:
