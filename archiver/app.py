@@ -10,6 +10,7 @@ from archiver.rows import frame_row, result_row
 from archiver.settings import ArchiverSettings
 from archiver.sweeping import Sweeper
 from framemesh.bus import connect, streams
+from framemesh.bus.presence import Presence
 from framemesh.lake import Lake
 from framemesh.service import running
 from framemesh.tables import FRAMES, RESULTS
@@ -49,5 +50,6 @@ async def archiver(settings: ArchiverSettings) -> AsyncIterator[int]:
             seconds=settings.retention_seconds,
             deletes_per_second=settings.retention_deletes_per_second,
         )
-        await stack.enter_async_context(running(bus, *archives, sweeper, drain_seconds=settings.drain_seconds))
+        telling = Presence(bus, "archiver")
+        await stack.enter_async_context(running(bus, telling, *archives, sweeper, drain_seconds=settings.drain_seconds))
         yield port

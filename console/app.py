@@ -66,7 +66,8 @@ async def console(settings: ConsoleSettings) -> AsyncIterator[Console]:
         registry = new_registry()
         metrics = ConsoleMetrics(registry)
         hub = Hub(reached.bus, metrics)
-        await stack.enter_async_context(running(reached.bus, hub, drain_seconds=settings.drain_seconds))
+        components = (reached.bus, reached.hearing, hub)
+        await stack.enter_async_context(running(*components, drain_seconds=settings.drain_seconds))
         http_port = await stack.enter_async_context(
             serving_page(settings.http_address, registry, {"nats": reached.bus.problem})
         )

@@ -3,9 +3,13 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from console.hearing import Hearing
+from console.looking import Looking
 from console.settings import ConsoleSettings
+from framemesh import specs
 from framemesh.bus import Bus, connect
 from framemesh.client import AsyncClient
+from framemesh.errors import ConfigurationError, InvalidSpecError
 from framemesh.lake import Lake
 from framemesh.rpc.channels import Tls
 from framemesh.settings import LakeSettings
@@ -18,8 +22,13 @@ class Mesh:
         self._stack = stack
         self._address, self._tls = settings.gateway()
         self._clients: dict[str | None, AsyncClient] = {}
+        self._looking: dict[AsyncClient, Looking] = {}
         self.bus = bus
-        """To subscribe to `frames.*` and `results.*.*`; nothing else is permitted."""
+        """To subscribe to `frames.*`, `results.*.*` and `logs.*.*`; nothing else is permitted."""
+        self.hearing = Hearing(bus)
+        """What results and logs say of models."""
+        self.quick_models = _sources(settings.quick_models)
+        """Models to offer at a click."""
         self.lake_settings: LakeSettings = settings
         """Where the lake is, for what reads its tables."""
         self.frames = Lake.from_settings(settings, bucket=settings.s3_frames_bucket)
@@ -44,13 +53,30 @@ class Mesh:
             self._clients[token] = await self._stack.enter_async_context(client)
         return self._clients[token]
 
+    def looking(self, client: AsyncClient) -> Looking:
+        """How the mesh is, as one caller sees it. Shared by their pages."""
+        if client not in self._looking:
+            self._looking[client] = Looking(client)
+        return self._looking[client]
+
+
+def _sources(listed: str) -> tuple[str, ...]:
+    sources = tuple(source.strip() for source in listed.split(",") if source.strip())
+    for source in sources:
+        try:
+            specs.made(source, ())
+        except InvalidSpecError as error:
+            raise ConfigurationError(f"FRAMEMESH_QUICK_MODELS: {error}", source=source) from error
+    return sources
+
 
 @asynccontextmanager
 async def mesh(settings: ConsoleSettings) -> AsyncIterator[Mesh]:
     """Connections around the block. Neither the gateway nor the lake need be there yet.
 
     Raises:
-        ConfigurationError: NATS refuses the credentials, or the gateway's address or authority can't be used.
+        ConfigurationError: NATS refuses the credentials, or the gateway's address or authority, or a model to offer,
+            can't be used.
         BusUnavailableError: No NATS server answers.
     """
     async with AsyncExitStack() as stack:

@@ -12,7 +12,7 @@ from framemesh.settings import BusSettings, LakeSettings, ServiceSettings
 class ConsoleSettings(ServiceSettings, BusSettings, LakeSettings):
     """What an operator may set on the console. Durations in seconds, sizes in bytes.
 
-    It needs no more of NATS than to subscribe to `frames.*` and `results.*.*`, and of S3 than to read.
+    It needs no more of NATS than to subscribe to `frames.*`, `results.*.*` and `logs.*.*`, and of S3 than to read.
     """
 
     console_address: str = "127.0.0.1:0"
@@ -39,6 +39,8 @@ class ConsoleSettings(ServiceSettings, BusSettings, LakeSettings):
     """How long a login lasts."""
     max_upload_bytes: int = Field(default=MAX_IMAGE_BYTES, ge=1024, le=MAX_IMAGE_BYTES)
     """The largest picture that may be uploaded."""
+    quick_models: str = "google/vit-base-patch16-224,PekingU/rtdetr_r18vd,depth-anything/Depth-Anything-V2-Small-hf"
+    """Models that the page Models offers at a click, as Hugging Face ids with commas between them."""
     grafana_url: str | None = Field(default=None, pattern="^https?://")
     """Where Grafana is, for links to its dashboards; unset, there are none."""
 

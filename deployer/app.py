@@ -11,6 +11,8 @@ from deployer.metrics import DeployerMetrics
 from deployer.reconciling import Backend, Parts, Reconciler
 from deployer.settings import DeployerSettings
 from framemesh.bus import Bus, connect
+from framemesh.bus.loglines import LogLines
+from framemesh.bus.presence import Presence
 from framemesh.service import running
 from framemesh.telemetry.page import new_registry, serving_page
 
@@ -33,7 +35,8 @@ async def deployer(settings: DeployerSettings) -> AsyncIterator[int]:
         await ledger.open()
         backend = await stack.enter_async_context(_backend(settings, bus))
         reconciler = Reconciler(bus, Parts(backend, ledger, settings, DeployerMetrics(registry)))
-        await stack.enter_async_context(running(bus, ledger, reconciler, drain_seconds=settings.drain_seconds))
+        components = (bus, Presence(bus, "deployer"), LogLines(bus), ledger, reconciler)
+        await stack.enter_async_context(running(*components, drain_seconds=settings.drain_seconds))
         yield port
 
 

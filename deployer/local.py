@@ -21,6 +21,7 @@ from framemesh.bus import Bus, routes
 from framemesh.bus.streams import ROUTES_BUCKET
 from framemesh.errors import ConfigurationError
 from framemesh.folders import clear_unfinished
+from framemesh.mesh.demo import PREFIX, check_source, localised
 from framemesh.mesh.deployed import TakenOver, deployed, mark
 from framemesh.mesh.processes import model_process, model_server, model_server_with
 from framemesh.mesh.servers import free_port
@@ -127,13 +128,20 @@ class LocalBackend:
         """As `Backend` says."""
         if self._room.locked():
             tell(Phase.DEPLOYMENT_PHASE_PENDING, 0, "")
-        async with self._room, self._worker(spec) as process:
+        async with self._room, self._worker(await self._localised(spec, tell)) as process:
             assert process.stdout is not None  # noqa: S101 - a pipe, as it was started
             line = b""
             async for line in process.stdout:
                 if (step := worker.read_step(line)) is not None:
                     tell(step.phase, step.progress, "")
             return worker.outcome(spec, await process.wait(), line)
+
+    async def _localised(self, spec: ModelSpec, tell: Tell) -> ModelSpec:
+        """The spec as a worker can load it: of a demo model this makes the folder."""
+        if spec.source.startswith(PREFIX):
+            tell(Phase.DEPLOYMENT_PHASE_DOWNLOADING, 0, "")
+            spec = await localised(check_source(spec), self._folder / "models" / "demo")
+        return spec
 
     async def roll_out(self, release: Release, replicas: int, tell: Tell) -> None:
         """As `Backend` says."""

@@ -194,14 +194,14 @@ def _check_precision(spec: ModelSpec) -> None:
 
 
 def _check_words(spec: ModelSpec) -> None:
+    if not spec.source:  # of which the name may have been made
+        raise _wrong("source", spec.source, "give a Hugging Face id or the path of a model folder")
     try:
         check_label("model", spec.name, max_length=MAX_MODEL_LENGTH)
         for camera in spec.cameras:
             check_label("camera", camera)
     except FramemeshError as error:
         raise InvalidSpecError(str(error), **error.values) from None
-    if not spec.source:
-        raise _wrong("source", spec.source, "give a Hugging Face id or the path of a model folder")
     for field, value in (("source", spec.source), ("revision", spec.revision), ("task", spec.task)):
         if len(value) > MAX_SOURCE_LENGTH or not (value.isprintable() or not value):
             raise _wrong(field, value[:80], f"use at most {MAX_SOURCE_LENGTH} printable characters")

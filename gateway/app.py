@@ -8,6 +8,8 @@ from functools import partial
 from google.protobuf.descriptor import FileDescriptor
 
 from framemesh.bus import connect, streams
+from framemesh.bus.loglines import LogLines
+from framemesh.bus.presence import Presence
 from framemesh.lake import Lake
 from framemesh.limits import ImageLimits
 from framemesh.rpc.server import Register, serving
@@ -44,6 +46,7 @@ from gateway.replaying import Replayer, ReplayParts
 from gateway.results import Results
 from gateway.retrying import Retrier
 from gateway.room import Room
+from gateway.services import Services
 from gateway.settings import GatewaySettings
 from gateway.status import Status
 from gateway.status_api import StatusApi
@@ -89,9 +92,10 @@ async def gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
         parts = LaneParts(bus, lake, hold, asker, results, deadletters, metrics)
         fanout = Fanout(registry, parts)
         cameras = Cameras(bus)
-        await stack.enter_async_context(
-            running(registry, fanout, storer, cameras, Backlog(bus, metrics), bus, drain_seconds=settings.drain_seconds)
-        )
+        services = Services(bus)
+        components = (registry, fanout, storer, cameras, services, Backlog(bus, metrics))
+        telling = (Presence(bus, "gateway"), LogLines(bus))
+        await stack.enter_async_context(running(*components, *telling, bus, drain_seconds=settings.drain_seconds))
         http_port = await stack.enter_async_context(
             serving_page(settings.http_address, registry_of_metrics, {"nats": bus.problem})
         )
@@ -99,8 +103,8 @@ async def gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
         analyzer = Analyzer(registry, asker, lake, metrics, room, limits)
         replayer = Replayer(ReplayParts(registry, asker, lake, results, deadletters, metrics))
         retrier = Retrier(bus, lake, registry, asker, results)
-        status = Status(bus, lake, registry, storer.problem)
-        services: dict[str, Register] = {
+        status = Status(bus, lake, registry, services, storer.problem)
+        apis: dict[str, Register] = {
             _name(ANALYSIS): partial(add_AnalysisServiceServicer_to_server, AnalysisApi(analyzer, room, bus, metrics)),
             _name(MODELS): partial(add_ModelServiceServicer_to_server, ModelApi(registry)),
             _name(REPLAY): partial(add_ReplayServiceServicer_to_server, ReplayApi(replayer, bus)),
@@ -111,7 +115,7 @@ async def gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
         server = await stack.enter_async_context(
             serving(
                 settings.grpc_address,
-                services,
+                apis,
                 drain_seconds=settings.drain_seconds,
                 connections=connections,
                 admission=admission,

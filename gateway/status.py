@@ -21,6 +21,7 @@ from framemesh.v1.frame_pb2 import StoredFrame
 from framemesh.v1.model_pb2 import Model
 from gateway.problems import problems
 from gateway.registry import Registry
+from gateway.services import Services
 
 _STREAMS = (streams.FRAMES, streams.STORED, streams.RESULTS, streams.DEADLETTERS)
 _STORED_PREFIX = "stored."
@@ -36,19 +37,28 @@ class Status:
         bus: Where frames, references and results are.
         lake: The bucket of frames.
         registry: What is deployed and who serves it.
+        services: Who is heard.
         storing_problem: Says what went wrong where the last frame could not be stored.
     """
 
-    def __init__(self, bus: Bus, lake: Lake, registry: Registry, storing_problem: Callable[[], str | None]) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        lake: Lake,
+        registry: Registry,
+        services: Services,
+        storing_problem: Callable[[], str | None],
+    ) -> None:
         self._bus = bus
         self._lake = lake
         self._registry = registry
+        self._services = services
         self._storing_problem = storing_problem
 
     async def look(self) -> pb2.GetStatusResponse:
         """The mesh now. Never fails: what doesn't answer is a problem in the answer."""
         now = datetime.now(UTC)
-        found = pb2.GetStatusResponse(time=_timestamp(now))
+        found = pb2.GetStatusResponse(time=_timestamp(now), services=self._services.services())
         words = await asyncio.gather(self._ask_bus(found), self._ask_lake(found))
         found.problems.extend(word for word in words if word)
         # What went wrong last here may be over: another gateway may have stored the frames meanwhile.

@@ -7,9 +7,11 @@ import nats.errors
 import structlog
 
 from framemesh.bus import Bus, connect, routes
+from framemesh.bus.loglines import LogLines
 from framemesh.bus.streams import ROUTES_BUCKET
 from framemesh.errors import FramemeshError
 from framemesh.frames import timestamp
+from framemesh.service import running
 from framemesh.v1.model_pb2 import ModelReplica, ReplicaState
 from framemesh.waiting import happens
 
@@ -24,7 +26,11 @@ class Presence:
 
     def __init__(self, model: str, replica: str, *, workers: int) -> None:
         self.replica = ModelReplica(
-            model=model, replica=replica, state=ReplicaState.REPLICA_STATE_PREPARING, worker_count=workers
+            model=model,
+            replica=replica,
+            state=ReplicaState.REPLICA_STATE_PREPARING,
+            worker_count=workers,
+            start_time=timestamp(time.time_ns()),
         )
         self.changed = asyncio.Event()
         self.opened = asyncio.Event()
@@ -72,7 +78,11 @@ class Announcer:
         await self._presence.opened.wait()
         while not self._stopping.is_set():  # looked at here too, as nats-py may forget a cancellation
             try:
-                async with connect(self._url, name=f"model {self._presence.replica.model}") as bus:
+                model = self._presence.replica.model
+                async with (
+                    connect(self._url, name=f"model {model}") as bus,
+                    running(LogLines(bus, model=model), drain_seconds=_FAREWELL_SECONDS),
+                ):
                     try:
                         await self._renew(bus)
                     finally:

@@ -54,7 +54,7 @@ def _show(found: GetStatusResponse, console: Console) -> None:
     for table in found.tables:
         since = _age(table.waiting_since_time, now) if table.waiting_message_count else ""
         tables.add_row(table.name, f"{table.waiting_message_count:,}", since)
-    for made in (streams, cameras, models, tables):
+    for made in (_services(found, now), streams, cameras, models, tables):
         if made.row_count:
             console.print(made, "")
     for name, answers in (("NATS", found.bus_answers), ("the lake", found.lake_answers)):
@@ -63,6 +63,13 @@ def _show(found: GetStatusResponse, console: Console) -> None:
         console.print(Text(problem, style="red"), soft_wrap=True)
     if not found.problems:
         console.print("all is well")
+
+
+def _services(found: GetStatusResponse, now: datetime) -> Table:
+    made = _table("service", "instance", "up for")
+    for service in found.services:
+        made.add_row(Text(service.service), Text(service.instance), _age(service.start_time, now))
+    return made
 
 
 def _table(first: str, *others: str) -> Table:

@@ -21,11 +21,11 @@ def check_source(spec: ModelSpec) -> ModelSpec:
     source = spec.source
     if source.startswith(PREFIX) and source.removeprefix(PREFIX) not in MODELS:
         known = ", ".join(PREFIX + model for model in MODELS)
-        raise ConfigurationError(f"--model: no demo model {source!r}; there are {known}", source=source)
+        raise ConfigurationError(f"no demo model {source!r}; there are {known}", source=source)
     if Path(source).is_file():
-        raise ConfigurationError(f"--model: {source!r} is a file; name the model's folder, or a Hugging Face id")
+        raise ConfigurationError(f"{source!r} is a file; name the model's folder, or a Hugging Face id")
     if source.startswith((".", "/", "~")) and not Path(source).is_dir():
-        raise ConfigurationError(f"--model: there is no folder {source!r}", source=source)
+        raise ConfigurationError(f"there is no folder {source!r}", source=source)
     return spec
 
 

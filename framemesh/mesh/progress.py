@@ -14,38 +14,21 @@ from rich.text import Text
 from framemesh.bus import Bus
 from framemesh.client import AsyncClient
 from framemesh.errors import FramemeshError
+from framemesh.figures import ModelFigures, Rate
 from framemesh.v1.frame_pb2 import StoredFrame
 from framemesh.v1.model_pb2 import Model
 from framemesh.v1.result_pb2 import Result
 from framemesh.waiting import happens
-from framemesh.words import span, state, words
+from framemesh.words import span, state
 
-_WINDOW_SECONDS = 5.0
 _TABLE_SECONDS = 1.0
 _LINE_SECONDS = 5.0
 _LOOK_SECONDS = 3.0
 
 
-class _Rate:
-    """Events a second over the last few seconds."""
-
-    def __init__(self) -> None:
-        self._times: deque[float] = deque()
-        self._since = time.monotonic()
-
-    def add(self) -> None:
-        self._times.append(time.monotonic())
-
-    def value(self) -> float:
-        now = time.monotonic()
-        while self._times and self._times[0] < now - _WINDOW_SECONDS:
-            self._times.popleft()
-        return len(self._times) / max(0.5, min(_WINDOW_SECONDS, now - self._since))
-
-
 @dataclass(slots=True)
 class _CameraNow:
-    stored: _Rate = field(default_factory=_Rate)
+    stored: Rate = field(default_factory=Rate)
     stored_total: int = 0
     waiting: int = 0
     published: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=16))
@@ -60,14 +43,6 @@ class _CameraNow:
     def behind(self) -> bool:
         """Whether more than five seconds of frames wait to be stored."""
         return self.waiting > 5 * max(1.0, self.published_fps())
-
-
-@dataclass(slots=True)
-class _ModelNow:
-    answered: _Rate = field(default_factory=_Rate)
-    latency: float = 0.0
-    staleness: float = 0.0
-    newest: str = ""
 
 
 class Progress:
@@ -86,7 +61,7 @@ class Progress:
         self._client = client
         self._console = console
         self._cameras: dict[str, _CameraNow] = defaultdict(_CameraNow)
-        self._answers: dict[str, _ModelNow] = defaultdict(_ModelNow)
+        self._answers: dict[str, ModelFigures] = defaultdict(ModelFigures)
         self._models: list[Model] = []
         self._problems: list[str] = []
         self._stopping = asyncio.Event()
@@ -116,13 +91,7 @@ class Progress:
 
     async def _on_result(self, message: Msg) -> None:
         result = Result.FromString(message.data)
-        model = self._answers[result.answer.model]
-        model.answered.add()
-        if result.replayed:  # a frame of the past: its age is no model's doing
-            return
-        model.latency = result.latency.ToNanoseconds() / 1e9
-        model.staleness = (result.answer_time.ToNanoseconds() - result.frame.capture_time.ToNanoseconds()) / 1e9
-        model.newest = f"{result.frame.camera}: {' '.join(words(result.answer)[0])}"
+        self._answers[result.answer.model].add(result)
 
     async def _look(self) -> None:
         """Ask for what does not go by on the bus."""

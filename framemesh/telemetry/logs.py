@@ -2,6 +2,8 @@
 
 import logging
 import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TextIO
 
 import structlog
@@ -9,6 +11,19 @@ import structlog
 CONSOLE = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
 """For terminals. Its own tracebacks would show local variables, images and passwords among them, and take half a
 second each, in which an event loop does nothing else."""
+
+Listener = Callable[[Mapping[str, object]], None]
+_listeners: list[Listener] = []
+
+
+@contextmanager
+def listening(listener: Listener) -> Iterator[None]:
+    """Have a listener called with every line that is written during the block, by whichever thread writes it."""
+    _listeners.append(listener)
+    try:
+        yield
+    finally:
+        _listeners.remove(listener)
 
 
 def configure(level: str, *, service: str, stream: TextIO | None = None) -> None:
@@ -21,6 +36,7 @@ def configure(level: str, *, service: str, stream: TextIO | None = None) -> None
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _named(service),
+        _tell_listeners,
     ]
     stream = stream or sys.stderr
     watched = stream.isatty()
@@ -38,7 +54,7 @@ def configure(level: str, *, service: str, stream: TextIO | None = None) -> None
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 *([] if watched else [structlog.processors.format_exc_info]),
@@ -55,3 +71,9 @@ def _named(service: str) -> structlog.typing.Processor:
         return {"service": service, **event}
 
     return add
+
+
+def _tell_listeners(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    for listener in tuple(_listeners):
+        listener(event)
+    return event

@@ -334,6 +334,7 @@ class ModelReplica(Message):
     MODEL_VERSION_FIELD_NUMBER: int
     HEARTBEAT_TIME_FIELD_NUMBER: int
     WORKER_COUNT_FIELD_NUMBER: int
+    START_TIME_FIELD_NUMBER: int
     model: str
     """The model's name. Always set."""
     replica: str
@@ -350,6 +351,10 @@ class ModelReplica(Message):
     def heartbeat_time(self) -> Timestamp:
         """When the server last said so, in UTC. One that is silent for 10 s is taken for dead. Always set."""
 
+    @property
+    def start_time(self) -> Timestamp:
+        """When the server started, by its clock, in UTC. Unset by servers older than this field."""
+
     def __init__(
         self,
         *,
@@ -360,10 +365,11 @@ class ModelReplica(Message):
         model_version: str = ...,
         heartbeat_time: Timestamp | None = ...,
         worker_count: int = ...,
+        start_time: Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: typing_extensions.TypeAlias = Literal["heartbeat_time", b"heartbeat_time"]
+    _HasFieldArgType: typing_extensions.TypeAlias = Literal["heartbeat_time", b"heartbeat_time", "start_time", b"start_time"]
     def HasField(self, field_name: _HasFieldArgType) -> bool: ...
-    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["grpc_address", b"grpc_address", "heartbeat_time", b"heartbeat_time", "model", b"model", "model_version", b"model_version", "replica", b"replica", "state", b"state", "worker_count", b"worker_count"]
+    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["grpc_address", b"grpc_address", "heartbeat_time", b"heartbeat_time", "model", b"model", "model_version", b"model_version", "replica", b"replica", "start_time", b"start_time", "state", b"state", "worker_count", b"worker_count"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
 
 @final

@@ -24,10 +24,11 @@ _sym_db = _symbol_database.Default()
 
 from framemesh.v1 import frame_pb2 as framemesh_dot_v1_dot_frame__pb2
 from framemesh.v1 import model_pb2 as framemesh_dot_v1_dot_model__pb2
+from framemesh.v1 import service_pb2 as framemesh_dot_v1_dot_service__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!framemesh/v1/status_service.proto\x12\x0c\x66ramemesh.v1\x1a\x18\x66ramemesh/v1/frame.proto\x1a\x18\x66ramemesh/v1/model.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x12\n\x10GetStatusRequest\"\xaa\x02\n\x11GetStatusResponse\x12\x10\n\x08problems\x18\x01 \x03(\t\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x62us_answers\x18\x03 \x01(\x08\x12\x14\n\x0clake_answers\x18\x04 \x01(\x08\x12+\n\x07streams\x18\x05 \x03(\x0b\x32\x1a.framemesh.v1.StreamStatus\x12+\n\x07\x63\x61meras\x18\x06 \x03(\x0b\x32\x1a.framemesh.v1.CameraStatus\x12)\n\x06models\x18\x07 \x03(\x0b\x32\x19.framemesh.v1.ModelStatus\x12)\n\x06tables\x18\x08 \x03(\x0b\x32\x19.framemesh.v1.TableStatus\"\x8d\x01\n\x0cStreamStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x15\n\rmessage_count\x18\x02 \x01(\x03\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12\x13\n\x0blimit_bytes\x18\x04 \x01(\x03\x12/\n\x0boldest_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"l\n\x0c\x43\x61meraStatus\x12\x0e\n\x06\x63\x61mera\x18\x01 \x01(\t\x12\x1b\n\x13waiting_frame_count\x18\x02 \x01(\x03\x12/\n\x0cnewest_frame\x18\x03 \x01(\x0b\x32\x19.framemesh.v1.StoredFrame\"N\n\x0bModelStatus\x12\"\n\x05model\x18\x01 \x01(\x0b\x32\x13.framemesh.v1.Model\x12\x1b\n\x13waiting_frame_count\x18\x02 \x01(\x03\"r\n\x0bTableStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1d\n\x15waiting_message_count\x18\x02 \x01(\x03\x12\x36\n\x12waiting_since_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2b\n\rStatusService\x12Q\n\tGetStatus\x12\x1e.framemesh.v1.GetStatusRequest\x1a\x1f.framemesh.v1.GetStatusResponse\"\x03\x90\x02\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!framemesh/v1/status_service.proto\x12\x0c\x66ramemesh.v1\x1a\x18\x66ramemesh/v1/frame.proto\x1a\x18\x66ramemesh/v1/model.proto\x1a\x1a\x66ramemesh/v1/service.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x12\n\x10GetStatusRequest\"\xdb\x02\n\x11GetStatusResponse\x12\x10\n\x08problems\x18\x01 \x03(\t\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x62us_answers\x18\x03 \x01(\x08\x12\x14\n\x0clake_answers\x18\x04 \x01(\x08\x12+\n\x07streams\x18\x05 \x03(\x0b\x32\x1a.framemesh.v1.StreamStatus\x12+\n\x07\x63\x61meras\x18\x06 \x03(\x0b\x32\x1a.framemesh.v1.CameraStatus\x12)\n\x06models\x18\x07 \x03(\x0b\x32\x19.framemesh.v1.ModelStatus\x12)\n\x06tables\x18\x08 \x03(\x0b\x32\x19.framemesh.v1.TableStatus\x12/\n\x08services\x18\t \x03(\x0b\x32\x1d.framemesh.v1.ServicePresence\"\x8d\x01\n\x0cStreamStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x15\n\rmessage_count\x18\x02 \x01(\x03\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12\x13\n\x0blimit_bytes\x18\x04 \x01(\x03\x12/\n\x0boldest_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"l\n\x0c\x43\x61meraStatus\x12\x0e\n\x06\x63\x61mera\x18\x01 \x01(\t\x12\x1b\n\x13waiting_frame_count\x18\x02 \x01(\x03\x12/\n\x0cnewest_frame\x18\x03 \x01(\x0b\x32\x19.framemesh.v1.StoredFrame\"N\n\x0bModelStatus\x12\"\n\x05model\x18\x01 \x01(\x0b\x32\x13.framemesh.v1.Model\x12\x1b\n\x13waiting_frame_count\x18\x02 \x01(\x03\"r\n\x0bTableStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1d\n\x15waiting_message_count\x18\x02 \x01(\x03\x12\x36\n\x12waiting_since_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2b\n\rStatusService\x12Q\n\tGetStatus\x12\x1e.framemesh.v1.GetStatusRequest\x1a\x1f.framemesh.v1.GetStatusResponse\"\x03\x90\x02\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,18 +37,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_STATUSSERVICE'].methods_by_name['GetStatus']._loaded_options = None
   _globals['_STATUSSERVICE'].methods_by_name['GetStatus']._serialized_options = b'\220\002\001'
-  _globals['_GETSTATUSREQUEST']._serialized_start=136
-  _globals['_GETSTATUSREQUEST']._serialized_end=154
-  _globals['_GETSTATUSRESPONSE']._serialized_start=157
-  _globals['_GETSTATUSRESPONSE']._serialized_end=455
-  _globals['_STREAMSTATUS']._serialized_start=458
-  _globals['_STREAMSTATUS']._serialized_end=599
-  _globals['_CAMERASTATUS']._serialized_start=601
-  _globals['_CAMERASTATUS']._serialized_end=709
-  _globals['_MODELSTATUS']._serialized_start=711
-  _globals['_MODELSTATUS']._serialized_end=789
-  _globals['_TABLESTATUS']._serialized_start=791
-  _globals['_TABLESTATUS']._serialized_end=905
-  _globals['_STATUSSERVICE']._serialized_start=907
-  _globals['_STATUSSERVICE']._serialized_end=1005
+  _globals['_GETSTATUSREQUEST']._serialized_start=164
+  _globals['_GETSTATUSREQUEST']._serialized_end=182
+  _globals['_GETSTATUSRESPONSE']._serialized_start=185
+  _globals['_GETSTATUSRESPONSE']._serialized_end=532
+  _globals['_STREAMSTATUS']._serialized_start=535
+  _globals['_STREAMSTATUS']._serialized_end=676
+  _globals['_CAMERASTATUS']._serialized_start=678
+  _globals['_CAMERASTATUS']._serialized_end=786
+  _globals['_MODELSTATUS']._serialized_start=788
+  _globals['_MODELSTATUS']._serialized_end=866
+  _globals['_TABLESTATUS']._serialized_start=868
+  _globals['_TABLESTATUS']._serialized_end=982
+  _globals['_STATUSSERVICE']._serialized_start=984
+  _globals['_STATUSSERVICE']._serialized_end=1082
 # @@protoc_insertion_point(module_scope)

@@ -23,6 +23,9 @@ from framemesh.v1.frame_pb2 import (
 from framemesh.v1.model_pb2 import (
     Model,
 )
+from framemesh.v1.service_pb2 import (
+    ServicePresence,
+)
 from google.protobuf.descriptor import (
     Descriptor,
     FileDescriptor,
@@ -68,6 +71,7 @@ class GetStatusResponse(Message):
     CAMERAS_FIELD_NUMBER: int
     MODELS_FIELD_NUMBER: int
     TABLES_FIELD_NUMBER: int
+    SERVICES_FIELD_NUMBER: int
     bus_answers: bool
     """Whether NATS answers."""
     lake_answers: bool
@@ -98,6 +102,10 @@ class GetStatusResponse(Message):
     def tables(self) -> RepeatedCompositeFieldContainer[TableStatus]:
         """The lake's tables, by name."""
 
+    @property
+    def services(self) -> RepeatedCompositeFieldContainer[ServicePresence]:
+        """The gateways, archivers and deployers that this gateway has heard in the last 10 s, by service and instance."""
+
     def __init__(
         self,
         *,
@@ -109,10 +117,11 @@ class GetStatusResponse(Message):
         cameras: Iterable[CameraStatus] | None = ...,
         models: Iterable[ModelStatus] | None = ...,
         tables: Iterable[TableStatus] | None = ...,
+        services: Iterable[ServicePresence] | None = ...,
     ) -> None: ...
     _HasFieldArgType: typing_extensions.TypeAlias = Literal["time", b"time"]
     def HasField(self, field_name: _HasFieldArgType) -> bool: ...
-    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["bus_answers", b"bus_answers", "cameras", b"cameras", "lake_answers", b"lake_answers", "models", b"models", "problems", b"problems", "streams", b"streams", "tables", b"tables", "time", b"time"]
+    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["bus_answers", b"bus_answers", "cameras", b"cameras", "lake_answers", b"lake_answers", "models", b"models", "problems", b"problems", "services", b"services", "streams", b"streams", "tables", b"tables", "time", b"time"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
 
 @final

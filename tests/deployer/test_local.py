@@ -85,6 +85,7 @@ async def test_what_the_hub_will_not_give_fails_with_its_reason_and_the_old_vers
             ("owner/other", "nor known at the hub"),
             ("owner/gated", "is gated at the hub"),
             ("owner/model", "pickled weights"),
+            ("demo:nothing", "no demo model 'demo:nothing'; there are demo:"),
         ):
             wish = await client.deploy_model(parse(f"kept={source}"))
             found = await settled(client, wish, "ROLLED_BACK", ready=1)

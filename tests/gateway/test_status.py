@@ -36,6 +36,7 @@ async def told(client: AsyncClient) -> dict[str, Any]:
         "models": {each.model.spec.name: each for each in found.models},
         "tables": {table.name: table for table in found.tables},
         "answers": (found.bus_answers, found.lake_answers),
+        "services": [service.service for service in found.services],
     }
 
 
@@ -50,7 +51,8 @@ async def test_a_mesh_that_is_well_says_so_with_each_cameras_newest_frame(
 
         async def quiet() -> dict[str, Any] | None:
             found = await told(client)
-            return found if not found["problems"] and not found["tables"]["frames"].waiting_message_count else None
+            settled = not found["problems"] and not found["tables"]["frames"].waiting_message_count
+            return found if settled and found["services"] == ["archiver", "gateway"] else None
 
         found = await until(quiet)
     assert found["answers"] == (True, True)
@@ -60,6 +62,11 @@ async def test_a_mesh_that_is_well_says_so_with_each_cameras_newest_frame(
     assert found["cameras"]["well"].newest_frame.frame.frame_id == str(newest)
     assert list(found["models"]) == ["answers"]
     await client.delete("answers")
+
+    async def archiver_has_left() -> bool:
+        return bool((await told(client))["services"] == ["gateway"])
+
+    await until(archiver_has_left)
 
 
 async def stored(bus: Bus, count: int) -> bool:

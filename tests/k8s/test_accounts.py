@@ -16,6 +16,8 @@ from archiver.app import archiver
 from archiver.settings import ArchiverSettings
 from deployer.ledger import Ledger
 from framemesh.bus import connect
+from framemesh.bus.loglines import LogLines
+from framemesh.bus.presence import Presence
 from framemesh.bus.streams import MODELS_BUCKET
 from framemesh.bus.watching import snapshots
 from framemesh.client import AsyncClient
@@ -41,20 +43,24 @@ Settings = TypeVar("Settings", bound=ServiceSettings)
 FORBIDDEN = {
     "gateway": (
         "$JS.API.STREAM.DELETE.FRAMES", "$JS.API.STREAM.PURGE.FRAMES", "$KV.routes.vit.0", "$SYS.REQ.SERVER.PING",
+        "presence.deployer.other", "logs.model_server.other",
     ),
     "ingest": (
         "stored.gate", "results.vit.gate", "deadletters.frames.gate", "frames.gate.more", "archive.write-now",
         "$KV.models.vit", "$KV.routes.vit.0", "$JS.API.STREAM.INFO.FRAMES", "$JS.API.CONSUMER.MSG.NEXT.FRAMES.store",
-        "$JS.API.DIRECT.GET.STORED", "$JS.ACK.FRAMES.store.1.1.1.1.1",
+        "$JS.API.DIRECT.GET.STORED", "$JS.ACK.FRAMES.store.1.1.1.1.1", "presence.gateway.other", "logs.gateway.other",
     ),
     "archiver": (
         "frames.gate", "stored.gate", "results.vit.gate", "$KV.models.vit", "$JS.API.CONSUMER.MSG.NEXT.FRAMES.store",
         "$JS.API.STREAM.DELETE.STORED", "$JS.API.STREAM.UPDATE.STORED",
     ),
-    "deployer": ("frames.gate", "$KV.models.vit", "$KV.routes.vit.0", "$JS.API.STREAM.DELETE.KV_models"),
+    "deployer": (
+        "frames.gate", "presence.gateway.other", "$KV.models.vit", "$KV.routes.vit.0",
+        "$JS.API.STREAM.DELETE.KV_models",
+    ),
     "console": (
         "frames.gate", "stored.gate", "results.vit.gate", "$KV.models.vit", "$JS.API.STREAM.INFO.FRAMES",
-        "$JS.API.CONSUMER.CREATE.STORED", "_INBOX.gateway.1",
+        "$JS.API.CONSUMER.CREATE.STORED", "_INBOX.gateway.1", "logs.gateway.other",
     ),
     "model-server": (
         "frames.gate", "stored.gate", "results.vit.gate", "$KV.models.vit", "$JS.API.STREAM.INFO.FRAMES",
@@ -148,6 +154,8 @@ async def test_the_mesh_does_all_its_work_within_its_permissions(
     ):
         await client.deploy(parse("vit=google/vit-base-patch16-224,policy=every"))
 
+        await model_bus.client.publish("logs.model_server.vit-0", b"")
+
         async def archived() -> bool:
             return all(table.archived_sequence > 10 for table in await client.archive_progress())
 
@@ -156,18 +164,15 @@ async def test_the_mesh_does_all_its_work_within_its_permissions(
             await camera.publish("frames.gate", b"no image", {}, timeout=20)
         (letter,) = await until(client.dead_letters, seconds=60)
         assert [outcome async for outcome in client.retry_dead_letters(letter.number)]
-        assert {stream.name for stream in (await client.status()).streams} == {
-            "FRAMES",
-            "STORED",
-            "RESULTS",
-            "DEADLETTERS",
-        }
+        status = await client.status()
+        assert {stream.name for stream in status.streams} == {"FRAMES", "STORED", "RESULTS", "DEADLETTERS"}
+        assert [service.service for service in status.services] == ["archiver", "gateway"]
         async with connect(nats_of["deployer"], name="deployer") as deployer_bus:
             async with aclosing(snapshots(deployer_bus, MODELS_BUCKET)) as following:
                 assert (await anext(following)).keys() == {"vit"}
             ledger = Ledger(deployer_bus)
             await ledger.open()
-            async with running(ledger, drain_seconds=20):
+            async with running(ledger, Presence(deployer_bus, "deployer"), LogLines(deployer_bus), drain_seconds=20):
                 ledger.put("vit", DeploymentStatus(message="on its way"))
 
         async def told() -> bool:

@@ -1,0 +1,177 @@
+"""Models: what is deployed and how it does; deploying, scaling, replacing and deleting."""
+
+import asyncio
+from collections import Counter
+
+from nicegui import ui
+
+from console.page import Page
+from console.pages.models_card import Actions, ModelCard
+from console.pages.models_form import DeployForm
+from console.pages.models_log import LogPane
+from console.pages.models_order import Order, of_spec, of_text
+from console.pages.models_view import ModelView, figures_view, model_view
+from console.parts import empty
+from console.texts import Translate, marked
+from console.visit import Visit
+from framemesh.errors import FramemeshError
+from framemesh.rpc.tokens import Role
+from framemesh.v1.model_pb2 import Model, ModelSpec
+
+_TICK_SECONDS = 1.0
+
+
+async def build(visit: Visit) -> None:
+    """The cards, the form, and what keeps them up to date."""
+    board = _Board(visit)
+    with board.top:
+        visit.follow(visit.client.watch_models, board.show)
+    visit.run(board.look(), name="look")
+    visit.run(board.tick(), name="tick")
+    if board.may_change and (asked := visit.query.get("model")):
+        board.form.open(of_text(asked))
+
+
+class _Board:
+    """All of one open page."""
+
+    def __init__(self, visit: Visit) -> None:
+        self._visit = visit
+        self._t = _t = visit.translate
+        self._models: dict[str, Model] = {}
+        self._cards: dict[str, ModelCard] = {}
+        self._waiting: dict[str, int] = {}
+        self._known_cameras: list[str] = []
+        self._deleted = ""
+        self.may_change = visit.may(Role.ADMIN)
+        self._log = LogPane(visit.mesh.hearing, self._t)
+        self._confirm = _Confirm(self._t)
+        self.form = DeployForm(
+            self._t, quick=visit.mesh.quick_models, cameras=lambda: self._known_cameras, deploy=self._deploy
+        )
+        self.top = ui.element("div").classes("fm-models-top")
+        """Where it is said that the mesh does not answer."""
+        self._lead()
+        self._nothing = self._empty()
+        self._nothing.set_visibility(False)
+        self._list = ui.element("ul").classes("fm-grid fm-models")
+        since = f"{visit.mesh.hearing.since:%Y-%m-%d %H:%M}"
+        words = _t("Failures are counted since {time} UTC, when this console started.", time=since)
+        ui.label(words).classes("fm-muted fm-small")
+
+    async def look(self) -> None:
+        """Keep what waits for each model, and the cameras to choose from; what fails the followed models say too."""
+        while True:
+            try:
+                async for look in self._visit.mesh.looking(self._visit.client).changes():
+                    self._waiting = {each.model.spec.name: each.waiting_frame_count for each in look.status.models}
+                    stored = {camera.camera for camera in look.status.cameras}
+                    self._known_cameras = sorted(stored | {camera.name for camera in look.cameras})
+            except FramemeshError:
+                await asyncio.sleep(_TICK_SECONDS)
+
+    async def tick(self) -> None:
+        """Show every model's newest figures, again and again."""
+        while True:
+            self._tick()
+            await asyncio.sleep(_TICK_SECONDS)
+
+    def show(self, models: list[Model]) -> None:
+        """Show the models as they are now."""
+        self._models = {model.spec.name: model for model in models}
+        for name in self._cards.keys() - self._models.keys():
+            self._cards.pop(name).remove()
+            if name == self._deleted:  # whose button had the focus
+                ui.run_javascript(f"document.getElementById('{self._deploy_button.html_id}').focus()")
+        views = [model_view(model) for model in models]
+        self._summary.set_text(self._summed(views))
+        for view in views:
+            name = view.name
+            if name in self._cards:
+                self._cards[name].show(view)
+                continue
+            with self._list:
+                self._cards[name] = ModelCard(view, self._t, self._log.open, self._actions())
+        self._tick()
+        self._nothing.set_visibility(not models)
+
+    def _summed(self, views: list[ModelView]) -> str:
+        """How many models are in which state, such as `3 models: 2 ready, 1 failed`."""
+        states = Counter(view.state for view in views)
+        counts = ", ".join(f"{count} {self._t(state).lower()}" for state, count in states.most_common())
+        return self._t("{count} deployed: {counts}", count=len(views), counts=counts) if views else ""
+
+    def _tick(self) -> None:
+        hearing = self._visit.mesh.hearing
+        for name, card in self._cards.items():
+            card.tick(figures_view(hearing.figures(name), self._waiting.get(name)))
+
+    def _lead(self) -> None:
+        _t = self._t
+        with ui.element("div").classes("fm-row fm-spread"):
+            with ui.element("div").props("role=status"):
+                self._summary = ui.label().classes("fm-muted")
+            if self.may_change:
+                self._deploy_button = ui.button(
+                    _t("Deploy a model"), icon="add", on_click=lambda: self.form.open(Order())
+                )
+            else:
+                ui.label(_t("You may look. To deploy or change models takes a token of role admin.")).classes(
+                    "fm-muted"
+                )
+
+    def _empty(self) -> ui.element:
+        _t = self._t
+        if not self.may_change:
+            words = _t("Somebody with a token of role admin can deploy one.")
+            return empty("view_in_ar", _t("No model is deployed yet"), words)
+        words = _t("Name one from Hugging Face: it is downloaded, exported and started by itself.")
+        with empty("view_in_ar", _t("No model is deployed yet"), words) as element:
+            for number, source in enumerate(self._visit.mesh.quick_models):
+                spec = Order(source=source).spec()
+                chosen = ui.button(_t("Try {model}", model=source), on_click=lambda _, spec=spec: self._deploy(spec))
+                chosen.props("" if number == 0 else "outline")
+            ui.button(_t("Name one"), on_click=lambda: self.form.open(Order())).props("flat")
+        return element
+
+    def _actions(self) -> Actions | None:
+        return Actions(self._scale, self._replace, self._confirm_delete) if self.may_change else None
+
+    async def _deploy(self, spec: ModelSpec) -> bool:
+        taken = await self._visit.attempt(self._visit.client.deploy_model(spec))
+        return taken is not None
+
+    async def _scale(self, name: str, replicas: int) -> None:
+        await self._visit.attempt(self._visit.client.scale_model(name, replicas))
+
+    def _replace(self, name: str) -> None:
+        if name in self._models:
+            self.form.open(of_spec(self._models[name].spec), replaces=True)
+
+    async def _confirm_delete(self, name: str) -> None:
+        if await self._confirm.asked(name):
+            self._deleted = name
+            await self._visit.attempt(self._visit.client.delete(name))
+
+
+class _Confirm:
+    """Asks whether a model shall go. One dialog for all of them, which stays: so focus returns to where it was."""
+
+    def __init__(self, translate: Translate) -> None:
+        self._t = translate
+        with ui.dialog() as self._dialog, ui.card().classes("fm-dialog"):
+            with ui.element("h2"):
+                self._title = ui.label()
+            ui.label(translate("Its servers end. Its results stay, and so do its versions in the lake."))
+            with ui.element("div").classes("fm-row fm-dialog-buttons"):
+                ui.button(translate("Cancel"), on_click=self._dialog.close).props("flat autofocus")
+                self._yes = ui.button(on_click=lambda: self._dialog.submit("yes"), color="negative")
+
+    async def asked(self, model: str) -> bool:
+        """Ask about a model; Escape and Cancel mean no."""
+        self._title.set_text(self._t("Delete {model}?", model=model))
+        self._yes.set_text(self._t("Delete {model}", model=model))
+        return bool(await self._dialog)
+
+
+PAGE = Page("/models", marked("Models"), "view_in_ar", Role.READ, build)

@@ -1,0 +1,207 @@
+"""The form that deploys a model, or replaces one."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from nicegui import ui
+from nicegui.elements.mixins.validation_element import ValidationElement
+
+from console.pages.models_order import POLICIES, PRECISIONS, RUNTIMES, TASKS, Order, field_of
+from console.texts import Translate, marked
+from framemesh.errors import InvalidSpecError
+from framemesh.specs import MAX_FPS, MAX_REPLICAS, MIN_FPS
+from framemesh.v1.model_pb2 import ModelSpec
+
+_POLICIES = {
+    "latest": marked("Newest frame"),
+    "every": marked("Every frame"),
+    "fps": marked("Limited rate"),
+}
+_MEANINGS = {
+    "latest": marked("The newest frame of each camera whenever the model is free; the others are skipped and counted."),
+    "every": marked("Each stored frame, in order, however far behind."),
+    "fps": marked("As the newest frame, but at most so many a second of each camera."),
+}
+
+
+class DeployForm:
+    """A dialog with the form. Made inside the page, once.
+
+    Args:
+        translate: For our own texts.
+        quick: Sources that a click fills in.
+        cameras: Names the cameras that there are now.
+        deploy: Called with what was filled in; whether it was taken.
+    """
+
+    def __init__(
+        self,
+        translate: Translate,
+        *,
+        quick: tuple[str, ...],
+        cameras: Callable[[], list[str]],
+        deploy: Callable[[ModelSpec], Awaitable[bool]],
+    ) -> None:
+        self._t = translate
+        self._cameras_now = cameras
+        self._deploy = deploy
+        self._fields: dict[str, ValidationElement[Any]] = {}
+        with (
+            ui.dialog() as self._dialog,
+            ui.card().classes("fm-dialog"),
+            ui.element("form").classes("fm-stack").props("novalidate") as form,
+        ):
+            with ui.element("h2"):
+                self._title = ui.label()
+            self._main(quick)
+            with ui.expansion(translate("More")).classes("fm-more") as self._more:
+                self._rest()
+            self._problem = ui.label().classes("fm-problem").props("role=alert")
+            with ui.element("div").classes("fm-row fm-dialog-buttons"):
+                ui.button(translate("Cancel"), on_click=self._dialog.close).props("flat")
+                self._submit = ui.button(translate("Deploy")).props("type=submit")
+        form.on("submit.prevent", self._send)
+
+    def open(self, order: Order, *, replaces: bool = False) -> None:
+        """Show the form, filled in."""
+        _t = self._t
+        words = _t("Replace {model}", model=order.name) if replaces else _t("Deploy a model")
+        self._title.set_text(words)
+        self._submit.set_text(_t("Replace") if replaces else _t("Deploy"))
+        self._name.set_enabled(not replaces)
+        self._cameras.set_options(sorted({*self._cameras_now(), *order.cameras}))
+        self._fill(order)
+        self._more.set_value(bool(order.task or order.revision or order.labels))
+        self._dialog.open()
+
+    def _fill(self, order: Order) -> None:
+        self._source.value = order.source
+        self._name.value = order.name
+        self._replicas.value = order.replicas
+        self._policy.value = order.policy
+        self._fps.value = order.fps
+        self._cameras.value = list(order.cameras)
+        self._runtime.value = order.runtime
+        self._offer_precisions()
+        self._precision.value = order.precision
+        self._task.value = order.task
+        self._revision.value = order.revision
+        self._labels.value = list(order.labels)
+        self._complain(None)
+
+    def _main(self, quick: tuple[str, ...]) -> None:
+        _t = self._t
+        self._source = ui.input(_t("Hugging Face model"), placeholder="google/vit-base-patch16-224")
+        self._source.props("autofocus autocapitalize=off spellcheck=false")
+        _hint(self._source, _t("Or a folder of the deployer, or lake://models/NAME/VERSION"))
+        self._fields["source"] = self._source
+        self._source.on("blur", self._check_source)
+        if quick:
+            with ui.element("div").classes("fm-row fm-quick"):
+                ui.label(_t("Or try")).classes("fm-muted fm-small")
+                for source in quick:
+                    chosen = ui.button(source, on_click=lambda _, source=source: self._choose(source))
+                    chosen.props("outline size=sm")
+        with ui.element("fieldset").classes("fm-fieldset"):
+            with ui.element("legend"):
+                ui.label(_t("Which frames it sees"))
+            self._policy = ui.toggle({key: _t(_POLICIES[key]) for key in POLICIES}, value="latest")
+            self._policy.props("unelevated no-caps spread").classes("fm-toggle")
+            meaning = ui.label(_t(_MEANINGS["latest"])).classes("fm-muted fm-small")
+            self._fps = ui.number(_t("Frames a second"), value=1, min=MIN_FPS, max=MAX_FPS)
+            self._fps.bind_visibility_from(self._policy, "value", value="fps")
+            self._policy.on_value_change(lambda event: meaning.set_text(_t(_MEANINGS[event.value])))
+            self._fields["policy"] = self._fps
+        with ui.element("div").classes("fm-pair"):
+            self._replicas = ui.number(_t("Servers"), value=1, min=0, max=MAX_REPLICAS, precision=0, format="%d")
+            self._cameras = ui.select([], label=_t("Cameras"), multiple=True, value=[]).props("use-chips")
+            _hint(self._cameras, _t("None means all, also those to come"))
+            self._fields |= {"replicas": self._replicas, "cameras": self._cameras}
+
+    def _rest(self) -> None:
+        _t = self._t
+        with ui.element("div").classes("fm-stack"):
+            self._name = ui.input(_t("Name in this mesh")).props("autocapitalize=off spellcheck=false")
+            _hint(self._name, _t("Empty means the last part of the model's own name"))
+            with ui.element("div").classes("fm-pair"):
+                self._runtime = ui.select(
+                    {"onnx": "ONNX Runtime", "torch": "PyTorch"}, label=_t("Runtime"), value=RUNTIMES[0]
+                )
+                self._runtime.on_value_change(self._offer_precisions)
+                self._precision = ui.select(list(PRECISIONS[RUNTIMES[0]]), label=_t("Precision"), value="fp32")
+            self._task = ui.input(_t("Task"), autocomplete=list(TASKS)).props("autocapitalize=off spellcheck=false")
+            _hint(self._task, _t("Empty means what its config.json says"))
+            self._revision = ui.input(_t("Revision")).props("autocapitalize=off spellcheck=false")
+            _hint(self._revision, _t("A branch, tag or commit of the hub"))
+            self._labels = ui.input_chips(_t("Labels to look for")).props("outlined dense")
+            _hint(self._labels, _t("For zero-shot models: type one and press Enter"))
+        self._fields |= {
+            "name": self._name,
+            "runtime": self._runtime,
+            "precision": self._precision,
+            "task": self._task,
+            "revision": self._revision,
+            "labels": self._labels,
+        }
+
+    def _choose(self, source: str) -> None:
+        self._source.value = source
+        self._complain(None)
+
+    def _offer_precisions(self) -> None:
+        offered = PRECISIONS[self._runtime.value]
+        kept = self._precision.value if self._precision.value in offered else offered[0]
+        self._precision.set_options(list(offered), value=kept)
+
+    def _order(self) -> Order:
+        return Order(
+            source=self._source.value or "",
+            name=self._name.value or "",
+            replicas=int(self._replicas.value if self._replicas.value is not None else 1),
+            policy=self._policy.value,
+            fps=float(self._fps.value or 0),
+            cameras=tuple(self._cameras.value or ()),
+            runtime=self._runtime.value,
+            precision=self._precision.value,
+            task=self._task.value or "",
+            revision=self._revision.value or "",
+            labels=tuple(self._labels.value or ()),
+        )
+
+    def _check_source(self) -> None:
+        """Say what is wrong once somebody leaves the field. Of one left empty the button says so, maybe just before."""
+        if not self._source.value:
+            return
+        try:
+            self._order().spec()
+        except InvalidSpecError as error:
+            self._complain(error)
+        else:
+            self._complain(None)
+
+    async def _send(self) -> None:
+        try:
+            spec = self._order().spec()
+        except InvalidSpecError as error:
+            self._complain(error)
+            return
+        self._complain(None)
+        self._submit.props("loading")
+        try:
+            if await self._deploy(spec):
+                self._dialog.close()
+        finally:
+            self._submit.props(remove="loading")
+
+    def _complain(self, error: InvalidSpecError | None) -> None:
+        """Show an error at the field that it is about, or else at the end; none takes it back."""
+        about = field_of(error) if error is not None else ""
+        for name, element in self._fields.items():
+            element.error = str(error) if name == about else None
+        self._problem.set_text(str(error) if error is not None and not about else "")
+        if about in {"name", "runtime", "precision", "task", "revision", "labels"}:
+            self._more.set_value(True)
+
+
+def _hint(element: ui.element, words: str) -> None:
+    element.props["hint"] = words

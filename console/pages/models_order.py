@@ -1,0 +1,93 @@
+"""What somebody fills in to deploy a model, and the spec that it makes. Pure."""
+
+from dataclasses import dataclass, field, replace
+
+from framemesh import specs
+from framemesh.errors import InvalidSpecError
+from framemesh.v1.model_pb2 import ModelSpec
+
+POLICIES = ("latest", "every", "fps")
+RUNTIMES = ("onnx", "torch")
+PRECISIONS = {"onnx": ("fp32", "int8"), "torch": ("fp32", "fp16", "bf16")}
+"""By the runtime that has them."""
+TASKS = (
+    "image-classification", "object-detection", "image-segmentation", "depth-estimation",
+    "zero-shot-image-classification", "zero-shot-object-detection", "image-feature-extraction", "image-to-text",
+    "keypoint-detection",
+)  # fmt: skip
+"""In the hub's words; others may be typed."""
+_FIELDS = {"max_fps": "policy", "candidate_labels": "labels", "label": "labels", "camera": "cameras"}
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """The form's fields, as they stand in it."""
+
+    source: str = ""
+    name: str = ""
+    replicas: int = 1
+    policy: str = "latest"
+    fps: float = 1.0
+    cameras: tuple[str, ...] = ()
+    runtime: str = "onnx"
+    precision: str = "fp32"
+    task: str = ""
+    revision: str = ""
+    labels: tuple[str, ...] = field(default=())
+
+    def spec(self) -> ModelSpec:
+        """The complete spec.
+
+        Raises:
+            InvalidSpecError: It can't be deployed; the message says the mend.
+        """
+        policy = f"fps={self.fps:g}" if self.policy == "fps" else self.policy
+        options = [
+            ("runtime", self.runtime),
+            ("precision", self.precision),
+            ("policy", policy),
+            ("replicas", str(self.replicas)),
+            *(("camera", camera) for camera in self.cameras),
+            *(("label", label) for label in self.labels),
+        ]
+        options += [(key, value) for key, value in (("task", self.task), ("revision", self.revision)) if value.strip()]
+        return specs.made(self.source.strip(), options, name=self.name.strip() or None)
+
+
+def of_spec(spec: ModelSpec) -> Order:
+    """The form's fields for a model that is deployed."""
+    kind = spec.policy.WhichOneof("policy")
+    return Order(
+        source=spec.source,
+        name=spec.name,
+        replicas=spec.replicas,
+        policy="fps" if kind == "max_fps" else str(kind or "latest"),
+        fps=spec.policy.max_fps or 1.0,
+        cameras=tuple(spec.cameras),
+        runtime=specs.runtime_text(spec.runtime),
+        precision=specs.precision_text(spec.precision),
+        task=spec.task,
+        revision=spec.revision,
+        labels=tuple(spec.candidate_labels),
+    )
+
+
+def of_text(text: str) -> Order:
+    """The form's fields for what a link says, such as `?model=vit=google/vit-base-patch16-224,policy=every`.
+
+    What is no spec goes into the source as it is: the form says what is wrong with it.
+    """
+    try:
+        order = of_spec(specs.parse(text))
+    except InvalidSpecError:
+        return Order(source=text[: specs.MAX_SOURCE_LENGTH])
+    return order if "=" in text.partition(",")[0] else replace(order, name="")
+
+
+def field_of(error: InvalidSpecError) -> str:
+    """The form's field that an error is about; empty where it is about none of them."""
+    named = error.values.get("field", "")
+    if error.values.get("kind"):
+        named = {"model": "name", "camera": "cameras"}[error.values["kind"]]
+    named = _FIELDS.get(named, named)
+    return named if named in Order.__dataclass_fields__ else ""

@@ -1,0 +1,151 @@
+"""What the page Models says of a model, and what its form makes."""
+
+import pytest
+
+from console.pages.models_order import PRECISIONS, Order, field_of, of_spec, of_text
+from console.pages.models_view import Tone, figures_view, model_view
+from framemesh.errors import InvalidSpecError
+from framemesh.figures import ModelFigures
+from framemesh.frames import timestamp
+from framemesh.specs import parse
+from framemesh.v1.answer_pb2 import Answer, AnswerError, Classification, Label, ModelAnswer
+from framemesh.v1.frame_pb2 import Frame
+from framemesh.v1.model_pb2 import DeploymentPhase as Phase
+from framemesh.v1.model_pb2 import DeploymentStatus, Model, ModelReplica, ModelSpec, Release, ReplicaState, Runtime
+from framemesh.v1.result_pb2 import Result
+
+
+def model(phase: str = "", serving: int = 0, *, generation: int = 1, text: str = "vit=a/vit", **told: object) -> Model:
+    """A model of generation 1 with so many servers that answer."""
+    replica = ModelReplica(state=ReplicaState.REPLICA_STATE_SERVING, model_version="sha256-0123456789abcdef")
+    made = Model(spec=parse(text), generation=1, replicas=[replica] * serving)
+    if phase:
+        status = DeploymentStatus(phase=Phase.Value(f"DEPLOYMENT_PHASE_{phase}"), generation=generation, **told)  # type: ignore[arg-type]
+        made.status.CopyFrom(status)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("shown", "tone", "state"),
+    [
+        (model("READY", 1), Tone.GOOD, "Ready"),
+        (model("READY", 1, text="vit=a/vit,replicas=2"), Tone.WARN, "Partly ready"),
+        (model("READY", 0), Tone.BAD, "No server answers"),
+        (model("READY", 0, text="vit=a/vit,replicas=0"), Tone.IDLE, "Paused"),
+        (model("FAILED", message="no such model"), Tone.BAD, "Failed"),
+        (model("ROLLED_BACK", 1, message="no such model"), Tone.WARN, "Rolled back"),
+        (model("PENDING", message="the hub does not answer"), Tone.WARN, "Tries again"),
+        (model("DOWNLOADING"), Tone.BUSY, "On its way"),
+        (model("ROLLING_OUT", 1), Tone.GOOD, "Ready"),
+        (model(serving=1), Tone.GOOD, "Ready"),
+        (model(), Tone.BUSY, "On its way"),
+    ],
+)
+def test_a_model_has_a_state_and_what_is_not_well_has_advice(shown: Model, tone: Tone, state: str) -> None:
+    view = model_view(shown)
+    assert (view.tone, view.state) == (tone, state)
+    assert bool(view.advice) == (tone in {Tone.WARN, Tone.BAD, Tone.IDLE} or shown == model())
+    assert view.trouble == shown.status.message
+
+
+@pytest.mark.parametrize("phase", sorted(set(Phase.keys()) - {"DEPLOYMENT_PHASE_UNSPECIFIED"}))
+def test_every_phase_is_either_a_step_or_a_state(phase: str) -> None:
+    view = model_view(model(phase.removeprefix("DEPLOYMENT_PHASE_"), progress=0.5))
+    assert bool(view.step) == (view.progress == 0.5)
+    assert view.step or view.tone in {Tone.WARN, Tone.BAD}
+
+
+def test_a_wish_that_nobody_has_taken_up_waits_whatever_was_told_of_the_one_before() -> None:
+    view = model_view(model("FAILED", generation=0, message="no such model"))
+    assert (view.step, view.progress) == ("Waits for a deployer to take it up", None)
+
+
+def test_a_model_that_could_not_be_exported_says_that_torch_serves_it() -> None:
+    found = model("READY", 1)
+    release = Release(spec=found.spec, runtime=Runtime.RUNTIME_TORCH, model_version="sha256-0123456789abcdef")
+    found.status.serving.CopyFrom(release)
+    view = model_view(found)
+    assert view.form == "torch fp32 · latest"
+    assert "exported" in view.advice
+    assert view.version == "0123456789ab"
+
+
+def test_what_others_wrote_is_shown_on_one_line_and_its_signs_as_escapes() -> None:
+    view = model_view(model("FAILED", message="no\n  such\x1b[31m model"))
+    assert view.trouble == "no such\\x1b[31m model"
+
+
+def result(*, score: float = 0.9, error: str = "", skipped: int = 0, replayed: bool = False) -> Result:
+    answer = ModelAnswer(
+        model="vit", answer=Answer(classification=Classification(labels=[Label(name="cat", score=score)]))
+    )
+    if error:
+        answer = ModelAnswer(model="vit", error=AnswerError(reason=error, message="x"))
+    made = Result(frame=Frame(camera="gate"), answer=answer, skipped_frame_count=skipped, replayed=replayed)
+    made.frame.capture_time.CopyFrom(timestamp(10**18))
+    made.answer_time.CopyFrom(timestamp(10**18 + 250_000_000))
+    made.latency.FromMilliseconds(20)
+    return made
+
+
+def test_figures_are_those_of_the_newest_result_and_count_failures_and_skips() -> None:
+    figures = ModelFigures()
+    assert figures_view(figures, None).latency == ""
+    for one in (result(skipped=2), result(error="INVALID_IMAGE"), result(score=0.5, skipped=1)):
+        figures.add(one)
+    view = figures_view(figures, 1234)
+    assert (view.latency, view.staleness, view.waiting, view.failed) == ("20 ms", "250 ms", "1,234", "1")
+    assert (view.newest, view.newest_error) == ("gate: cat 0.500", "gate: INVALID_IMAGE: x ")
+    assert figures.skipped == 3
+
+
+def test_a_replayed_result_says_nothing_of_how_a_model_is_now() -> None:
+    figures = ModelFigures()
+    figures.add(result(replayed=True))
+    assert (figures.newest, figures.latency) == ("", 0.0)
+    assert figures.answered.value() > 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "vit=google/vit-base-patch16-224",
+        "detr=facebook/detr-resnet-50,policy=fps=2.5,camera=gate,camera=yard,replicas=3",
+        "clip=openai/clip,label=a cat,label=a dog,runtime=torch,precision=bf16,task=x,revision=main,policy=every",
+    ],
+)
+def test_a_deployed_model_fills_the_form_that_makes_it_again(text: str) -> None:
+    assert of_spec(parse(text)).spec() == parse(text)
+
+
+def test_every_precision_that_the_form_offers_fits_its_runtime() -> None:
+    for runtime, precisions in PRECISIONS.items():
+        for precision in precisions:
+            Order(source="a/b", runtime=runtime, precision=precision).spec()
+
+
+@pytest.mark.parametrize(
+    ("order", "field", "mend"),
+    [
+        (Order(), "source", "give a Hugging Face id"),
+        (Order(source="a/b", name="My Model"), "name", "use 1 to 40 of a-z"),
+        (Order(source="a/b", replicas=65), "replicas", "use 0 to 64"),
+        (Order(source="a/b", policy="fps", fps=0.0), "policy", "use 0.001 to 1000"),
+        (Order(source="a/b", labels=(" ",)), "labels", "write 1 to 256 characters"),
+        (Order(source="a/b", precision="fp16"), "precision", "runtime=torch"),
+        (Order(source="a/b", task="\x00"), "task", "printable"),
+    ],
+)
+def test_what_is_wrong_is_said_at_its_field_with_the_mend(order: Order, field: str, mend: str) -> None:
+    with pytest.raises(InvalidSpecError, match=mend) as told:
+        order.spec()
+    assert field_of(told.value) == field
+
+
+def test_a_link_fills_the_form_and_one_that_is_no_spec_its_first_field() -> None:
+    assert of_text("google/vit-base-patch16-224,policy=every") == Order(
+        source="google/vit-base-patch16-224", policy="every"
+    )
+    assert of_text("vit=a/b,replicas=2") == Order(source="a/b", name="vit", replicas=2)
+    assert of_text("a/b,colour=red") == Order(source="a/b,colour=red")
+    assert isinstance(of_text("demo:efficientnet-lite0").spec(), ModelSpec)
