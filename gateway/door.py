@@ -6,7 +6,7 @@ from framemesh.errors import ConfigurationError
 from framemesh.rpc.calls import Admission
 from framemesh.rpc.channels import is_loopback
 from framemesh.rpc.server import Connections
-from framemesh.rpc.tls import server_credentials
+from framemesh.rpc.tls import ServerCertificate
 from gateway.access import Access
 from gateway.metrics import GatewayMetrics
 from gateway.room import Room
@@ -17,8 +17,8 @@ log = structlog.get_logger()
 _UNREAD_BYTES = 1024 * 1024
 
 
-def connections(settings: GatewaySettings) -> Connections:
-    """How callers' connections are encrypted and kept.
+def connections(settings: GatewaySettings, metrics: GatewayMetrics) -> Connections:
+    """How callers' connections are encrypted and kept; the metrics show when the certificate ends.
 
     Raises:
         ConfigurationError: The certificate can't be used, or tokens would go over the network in plain text.
@@ -36,8 +36,13 @@ def connections(settings: GatewaySettings) -> Connections:
                 "where a proxy before the gateway speaks TLS, FRAMEMESH_TOKENS_IN_PLAIN_TEXT=true",
                 address=settings.grpc_address,
             )
+    credentials = None
+    if certificate is not None and key is not None:
+        served = ServerCertificate(certificate, key)
+        metrics.certificate_expiry.set_function(served.expiry)
+        credentials = served.credentials()
     return Connections(
-        credentials=None if certificate is None or key is None else server_credentials(certificate, key),
+        credentials=credentials,
         keepalive_seconds=settings.grpc_keepalive_seconds,
         max_age_seconds=settings.grpc_max_connection_age_seconds,
         max_age_grace_seconds=settings.grpc_max_connection_age_grace_seconds,

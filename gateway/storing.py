@@ -145,6 +145,7 @@ class Storer:
         if outcome == "stored":
             self._trouble.ended()
             self._metrics.store_seconds.observe(time.monotonic() - started)
+            self._metrics.stored_age_seconds.observe(max(0.0, time.time() - message.metadata.timestamp.timestamp()))
             self._metrics.frame_bytes.labels(camera).inc(len(message.data))
         self._count(camera, outcome)
 
