@@ -50,6 +50,8 @@ def up(
     s3_port: Annotated[int, typer.Option(min=0, max=65535, help="The S3 server's port.")] = 0,
     grpc_port: Annotated[int, typer.Option(min=0, max=65535, help="The gateway's gRPC port.")] = 0,
     http_port: Annotated[int, typer.Option(min=0, max=65535, help="The gateway's port for /metrics and /healthz.")] = 0,
+    observe: Annotated[bool, typer.Option("--observe", help="Run Prometheus too, with framemesh's alerts.")] = False,
+    prometheus_port: Annotated[int, typer.Option(min=0, max=65535, help="Prometheus's port.")] = 0,
 ) -> None:
     """Run everything on this machine: NATS, S3, gateway, model servers and cameras.
 
@@ -80,9 +82,10 @@ def up(
         duration=duration,
         report=report,
         drain_seconds=drain_seconds,
-        ports=Ports(nats_port, s3_port, grpc_port, http_port),
+        ports=Ports(nats_port, s3_port, grpc_port, http_port, prometheus_port),
         external=ExternalServers.from_environment(os.environ),
         door=Door.from_environment(os.environ),
+        observe=observe,
     )
     log_file = data_dir / "logs" / "mesh.log"
     try:

@@ -21,7 +21,7 @@ from framemesh.bus.states import unfinished
 from framemesh.client import AsyncClient
 from framemesh.errors import ConfigurationError
 from framemesh.lake import Lake
-from framemesh.mesh import disk, processes, report, servers
+from framemesh.mesh import disk, observing, processes, report, servers
 from framemesh.mesh.cameras import Cameras, check_cameras
 from framemesh.mesh.demo import MODELS, PREFIX, localised
 from framemesh.mesh.deployed import deployed
@@ -51,6 +51,7 @@ class Ports:
     s3: int
     grpc: int
     http: int
+    prometheus: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,7 @@ class MeshOptions:
         ports: Where to listen.
         external: Servers to use instead of our own.
         door: How our own clients get in at the gateway.
+        observe: Whether to run Prometheus too, where it is installed.
     """
 
     data_dir: Path
@@ -109,6 +111,7 @@ class MeshOptions:
     ports: Ports
     external: ExternalServers
     door: Door
+    observe: bool
 
 
 async def run_mesh(options: MeshOptions, console: Console) -> None:
@@ -263,12 +266,17 @@ async def _mesh(options: MeshOptions, supervisor: Supervisor, console: Console) 
             "archiver": f"{HOST}:{archiver_port}",
             "deployer": f"{HOST}:{deployer_port}",
         }
+        prometheus_url = ""
+        if options.observe:
+            prometheus_url = await _observe(options, folder / "prometheus", http, supervisor, console)
         if options.cameras:
             ingest_port = servers.free_port()
             await supervisor.start(processes.ingest(agents, options.cameras, http_port=ingest_port))
             http["ingest"] = f"{HOST}:{ingest_port}"
         began = time.monotonic()
-        _keep_state(folder, supervisor, env, f"{HOST}:{grpc_port}", http, door=options.door)
+        _keep_state(
+            folder, supervisor, env, f"{HOST}:{grpc_port}", http, door=options.door, prometheus_url=prometheus_url
+        )
         console.print(f"framemesh is up: gRPC on {HOST}:{grpc_port}, everything else in {folder / MESH_FILE}")
         if not options.cameras:
             console.print(
@@ -323,6 +331,24 @@ async def _start_servers(
     return {"FRAMEMESH_NATS_URL": nats_url, **s3}, own, agents
 
 
+async def _observe(
+    options: MeshOptions, folder: Path, http: dict[str, str], supervisor: Supervisor, console: Console
+) -> str:
+    """Start Prometheus, and return its URL; empty where it isn't installed."""
+    port = _port(options.ports.prometheus, "--prometheus-port")
+    try:
+        server = observing.prometheus(folder, port)
+    except FileNotFoundError as error:
+        console.print(Text(str(error), "yellow"))
+        return ""
+    observing.write_targets(folder, http)
+    await supervisor.start(server)
+    url = f"http://{HOST}:{port}"
+    console.print(f"Prometheus is on {url}, alerts on {url}/alerts; Grafana with our dashboards on top:")
+    console.print(Text(f"  {observing.grafana_command(url)}"), soft_wrap=True)
+    return url
+
+
 async def _deploy(client: AsyncClient, options: MeshOptions, demo_folder: Path, console: Console) -> dict[str, int]:
     """Make the desired state what the user asked for; returns the generation of each wish, by the model's name."""
     before = {model.spec.name: model.generation for model in await client.models()}
@@ -364,6 +390,7 @@ def _keep_state(
     http: dict[str, str],
     *,
     door: Door,
+    prometheus_url: str,
 ) -> None:
     """Write `mesh.json` now, and again whenever a process starts or ends, or a model server does."""
 
@@ -371,6 +398,8 @@ def _keep_state(
         servers, pages = model_processes(folder)
         pids = {**supervisor.pids(), **servers}
         write_processes(folder, pids)
+        if prometheus_url:
+            observing.write_targets(folder / "prometheus", {**http, **pages})
         write_state(
             folder,
             MeshState(
@@ -383,6 +412,7 @@ def _keep_state(
                 processes={"mesh": os.getpid(), **pids},
                 token=door.token or "",
                 tls_ca_file=str(door.ca_file or ""),
+                prometheus_url=prometheus_url,
             ),
         )
 

@@ -23,6 +23,7 @@ class MeshState:
         processes: Process ids by name, the mesh's own as `mesh`.
         token: For the gateway, where it wants one; else empty.
         tls_ca_file: What to trust of the gateway's TLS; empty where it speaks plain text.
+        prometheus_url: Where Prometheus is, with `--observe`; else empty.
     """
 
     address: str
@@ -34,6 +35,7 @@ class MeshState:
     processes: dict[str, int]
     token: str = ""
     tls_ca_file: str = ""
+    prometheus_url: str = ""
 
     def shell_exports(self) -> str:
         """What `framemesh env` prints."""
