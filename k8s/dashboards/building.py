@@ -20,6 +20,7 @@ from grafana_foundation_sdk.models.dashboard import (
     DashboardCursorSync,
     DashboardLinkType,
     DataSourceRef,
+    GridPos,
     Threshold,
     ThresholdsMode,
     VariableOption,
@@ -137,11 +138,28 @@ class Board:
         )
         for name, metric in self.variables.items():
             made = made.with_variable(_variable(name, metric))
+        top = 0
         for section in self.sections:
-            made = made.with_row(grafana.Row(section.question))
-            for panel in section.panels:
-                made = made.with_panel(_stat(panel, len(section.panels)) if isinstance(panel, Stat) else _lines(panel))
+            made = made.with_row(grafana.Row(section.question).grid_pos(GridPos(h=1, w=_WIDTH, x=0, y=top)))
+            places, top = _places(section.panels, top + 1)
+            for panel, place in zip(section.panels, places, strict=True):
+                built = _stat(panel) if isinstance(panel, Stat) else _lines(panel)
+                made = made.with_panel(built.grid_pos(place))
         return made.build()
+
+
+def _places(panels: Sequence[Stat | Lines], top: int) -> tuple[list[GridPos], int]:
+    """Where panels stand on the grid, from this line on, and the first line below them; numbers share their line."""
+    stats = sum(isinstance(panel, Stat) for panel in panels)
+    places: list[GridPos] = []
+    left = height = 0
+    for panel in panels:
+        width, tall = (_WIDTH // stats, 4) if isinstance(panel, Stat) else (_WIDTH // 2, 8)
+        if left + width > _WIDTH or tall != height:
+            top, left, height = top + height, 0, tall
+        places.append(GridPos(h=tall, w=width, x=left, y=top))
+        left += width
+    return places, top + height
 
 
 def _variable(name: str, metric: str) -> grafana.QueryVariable:
@@ -179,15 +197,13 @@ def _thresholds(steps: Steps, *, falling: bool = False) -> grafana.ThresholdsCon
     )
 
 
-def _stat(panel: Stat, beside: int) -> stat.Panel:
+def _stat(panel: Stat) -> stat.Panel:
     return (
         stat.Panel()
         .title(panel.title)
         .description(panel.text)
         .datasource(_SOURCE)
         .unit(panel.unit)
-        .height(4)
-        .span(max(4, _WIDTH // min(beside, 6)))
         .thresholds(_thresholds(panel.steps, falling=panel.falling))
         .color_mode(BigValueColorMode.BACKGROUND if panel.steps else BigValueColorMode.NONE)
         .graph_mode(BigValueGraphMode.AREA)
@@ -204,8 +220,6 @@ def _lines(panel: Lines) -> timeseries.Panel:
         .datasource(_SOURCE)
         .unit(panel.unit)
         .min(0)
-        .height(8)
-        .span(_WIDTH // 2)
         .fill_opacity(30 if panel.stacked else 8)
         .legend(
             common.VizLegendOptions()

@@ -39,7 +39,7 @@ BOARD = Board(
                     steps=[(100_000, WARN)],
                 ),
                 Lines(
-                    "Frames that wait",
+                    "Waiting frames over time",
                     "A hump is an outage of the lake that is over; a slope, a lake that is too slow.",
                     {"frames": "max(framemesh_gateway_waiting_frames)"},
                 ),

@@ -22,7 +22,7 @@ from framemesh.mesh.servers import HOST, free_port
 from framemesh.mesh.supervision import Supervisor
 from tests.certificates import Pair
 from tests.observability.scaling import scaled
-from tests.pictures import jpeg
+from tests.pictures import large_jpeg
 
 FASTER = 30
 """An hour of the rules is two minutes here."""
@@ -111,7 +111,7 @@ def write_cameras(file: Path, names: Sequence[str] = CAMERAS, *, spill_bytes: in
     if not folder.exists():
         folder.mkdir()
         for number in range(3):
-            (folder / f"{number}.jpg").write_bytes(jpeg(number, (320, 240)))
+            (folder / f"{number}.jpg").write_bytes(large_jpeg(7_000, number))
     entries = [{"name": name, "source": "photos", "fps": fps, "spill_bytes": spill_bytes} for name in names]
     fresh = file.with_suffix(".new")
     fresh.write_text(yaml.safe_dump({"cameras": entries}))
