@@ -66,7 +66,7 @@ def prometheus(folder: Path, port: int, *, own_rules: Rules | None = None, scrap
 
     argv = (
         found, f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'data'}",
-        f"--web.listen-address={HOST}:{port}", "--log.level=warn", *_RETENTION,
+        f"--web.listen-address={HOST}:{port}", "--enable-feature=exemplar-storage", "--log.level=warn", *_RETENTION,
     )  # fmt: skip
     return ProcessSpec("prometheus", argv, {}, ready)
 

@@ -182,8 +182,12 @@ CASES = (
     ),
     Case(
         "FramemeshModelServersMissing",
-        _model({"replicas": "0x12", "wanted_replicas": "2x12"}),
-        _model({"replicas": "0x12", "wanted_replicas": "0x12"}),
+        _model({"replicas": "2x3 0x9", "wanted_replicas": "2x12"}),
+        {  # one that nobody wants to serve, and one that is being prepared
+            **_model({"replicas": "2x3 0x9", "wanted_replicas": "0x12"}),
+            'framemesh_gateway_model_replicas{model="new"}': "0x12",
+            'framemesh_gateway_model_wanted_replicas{model="new"}': "2x12",
+        },
         severity="critical",
         labels=_M,
     ),

@@ -7,7 +7,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -34,12 +34,14 @@ class Fault:
         alerts: Those that fire while it lasts.
         begins: Causes it around a block, and mends it.
         after: Alerts that fire once it is mended.
+        of: What the alerts tell it of, by label.
     """
 
     name: str
     alerts: tuple[str, ...]
     begins: Callable[[Site], AbstractAsyncContextManager[None]]
     after: tuple[str, ...] = ()
+    of: dict[str, str] = field(default_factory=dict)
 
 
 @asynccontextmanager
@@ -211,12 +213,14 @@ async def _callers_flood(site: Site) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _the_certificate_is_old(site: Site) -> AsyncIterator[None]:
-    folder = site.pair.cert.parent
-    issue(folder, ends=datetime.now(UTC) + timedelta(days=2))
+    files = (site.pair.cert, site.pair.key, site.pair.ca)
+    before = {file: file.read_bytes() for file in files}
+    issue(site.pair.cert.parent, ends=datetime.now(UTC) + timedelta(days=2))
     try:
         yield
     finally:
-        issue(folder)
+        for file, content in before.items():  # whose authority our clients trust
+            file.write_bytes(content)
 
 
 @asynccontextmanager
@@ -253,8 +257,10 @@ FAULTS = (
     *QUICK,
     LAKE,
     Fault("pictures are damaged inside", ("FramemeshModelFailing",), _pictures_are_damaged),
-    Fault("a camera that no agent runs stops", ("FramemeshCameraSilent",), _a_foreign_camera_stops),
-    Fault("an agent's cameras lose their source", ("FramemeshCameraSilent",), _a_source_is_lost),
+    Fault(
+        "a camera that no agent runs stops", ("FramemeshCameraSilent",), _a_foreign_camera_stops, of={"camera": "porch"}
+    ),
+    Fault("an agent's cameras lose their source", ("FramemeshCameraSilent",), _a_source_is_lost, of={"camera": "gate"}),
     Fault("a camera's line takes ten seconds", ("FramemeshAnswersStale",), _frames_come_late),
     Fault(
         "a model server freezes",

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -20,7 +21,9 @@ from framemesh.mesh import observing
 from framemesh.mesh.joining import MeshState, read_state
 from framemesh.mesh.servers import HOST, free_port
 from framemesh.mesh.supervision import Supervisor
+from framemesh.specs import parse
 from tests.certificates import Pair
+from tests.gateway.conftest import until
 from tests.observability.scaling import scaled
 from tests.pictures import large_jpeg
 
@@ -75,34 +78,35 @@ class Site:
         assert isinstance(found, list)
         return found
 
-    async def firing(self) -> dict[str, dict[str, Any]]:
-        """The alerts that fire, by name."""
-        return {
-            alert["labels"]["alertname"]: alert
-            for alert in (await self.api("alerts"))["alerts"]
-            if alert["state"] == "firing"
-        }
+    async def firing(self) -> list[dict[str, Any]]:
+        """The alerts that fire, with labels and annotations."""
+        return [alert for alert in (await self.api("alerts"))["alerts"] if alert["state"] == "firing"]
 
-    async def until_fire(self, names: Sequence[str], *, seconds: float = 120.0) -> None:
-        """Wait until each of these has fired."""
+    async def until_fire(self, names: Sequence[str], *, seconds: float = 120.0, **labels: str) -> None:
+        """Wait until each of these has fired, with these labels."""
         missing = set(names)
         deadline = asyncio.get_running_loop().time() + seconds
         while missing:
             firing = await self.firing()
-            for name in missing & firing.keys():
-                for text in firing[name]["annotations"].values():
-                    assert "<no value>" not in text, firing[name]
-                    assert "error expanding" not in text, firing[name]
-            missing -= firing.keys()
-            assert asyncio.get_running_loop().time() < deadline, f"{missing} never fired; {set(firing)} do"
+            for alert in firing:
+                if labels.items() <= alert["labels"].items():
+                    missing.discard(alert["labels"]["alertname"])
+                for text in alert["annotations"].values():
+                    assert not re.search("<no value>|error expanding", text), alert
+            assert asyncio.get_running_loop().time() < deadline, f"{missing} never fired; {names_of(firing)} do"
             await asyncio.sleep(0.3)
 
     async def until_quiet(self, *, seconds: float = 300.0) -> None:
         """Wait until nothing fires."""
         deadline = asyncio.get_running_loop().time() + seconds
         while firing := await self.firing():
-            assert asyncio.get_running_loop().time() < deadline, f"{set(firing)} still fire"
+            assert asyncio.get_running_loop().time() < deadline, f"{names_of(firing)} still fire"
             await asyncio.sleep(0.3)
+
+
+def names_of(alerts: list[dict[str, Any]]) -> list[str]:
+    """Which alerts they are."""
+    return sorted({alert["labels"]["alertname"] for alert in alerts})
 
 
 def write_cameras(file: Path, names: Sequence[str] = CAMERAS, *, spill_bytes: int = 1 << 30, fps: int = 5) -> None:
@@ -137,7 +141,7 @@ async def site(
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "framemesh", "up", "--observe", "--data-dir", str(data),
             "--cameras", str(cameras_file), "--drain-seconds", "5",
-            "--model", f"quick={model},policy=latest", "--model", f"whole={model},policy=every",
+            "--model", f"quick={model},policy=latest",
             env={
                 **os.environ,
                 "FRAMEMESH_TLS_CERT_FILE": str(pair.cert),
@@ -166,7 +170,10 @@ async def site(
                     connect(state.nats_url, name="tests") as bus,
                     AsyncClient(state.address, tls=pair.ca) as client,
                 ):
-                    yield Site(data, cameras_file, process, pair, f"http://{HOST}:{port}", bus, client)
+                    found = Site(data, cameras_file, process, pair, f"http://{HOST}:{port}", bus, client)
+                    await client.deploy(parse(f"whole={model},policy=every"))  # once there is what both are made of
+                    await until(lambda: "model-whole-0" in found.state().http, seconds=_START_SECONDS)
+                    yield found
             finally:
                 following.cancel()
     finally:
