@@ -1,4 +1,4 @@
-"""A small mesh as users run it, and a Prometheus of the test's own that looks at it every second."""
+"""A small mesh as users run it, and a Prometheus of the test's own, to which time runs faster."""
 
 import asyncio
 import os
@@ -124,7 +124,7 @@ def write_cameras(file: Path, names: Sequence[str] = CAMERAS, *, spill_bytes: in
 
 @asynccontextmanager
 async def site(
-    folder: Path, model: Path, pair: Pair, *, environment: dict[str, str] | None = None
+    folder: Path, model: Path, pair: Pair, *, environment: dict[str, str] | None = None, scrape_seconds: int = 1
 ) -> AsyncIterator[Site]:
     """A mesh with two models around the block, one under each kind of policy; whatever happens, nothing of it is left.
 
@@ -133,6 +133,7 @@ async def site(
         model: The source of both models.
         pair: What the gateway's port is encrypted with.
         environment: Further variables.
+        scrape_seconds: How often the test's Prometheus looks; less often where alerts must be silent on a busy machine.
     """
     data, cameras_file = folder / "data", folder / "cameras.yaml"
     if not cameras_file.exists():
@@ -161,7 +162,9 @@ async def site(
         pids |= set(state.processes.values())
         port = free_port()
         async with Supervisor(folder / "own", on_event=print) as supervisor:
-            prometheus = observing.prometheus(folder / "own", port, own_rules=scaled(FASTER), scrape_seconds=1)
+            prometheus = observing.prometheus(
+                folder / "own", port, own_rules=scaled(FASTER), scrape_seconds=scrape_seconds
+            )
             observing.write_targets(folder / "own", state.http)
             await supervisor.start(prometheus)
             following = asyncio.create_task(_follow(data, folder / "own", pids))
