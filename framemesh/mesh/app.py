@@ -268,7 +268,8 @@ async def _mesh(options: MeshOptions, supervisor: Supervisor, console: Console) 
         }
         prometheus_url = ""
         if options.observe:
-            prometheus_url = await _observe(options, folder / "prometheus", http, supervisor, console)
+            port = _port(options.ports.prometheus, "--prometheus-port")
+            prometheus_url = await observing.start(folder / "prometheus", port, http, supervisor, console)
         if options.cameras:
             ingest_port = servers.free_port()
             await supervisor.start(processes.ingest(agents, options.cameras, http_port=ingest_port))
@@ -329,24 +330,6 @@ async def _start_servers(
         }
     agents = {"FRAMEMESH_NATS_URL": agents_url, "FRAMEMESH_SPILL_FOLDER": str(folder / "spill")}
     return {"FRAMEMESH_NATS_URL": nats_url, **s3}, own, agents
-
-
-async def _observe(
-    options: MeshOptions, folder: Path, http: dict[str, str], supervisor: Supervisor, console: Console
-) -> str:
-    """Start Prometheus, and return its URL; empty where it isn't installed."""
-    port = _port(options.ports.prometheus, "--prometheus-port")
-    try:
-        server = observing.prometheus(folder, port)
-    except FileNotFoundError as error:
-        console.print(Text(str(error), "yellow"))
-        return ""
-    observing.write_targets(folder, http)
-    await supervisor.start(server)
-    url = f"http://{HOST}:{port}"
-    console.print(f"Prometheus is on {url}, alerts on {url}/alerts; Grafana with our dashboards on top:")
-    console.print(Text(f"  {observing.grafana_command(url)}"), soft_wrap=True)
-    return url
 
 
 async def _deploy(client: AsyncClient, options: MeshOptions, demo_folder: Path, console: Console) -> dict[str, int]:

@@ -8,9 +8,12 @@ from typing import Any
 
 import aiohttp
 import yaml
+from rich.console import Console
+from rich.text import Text
 
+from framemesh.errors import ConfigurationError
 from framemesh.mesh.servers import HOST
-from framemesh.mesh.supervision import ProcessSpec
+from framemesh.mesh.supervision import ProcessSpec, Supervisor
 
 _CHECKOUT = Path(__file__).parents[2]
 _RULES = _CHECKOUT / "k8s/components/alerts"
@@ -42,11 +45,11 @@ def prometheus(folder: Path, port: int, *, own_rules: Rules | None = None, scrap
         scrape_seconds: How often it asks every service, and looks at the rules.
 
     Raises:
-        FileNotFoundError: There is no Prometheus here; the message says how to get one.
+        ConfigurationError: There is no Prometheus here; the message says how to get one.
     """
     found = shutil.which("prometheus")
     if found is None:
-        raise FileNotFoundError(_INSTALL)
+        raise ConfigurationError(_INSTALL)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "rules.yml").write_text(yaml.safe_dump(own_rules or rules(), sort_keys=False))
     every = f"{scrape_seconds}s"
@@ -87,8 +90,26 @@ def write_targets(folder: Path, pages: Mapping[str, str]) -> None:
     fresh.rename(folder / _TARGETS_FILE)
 
 
-def grafana_command(prometheus_url: str) -> str:
-    """What to type for a Grafana with our dashboards on top, on this machine."""
+async def start(folder: Path, port: int, pages: Mapping[str, str], supervisor: Supervisor, console: Console) -> str:
+    """Start Prometheus, and return its URL; where it isn't installed, say how to get it, and return nothing.
+
+    Raises:
+        ConfigurationError: It is installed, and can't work.
+    """
+    try:
+        server = prometheus(folder, port)
+    except ConfigurationError as error:
+        console.print(Text(str(error), "yellow"))
+        return ""
+    write_targets(folder, pages)
+    await supervisor.start(server)
+    url = f"http://{HOST}:{port}"
+    console.print(f"Prometheus is on {url}, alerts on {url}/alerts; Grafana with our dashboards on top:")
+    console.print(Text(f"  {_grafana_command(url)}"), soft_wrap=True)
+    return url
+
+
+def _grafana_command(prometheus_url: str) -> str:
     return (
         f"docker run --rm --network host -e FRAMEMESH_PROMETHEUS_URL={prometheus_url} "
         f"-v {_DASHBOARDS / 'provisioning'}:/etc/grafana/provisioning:ro "
