@@ -104,7 +104,7 @@ async def start(folder: Path, port: int, pages: Mapping[str, str], supervisor: S
     write_targets(folder, pages)
     await supervisor.start(server)
     url = f"http://{HOST}:{port}"
-    console.print(f"Prometheus is on {url}, alerts on {url}/alerts; Grafana with our dashboards on top:")
+    console.print(f"Prometheus is on {url}; Grafana with our dashboards on top:", soft_wrap=True)
     console.print(Text(f"  {_grafana_command(url)}"), soft_wrap=True)
     return url
 

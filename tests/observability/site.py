@@ -30,7 +30,7 @@ from tests.pictures import large_jpeg
 FASTER = 30
 """An hour of the rules is two minutes here."""
 CAMERAS = ("gate", "door")
-_START_SECONDS = 200.0
+_START_SECONDS = 380.0
 _END_SECONDS = 60.0
 
 

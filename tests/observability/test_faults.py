@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -26,15 +27,15 @@ _MIB = 1024**2
 
 
 @pytest.fixture(scope="module")
-def small_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def small_disk() -> Iterator[Path]:
     """A disk of 600 MiB, for frames that wait at the agent."""
-    folder = tmp_path_factory.mktemp("disk")
     mount, umount = shutil.which("mount"), shutil.which("umount")
-    command = (str(mount), "-t", "tmpfs", "-o", "size=600M", "tmpfs", folder)
-    if not (mount and umount) or subprocess.run(command, check=False).returncode != 0:
-        pytest.skip("this machine lets us mount nothing")
-    yield folder
-    subprocess.run((umount, "--lazy", folder), check=True)
+    with TemporaryDirectory() as folder:
+        command = (str(mount), "-t", "tmpfs", "-o", "size=600M", "tmpfs", folder)
+        if not (mount and umount) or subprocess.run(command, check=False).returncode != 0:
+            pytest.skip("this machine lets us mount nothing")
+        yield Path(folder)
+        subprocess.run((umount, folder), check=True)
 
 
 @pytest.fixture(scope="module")
