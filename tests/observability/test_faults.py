@@ -46,7 +46,7 @@ async def running(
     (folder / "data").mkdir()
     (folder / "data" / "spill").symlink_to(small_disk)
     small = {"FRAMEMESH_FRAMES_STREAM_BYTES": str(20 * _MIB), "FRAMEMESH_ANALYZE_IMAGES": "4"}
-    async with site(folder, tiny_model, pair, environment=small, scrape_seconds=2) as found:
+    async with site(folder, tiny_model, pair, environment=small) as found:
         yield found
 
 
