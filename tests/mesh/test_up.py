@@ -240,17 +240,6 @@ def quiet(tiny: Path, prepared: Path, tmp_path_factory: pytest.TempPathFactory) 
         finished(process)
 
 
-def test_without_prometheus_observe_says_how_to_get_it_and_the_mesh_goes_on(
-    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PATH", str(Path(sys.executable).parent))
-    with mesh(tmp_path / "data", "--cameras", "none", "--observe", "--duration", "0.1", models=prepared) as process:
-        state = up_and_running(tmp_path / "data")
-        out = finished(process)
-    assert "install it (Debian's package `prometheus`" in out.replace("\n", " ")
-    assert (state.prometheus_url, "prometheus" in state.processes) == ("", False)
-
-
 async def test_a_camera_that_knows_nothing_of_us_is_stored_and_answered(quiet: tuple[MeshState, Path]) -> None:
     state, _ = quiet
     answers: list[str] = []
