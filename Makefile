@@ -18,7 +18,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 
 .PHONY: help
 help: ## print this
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 12
 
 .PHONY: demo
 demo: $(READY) ## run three cameras, the lake and two ImageNet models on this machine, until Ctrl-C
@@ -36,6 +36,10 @@ soak: $(READY) ## put 200 random faults on a mesh and 5 on cameras, then count t
 rollouts: $(READY) ## put 10,000 calls on a model that is scaled and replaced, and kill deployers at every step
 	FRAMEMESH_ROLLOUT_CALLS=10000 $(BIN)/python -m pytest -s tests/deployer/test_local.py tests/deployer/test_killed.py \
 	  -k 'while_models or killed'
+
+.PHONY: alerts
+alerts: $(READY) ## cause the fault of every alert for real, and see that none fires in ten healthy minutes; takes half an hour
+	FRAMEMESH_ALERTS=all FRAMEMESH_HEALTHY_SECONDS=600 $(BIN)/python -m pytest -s tests/observability/test_faults.py
 
 .PHONY: lint
 lint: $(READY) ## check style, types, import rules, the protos, and that the stubs are theirs
@@ -56,6 +60,10 @@ protos: $(READY) ## generate the stubs, once the protos are found compatible wit
 	$(BIN)/buf breaking protos --against $(PUBLISHED)
 	$(call generate,.)
 	$(BIN)/buf build protos -o $(PUBLISHED)
+
+.PHONY: dashboards
+dashboards: $(READY) ## write Grafana's dashboards from k8s/dashboards
+	$(BIN)/python -m k8s.dashboards
 
 .PHONY: bench
 bench: $(READY) ## measure the pipeline, cameras and serving beside what others have; takes over an hour

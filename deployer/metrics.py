@@ -1,6 +1,6 @@
 """Every metric that the deployer exports."""
 
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 
 class DeployerMetrics:
@@ -15,3 +15,9 @@ class DeployerMetrics:
         )
         for outcome in ("ready", "rolled_back", "failed"):
             self.deployments.labels(outcome)
+        self.failing = Gauge(
+            "framemesh_deployer_model_failing",
+            "1 while the last try to make a model as it is wanted has failed; else 0.",
+            ["model"],
+            registry=registry,
+        )

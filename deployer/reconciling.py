@@ -157,6 +157,7 @@ class Reconciler:
     async def _keep(self, deployment: "_Deployment") -> None:
         await deployment.run()
         del self._deployments[deployment.name]
+        self._parts.metrics.failing.remove(deployment.name)
 
 
 class _Deployment:
@@ -174,6 +175,7 @@ class _Deployment:
         self._preparing = False
         self._failures = 0
         self._ended = False
+        self._metrics.failing.labels(name)
 
     def want(self, wish: Wish | None) -> None:
         """Another wish, or none any more: what is under way for an older one is given up."""
@@ -228,6 +230,7 @@ class _Deployment:
             log.exception("deployment.fault", model=self.name)
             return self._put_off(InternalError("the deployer failed in a way it didn't foresee; its log says how"))
         self._failures = 0
+        self._metrics.failing.labels(self.name).set(0)
         return None
 
     async def _remove(self) -> None:
@@ -308,6 +311,7 @@ class _Deployment:
     def _again(self, seconds: tuple[float, float]) -> float:
         first, longest = seconds
         self._failures += 1
+        self._metrics.failing.labels(self.name).set(1)
         return jittered(min(longest, first * 2 ** (self._failures - 1)))
 
     def _known(self, spec: ModelSpec) -> Release | None:

@@ -20,6 +20,7 @@ from console.settings import ConsoleSettings
 from deployer.metrics import DeployerMetrics
 from deployer.settings import DeployerSettings
 from framemesh.settings import ServiceSettings
+from framemesh.telemetry.disk import DiskMetrics
 from gateway.metrics import GatewayMetrics
 from gateway.settings import GatewaySettings
 from ingest.masks import Mask
@@ -80,7 +81,7 @@ def cameras_page() -> str:
 
 def _metrics() -> list[list[str]]:
     rows = []
-    for _, metrics in _SERVICES.values():
+    for metrics in (*(metrics for _, metrics in _SERVICES.values()), DiskMetrics):
         for metric in vars(metrics(CollectorRegistry())).values():
             if isinstance(metric, MetricWrapperBase):
                 name = metric._name + ("_total" if metric._type == "counter" else "")  # noqa: SLF001 - no other way

@@ -14,6 +14,7 @@ from framemesh.lake import Lake
 from framemesh.limits import ImageLimits
 from framemesh.rpc.server import Register, serving
 from framemesh.service import running
+from framemesh.telemetry.disk import DiskMetrics
 from framemesh.telemetry.page import new_registry, serving_page
 from framemesh.v1.analysis_service_pb2 import DESCRIPTOR as ANALYSIS
 from framemesh.v1.analysis_service_pb2_grpc import add_AnalysisServiceServicer_to_server
@@ -39,6 +40,7 @@ from gateway.deadletters import DeadLetters
 from gateway.fanout import Fanout
 from gateway.holding import FrameHold
 from gateway.lanes import LaneParts
+from gateway.loads import Loads
 from gateway.metrics import GatewayMetrics
 from gateway.registry import Registry
 from gateway.replay_api import ReplayApi
@@ -67,8 +69,11 @@ async def gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
     """The whole gateway around the block: connections, then what uses them, then the door; closed in reverse."""
     registry_of_metrics = new_registry()
     metrics = GatewayMetrics(registry_of_metrics)
+    disks = DiskMetrics(registry_of_metrics)
+    if settings.store_sync_folder is not None:
+        disks.show("lake", settings.store_sync_folder)
     room = Room(settings.analyze_images, settings.analyze_bytes, metrics)
-    connections = door.connections(settings)
+    connections = door.connections(settings, metrics)
     admission = door.admission(settings, room, metrics)
     async with AsyncExitStack() as stack:
         bus = await stack.enter_async_context(connect(settings.nats_url.get_secret_value(), name="gateway"))
@@ -93,8 +98,8 @@ async def gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
         fanout = Fanout(registry, parts)
         cameras = Cameras(bus)
         services = Services(bus)
-        components = (registry, fanout, storer, cameras, services, Backlog(bus, metrics))
-        telling = (Presence(bus, "gateway"), LogLines(bus))
+        components = (registry, fanout, storer, cameras, services)
+        telling = (Backlog(bus, registry, metrics), Loads(registry, asker, metrics), Presence(bus, "gateway"), LogLines(bus))
         await stack.enter_async_context(running(*components, *telling, bus, drain_seconds=settings.drain_seconds))
         http_port = await stack.enter_async_context(
             serving_page(settings.http_address, registry_of_metrics, {"nats": bus.problem})

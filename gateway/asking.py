@@ -4,6 +4,7 @@ import asyncio
 import math
 import time
 from contextlib import aclosing, suppress
+from dataclasses import dataclass
 from itertools import count
 from types import TracebackType
 from typing import Self
@@ -21,6 +22,21 @@ log = structlog.get_logger()
 _WATCH_SECONDS = 0.2
 _LIVE_SECONDS = 5.0
 _SUCCESSOR_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How busy a model's servers are.
+
+    Attributes:
+        images_at_once: How many images they take at once as they are now.
+        in_flight: How many we have there.
+        servers_away: How many of them are sent nothing, as they don't answer.
+    """
+
+    images_at_once: int
+    in_flight: int
+    servers_away: int
 
 
 class Asker:
@@ -60,6 +76,16 @@ class Asker:
         """
         return sum(
             server.limit.value if queued else min(server.limit.value, server.workers) for server in self._ready(model)
+        )
+
+    def load(self, model: str) -> Load:
+        """How busy the model's servers are now."""
+        known = [self._servers.get(replica.grpc_address) for replica in self._registry.serving(model)]
+        used = [server for server in known if server is not None]
+        return Load(
+            self.images_at_once(model),
+            in_flight=sum(server.in_flight for server in used),
+            servers_away=sum(server.away for server in used),
         )
 
     def is_live(self, model: str) -> bool:

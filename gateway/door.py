@@ -3,7 +3,7 @@
 from framemesh.rpc.calls import Admission
 from framemesh.rpc.exposure import check_exposure
 from framemesh.rpc.server import Connections
-from framemesh.rpc.tls import server_credentials
+from framemesh.rpc.tls import ServerCertificate
 from gateway.access import Access
 from gateway.metrics import GatewayMetrics
 from gateway.room import Room
@@ -12,8 +12,8 @@ from gateway.settings import GatewaySettings
 _UNREAD_BYTES = 1024 * 1024
 
 
-def connections(settings: GatewaySettings) -> Connections:
-    """How callers' connections are encrypted and kept.
+def connections(settings: GatewaySettings, metrics: GatewayMetrics) -> Connections:
+    """How callers' connections are encrypted and kept; the metrics show when the certificate ends.
 
     Raises:
         ConfigurationError: The certificate can't be used, or tokens would go over the network in plain text.
@@ -27,8 +27,13 @@ def connections(settings: GatewaySettings) -> Connections:
         tokens_file=settings.tokens_file,
         tokens_in_plain_text=settings.tokens_in_plain_text,
     )
+    credentials = None
+    if certificate is not None and key is not None:
+        served = ServerCertificate(certificate, key)
+        metrics.certificate_expiry.set_function(served.expiry)
+        credentials = served.credentials()
     return Connections(
-        credentials=None if certificate is None or key is None else server_credentials(certificate, key),
+        credentials=credentials,
         keepalive_seconds=settings.grpc_keepalive_seconds,
         max_age_seconds=settings.grpc_max_connection_age_seconds,
         max_age_grace_seconds=settings.grpc_max_connection_age_grace_seconds,

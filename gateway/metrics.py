@@ -1,11 +1,17 @@
 """Every metric that the gateway exports. docs/reference.md has the table."""
 
+from collections.abc import Iterable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from framemesh.v1.model_pb2 import ModelSpec
+
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_LONG_SECONDS = (*_SECONDS, 30, 60, 300)
 
 FRAME_OUTCOMES = ("stored", "dead_lettered", "put_off")
 MODEL_OUTCOMES = ("succeeded", "failed", "skipped")
+CALL_OUTCOMES = ("succeeded", "failed")
 SHED_LIMITS = ("images", "bytes", "streams")
 DENIED_REASONS = ("UNAUTHENTICATED", "PERMISSION_DENIED")
 REPLAY_OUTCOMES = ("succeeded", "failed", "gone")
@@ -30,6 +36,12 @@ class GatewayMetrics:
             buckets=_SECONDS,
             registry=registry,
         )
+        self.stored_age_seconds = Histogram(
+            "framemesh_gateway_stored_age_seconds",
+            "From the moment that NATS accepted a frame until it was stored, by their clocks.",
+            buckets=_LONG_SECONDS,
+            registry=registry,
+        )
         self.storing = Gauge("framemesh_gateway_storing_frames", "Frames being stored now.", registry=registry)
         self.storing_bytes = Gauge(
             "framemesh_gateway_storing_bytes", "Memory taken by frames being stored now.", registry=registry
@@ -50,6 +62,21 @@ class GatewayMetrics:
         self.waiting_seconds = Gauge(
             "framemesh_gateway_waiting_oldest_seconds",
             "Age of the frame that has waited longest to be stored; 0 where none waits.",
+            registry=registry,
+        )
+        self.stream_messages = Gauge(
+            "framemesh_gateway_stream_messages",
+            "Messages in each stream that keeps the newest; every gateway of a mesh tells the same.",
+            ["stream"],
+            registry=registry,
+        )
+        self.stream_bytes = Gauge(
+            "framemesh_gateway_stream_bytes", "Bytes of such a stream's messages.", ["stream"], registry=registry
+        )
+        self.stream_limit_bytes = Gauge(
+            "framemesh_gateway_stream_limit_bytes",
+            "Bytes that such a stream may hold; beyond them its oldest messages go.",
+            ["stream"],
             registry=registry,
         )
         self.held_bytes = Gauge(
@@ -84,11 +111,47 @@ class GatewayMetrics:
             "framemesh_gateway_model_staleness_seconds",
             "Age of a frame, since it was taken, when its answer came.",
             ["model"],
-            buckets=(*_SECONDS, 30, 60, 300),
+            buckets=_LONG_SECONDS,
             registry=registry,
         )
         self.replicas = Gauge(
             "framemesh_gateway_model_replicas", "Live servers of a model that answer.", ["model"], registry=registry
+        )
+        self.wanted_replicas = Gauge(
+            "framemesh_gateway_model_wanted_replicas",
+            "Servers of a model that are asked for.",
+            ["model"],
+            registry=registry,
+        )
+        self.model_info = Gauge(
+            "framemesh_gateway_model_info",
+            "1 for each deployed model, with its policy: every, latest or max_fps.",
+            ["model", "policy"],
+            registry=registry,
+        )
+        self.model_waiting = Gauge(
+            "framemesh_gateway_model_waiting_frames",
+            "Stored frames that a model has yet to settle; every gateway of a mesh tells the same.",
+            ["model"],
+            registry=registry,
+        )
+        self.images_at_once = Gauge(
+            "framemesh_gateway_model_images_at_once",
+            "Images that this gateway has at a model's servers at once at most, as they are now.",
+            ["model"],
+            registry=registry,
+        )
+        self.in_flight = Gauge(
+            "framemesh_gateway_model_in_flight_images",
+            "Images that this gateway has at a model's servers now.",
+            ["model"],
+            registry=registry,
+        )
+        self.servers_away = Gauge(
+            "framemesh_gateway_model_servers_away",
+            "Servers of a model that say they serve and get no images, as a connection or a health check failed.",
+            ["model"],
+            registry=registry,
         )
         self.calls = Counter(
             "framemesh_gateway_analyze_total",
@@ -124,6 +187,11 @@ class GatewayMetrics:
             ["model", "outcome"],
             registry=registry,
         )
+        self.certificate_expiry = Gauge(
+            "framemesh_gateway_certificate_expiry_timestamp_seconds",
+            "When the certificate ends that callers are shown now; 0 where the gateway speaks plain text.",
+            registry=registry,
+        )
         self.missed_results = Counter(
             "framemesh_gateway_watch_missed_results_total",
             "Results that a watching client read too slowly to get.",
@@ -141,9 +209,22 @@ class GatewayMetrics:
             self.answers.labels(model, outcome)
         for outcome in REPLAY_OUTCOMES:
             self.replayed.labels(model, outcome)
-        self.retries.labels(model)
-        self.lake_reads.labels(model)
+        for outcome in CALL_OUTCOMES:
+            self.calls.labels(model, outcome)
+        for metric in (self.retries, self.lake_reads, self.latency_seconds, self.staleness_seconds):
+            metric.labels(model)
+
+    def show_models(self, specs: Iterable[ModelSpec]) -> None:
+        """Show what is wanted of the models that are deployed now."""
+        self.model_info.clear()
+        for spec in specs:
+            self.wanted_replicas.labels(spec.name).set(spec.replicas)
+            self.model_info.labels(spec.name, spec.policy.WhichOneof("policy") or "latest").set(1)
 
     def end_model(self, model: str) -> None:
-        """Forget the gauge of a model that is gone; its counters stay, as Prometheus expects."""
-        self.replicas.remove(model)
+        """Forget the gauges of a model that is gone; its counters stay, as Prometheus expects."""
+        for metric in (
+            self.replicas, self.wanted_replicas, self.model_waiting, self.images_at_once, self.in_flight,
+            self.servers_away,
+        ):  # fmt: skip
+            metric.remove_by_labels({"model": model})

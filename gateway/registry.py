@@ -222,6 +222,7 @@ class Registry:
         for key, replica in sorted(self._replicas.items()):
             if replica.state == ReplicaState.REPLICA_STATE_SERVING and key in self._heard:
                 self._serving.setdefault(replica.model, []).append(replica)
+        self._metrics.show_models(self._specs.values())
         for name in self._specs:
             self._metrics.replicas.labels(name).set(len(self.serving(name)))
         self._changed.set()

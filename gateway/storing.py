@@ -39,6 +39,7 @@ log = structlog.get_logger()
 _ACK_SECONDS = 5.0
 _PUT_OFF_SECONDS = (0.25, 5.0)  # first and longest wait before a frame comes again
 _LEAVE_ALONE_SECONDS = (0.25, 5.0)  # first and longest time in which a store in trouble gets no more frames
+_UNKNOWN = "unknown"
 _REFUSALS = (InvalidNameError, InvalidImageError, ImageTooLargeError)
 
 
@@ -81,7 +82,8 @@ class Storer:
         self._leases = Leases()
         self._trouble = Trouble(*_LEAVE_ALONE_SECONDS)
         self._stopping = asyncio.Event()
-        self._cameras: set[str] = set()
+        self._cameras = {_UNKNOWN}
+        metrics.start_camera(_UNKNOWN)  # or the first of its messages would be no increase
 
     async def run(self) -> None:
         """Store until stopped, then finish the frames that are held."""
@@ -145,6 +147,7 @@ class Storer:
         if outcome == "stored":
             self._trouble.ended()
             self._metrics.store_seconds.observe(time.monotonic() - started)
+            self._metrics.stored_age_seconds.observe(max(0.0, time.time() - message.metadata.timestamp.timestamp()))
             self._metrics.frame_bytes.labels(camera).inc(len(message.data))
         self._count(camera, outcome)
 
@@ -196,7 +199,7 @@ class Storer:
 
     def _count(self, camera: str, outcome: str) -> None:
         # A hostile publisher can make up names without end: only proper cameras get a label of their own.
-        label = camera if outcome != "dead_lettered" or camera in self._cameras else "unknown"
+        label = camera if outcome != "dead_lettered" or camera in self._cameras else _UNKNOWN
         if label not in self._cameras:
             self._cameras.add(label)
             self._metrics.start_camera(label)

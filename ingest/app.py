@@ -9,6 +9,7 @@ import structlog
 
 from framemesh.rpc.reloading import file_state
 from framemesh.service import Component, running
+from framemesh.telemetry.disk import DiskMetrics
 from framemesh.telemetry.page import new_registry, serving_page
 from ingest.camera_file import read_cameras
 from ingest.capturing import Camera
@@ -33,6 +34,9 @@ async def ingest(settings: IngestSettings) -> AsyncIterator[int]:
     cameras = settings.cameras if file is None else read_cameras(file)
     registry = new_registry()
     metrics = IngestMetrics(registry)
+    disks = DiskMetrics(registry)
+    if settings.spill_folder is not None:
+        disks.show("spill", settings.spill_folder)
     async with AsyncExitStack() as stack:
         delivery = await stack.enter_async_context(delivering(settings, metrics))
 

@@ -125,6 +125,7 @@ class CameraHealth:
             if self.source is not SourceState.CAPTURING:
                 before, self.source = self.source, SourceState.CAPTURING
                 self._tell(EventKind.CONNECTED if before is SourceState.STARTING else EventKind.RECOVERED)
+        self._metrics.source_up.labels(self.camera).set(1)
         self._metrics.captured.labels(self.camera).inc()
         self._metrics.newest_captured.labels(self.camera).set(self.newest_captured_ns / NANOSECONDS)
 
@@ -140,6 +141,7 @@ class CameraHealth:
             if self.source is not SourceState.STALLED:
                 self.source = SourceState.STALLED
                 self._metrics.stalls.labels(self.camera).inc()
+                self._metrics.source_up.labels(self.camera).set(0)
                 self._tell(EventKind.STALLED, f"no picture for {silent_seconds:.0f} s")
 
     def failed(self, error: str) -> None:
@@ -149,6 +151,7 @@ class CameraHealth:
             if self.source is not SourceState.LOST:
                 self.source = SourceState.LOST
                 self._tell(EventKind.LOST, self.last_error)
+        self._metrics.source_up.labels(self.camera).set(0)
         self._metrics.source_errors.labels(self.camera).inc()
 
     def published(self, captured_ns: int) -> None:

@@ -51,6 +51,12 @@ class IngestMetrics:
             ["camera"],
             registry=registry,
         )
+        self.source_up = Gauge(
+            "framemesh_ingest_source_up",
+            "1 while the source gives pictures; 0 before the first, and while it is lost or has stalled.",
+            ["camera"],
+            registry=registry,
+        )
         self.reconnects = Counter(
             "framemesh_ingest_source_reconnects_total",
             "Times that the source was opened again after it was lost or had stalled.",
@@ -111,8 +117,8 @@ class IngestMetrics:
             self.frames.labels(camera, outcome)
         for metric in (
             self.publish_seconds, self.retries, self.in_flight, self.newest_published, self.captured,
-            self.newest_captured, self.reconnects, self.stalls, self.source_errors, self.spilled, self.buffered_frames,
-            self.buffered_bytes, self.reencoded,
+            self.newest_captured, self.source_up, self.reconnects, self.stalls, self.source_errors, self.spilled,
+            self.buffered_frames, self.buffered_bytes, self.reencoded,
         ):  # fmt: skip
             metric.labels(camera)
 

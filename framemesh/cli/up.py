@@ -51,6 +51,8 @@ def up(
     grpc_port: Annotated[int, typer.Option(min=0, max=65535, help="The gateway's gRPC port.")] = 0,
     http_port: Annotated[int, typer.Option(min=0, max=65535, help="The gateway's port for /metrics and /healthz.")] = 0,
     console_port: Annotated[int, typer.Option(min=0, max=65535, help="The console's port, for a browser.")] = 0,
+    observe: Annotated[bool, typer.Option("--observe", help="Run Prometheus too, with framemesh's alerts.")] = False,
+    prometheus_port: Annotated[int, typer.Option(min=0, max=65535, help="Prometheus's port.")] = 0,
 ) -> None:
     """Run everything on this machine: NATS, S3, gateway, model servers, console and cameras.
 
@@ -82,9 +84,10 @@ def up(
         duration=duration,
         report=report,
         drain_seconds=drain_seconds,
-        ports=Ports(nats_port, s3_port, grpc_port, http_port, console_port),
+        ports=Ports(nats_port, s3_port, grpc_port, http_port, console_port, prometheus_port),
         external=ExternalServers.from_environment(os.environ),
         door=Door.from_environment(os.environ),
+        observe=observe,
     )
     log_file = data_dir / "logs" / "mesh.log"
     try:

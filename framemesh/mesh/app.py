@@ -21,7 +21,7 @@ from framemesh.bus.states import unfinished
 from framemesh.client import AsyncClient
 from framemesh.errors import ConfigurationError
 from framemesh.lake import Lake
-from framemesh.mesh import disk, processes, report, servers
+from framemesh.mesh import disk, observing, processes, report, servers
 from framemesh.mesh.cameras import Cameras, check_cameras
 from framemesh.mesh.demo import MODELS, PREFIX, localised
 from framemesh.mesh.deployed import deployed
@@ -52,6 +52,7 @@ class Ports:
     grpc: int
     http: int
     console: int
+    prometheus: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,7 @@ class MeshOptions:
         ports: Where to listen.
         external: Servers to use instead of our own.
         door: How our own clients get in at the gateway.
+        observe: Whether to run Prometheus too, where it is installed.
     """
 
     data_dir: Path
@@ -110,6 +112,7 @@ class MeshOptions:
     ports: Ports
     external: ExternalServers
     door: Door
+    observe: bool
 
 
 async def run_mesh(options: MeshOptions, console: Console) -> None:
@@ -280,12 +283,25 @@ async def _mesh(options: MeshOptions, supervisor: Supervisor, console: Console) 
             "deployer": f"{HOST}:{deployer_port}",
             "console": f"{HOST}:{console_http_port}",
         }
+        prometheus_url = ""
+        if options.observe:
+            port = _port(options.ports.prometheus, "--prometheus-port")
+            prometheus_url = await observing.start(folder / "prometheus", port, http, supervisor, console)
         if options.cameras:
             ingest_port = servers.free_port()
             await supervisor.start(processes.ingest(agents, options.cameras, http_port=ingest_port))
             http["ingest"] = f"{HOST}:{ingest_port}"
         began = time.monotonic()
-        _keep_state(folder, supervisor, env, f"{HOST}:{grpc_port}", http, console_url=console_url, door=options.door)
+        _keep_state(
+            folder,
+            supervisor,
+            env,
+            f"{HOST}:{grpc_port}",
+            http,
+            console_url=console_url,
+            door=options.door,
+            prometheus_url=prometheus_url,
+        )
         console.print(f"framemesh is up: gRPC on {HOST}:{grpc_port}, everything else in {folder / MESH_FILE}")
         if not options.cameras:
             console.print(
@@ -391,6 +407,7 @@ def _keep_state(
     *,
     console_url: str,
     door: Door,
+    prometheus_url: str,
 ) -> None:
     """Write `mesh.json` now, and again whenever a process starts or ends, or a model server does."""
 
@@ -398,6 +415,8 @@ def _keep_state(
         servers, pages = model_processes(folder)
         pids = {**supervisor.pids(), **servers}
         write_processes(folder, pids)
+        if prometheus_url:
+            observing.write_targets(folder / "prometheus", {**http, **pages})
         write_state(
             folder,
             MeshState(
@@ -411,6 +430,7 @@ def _keep_state(
                 processes={"mesh": os.getpid(), **pids},
                 token=door.token or "",
                 tls_ca_file=str(door.ca_file or ""),
+                prometheus_url=prometheus_url,
             ),
         )
 

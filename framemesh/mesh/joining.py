@@ -24,6 +24,7 @@ class MeshState:
         console_url: The web UI, for a browser.
         token: For the gateway, where it wants one; else empty.
         tls_ca_file: What to trust of the gateway's TLS; empty where it speaks plain text.
+        prometheus_url: Where Prometheus is, with `--observe`; else empty.
     """
 
     address: str
@@ -36,6 +37,7 @@ class MeshState:
     console_url: str = ""
     token: str = ""
     tls_ca_file: str = ""
+    prometheus_url: str = ""
 
     def shell_exports(self) -> str:
         """What `framemesh env` prints."""

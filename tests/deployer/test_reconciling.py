@@ -67,25 +67,26 @@ def backend() -> Scripted:
 
 
 @asynccontextmanager
-async def reconciling_with(bus: Bus, backend: Scripted) -> AsyncIterator[None]:
+async def reconciling_with(bus: Bus, backend: Scripted) -> AsyncIterator[CollectorRegistry]:
     ledger = Ledger(bus)
     await ledger.open()
-    parts = Parts(backend, ledger, ModelStoreSettings(), DeployerMetrics(CollectorRegistry()))
+    registry = CollectorRegistry()
+    parts = Parts(backend, ledger, ModelStoreSettings(), DeployerMetrics(registry))
     async with running(ledger, Reconciler(bus, parts), drain_seconds=10):
-        yield
+        yield registry
 
 
 @pytest.fixture
-async def reconciler(bus: Bus, backend: Scripted) -> AsyncIterator[None]:
-    async with reconciling_with(bus, backend):
-        yield
+async def reconciler(bus: Bus, backend: Scripted) -> AsyncIterator[CollectorRegistry]:
+    async with reconciling_with(bus, backend) as registry:
+        yield registry
         for name in await _names(bus):
             await (await bus.js.key_value(MODELS_BUCKET)).delete(name)
         await until(lambda: _nothing_is_told(bus))
 
 
 async def test_what_has_to_be_mended_is_told_and_tried_again_only_when_it_is_deployed_anew(
-    reconciler: None, bus: Bus, backend: Scripted
+    reconciler: CollectorRegistry, bus: Bus, backend: Scripted
 ) -> None:
     backend.unpreparable["owner/gone"] = ConfigurationError("no such model")
     generation = await wish(bus, "m=owner/gone")
@@ -99,7 +100,7 @@ async def test_what_has_to_be_mended_is_told_and_tried_again_only_when_it_is_dep
 
 
 async def test_what_may_mend_itself_is_tried_again(
-    reconciler: None, bus: Bus, backend: Scripted, monkeypatch: pytest.MonkeyPatch
+    reconciler: CollectorRegistry, bus: Bus, backend: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reconciling, "_AGAIN_SECONDS", (0.05, 0.1))
     backend.unpreparable["owner/away"] = ModelUnavailableError("the hub is away")
@@ -112,8 +113,24 @@ async def test_what_may_mend_itself_is_tried_again(
     assert status.message == ""
 
 
+async def test_the_metrics_say_which_models_are_not_as_they_are_wanted(
+    reconciler: CollectorRegistry, bus: Bus, backend: Scripted
+) -> None:
+    def failing(model: str) -> float | None:
+        return reconciler.get_sample_value("framemesh_deployer_model_failing", {"model": model})
+
+    backend.unpreparable["owner/gone"] = ConfigurationError("no such model")
+    await told(bus, "m", "FAILED", await wish(bus, "m=owner/gone"))
+    assert failing("m") == 1
+    del backend.unpreparable["owner/gone"]
+    await told(bus, "m", "READY", await wish(bus, "m=owner/gone"))
+    await until(lambda: failing("m") == 0)
+    await (await bus.js.key_value(MODELS_BUCKET)).delete("m")
+    await until(lambda: failing("m") is None)
+
+
 async def test_a_version_that_does_not_become_ready_is_rolled_back(
-    reconciler: None, bus: Bus, backend: Scripted
+    reconciler: CollectorRegistry, bus: Bus, backend: Scripted
 ) -> None:
     await told(bus, "m", "READY", await wish(bus, "m=good,replicas=2"))
     backend.unready["bad"] = ConfigurationError("out of memory")
@@ -144,7 +161,7 @@ async def test_a_first_version_of_which_some_servers_answer_is_left_and_one_that
 
 
 async def test_scaling_while_a_model_is_prepared_does_not_begin_anew_and_another_source_does(
-    reconciler: None, bus: Bus, backend: Scripted
+    reconciler: CollectorRegistry, bus: Bus, backend: Scripted
 ) -> None:
     backend.gate.clear()
     await told(bus, "m", "DOWNLOADING", await wish(bus, "m=a/b"))

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from framemesh.errors import ConfigurationError, FramemeshError, ModelUnavailabl
 from framemesh.rpc.channels import Tls, is_loopback, open_channel, open_sync_channel
 from framemesh.rpc.server import Connections, serving
 from framemesh.rpc.status import from_rpc_error
-from framemesh.rpc.tls import server_credentials
+from framemesh.rpc.tls import ServerCertificate
 from framemesh.v1 import model_service_pb2 as pb2
 from framemesh.v1 import model_service_pb2_grpc as pb2_grpc
 from tests.certificates import Pair, issue
@@ -27,7 +28,7 @@ class Listing(pb2_grpc.ModelServiceServicer):
 async def served(pair: Pair | None) -> AsyncIterator[int]:
     service = Listing()  # type: ignore[abstract]
     add = {"framemesh.v1.ModelService": lambda server: pb2_grpc.add_ModelServiceServicer_to_server(service, server)}
-    connections = Connections(credentials=server_credentials(pair.cert, pair.key) if pair else None)
+    connections = Connections(credentials=ServerCertificate(pair.cert, pair.key).credentials() if pair else None)
     async with serving("127.0.0.1:0", add, drain_seconds=0, connections=connections) as server:
         yield server.port
 
@@ -94,6 +95,15 @@ async def test_a_pair_of_which_one_half_is_replaced_leaves_the_one_before(tmp_pa
         await call(f"127.0.0.1:{port}", following.ca)
 
 
+def test_it_is_known_when_the_certificate_ends_that_is_served(tmp_path: Path) -> None:
+    ends = datetime(2031, 5, 6, 7, 8, 9, tzinfo=UTC)
+    pair = issue(tmp_path, ends=ends)
+    certificate = ServerCertificate(pair.cert, pair.key)
+    assert certificate.expiry() == ends.timestamp()
+    issue(tmp_path, ends=ends + timedelta(days=90))
+    assert certificate.expiry() == (ends + timedelta(days=90)).timestamp()
+
+
 @pytest.mark.parametrize("wrong", ["missing", "not PEM", "of another"])
 def test_a_pair_that_cannot_work_is_refused_at_the_start(tmp_path: Path, wrong: str) -> None:
     pair = issue(tmp_path)
@@ -107,7 +117,7 @@ def test_a_pair_that_cannot_work_is_refused_at_the_start(tmp_path: Path, wrong: 
             (tmp_path / "first").mkdir()
             pair.cert.write_bytes(issue(tmp_path / "first").cert.read_bytes())
     with pytest.raises(ConfigurationError, match=r"tls\.key"):
-        server_credentials(pair.cert, pair.key)
+        ServerCertificate(pair.cert, pair.key)
 
 
 TOKEN = "0123456789abcdef" * 2

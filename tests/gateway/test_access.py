@@ -29,7 +29,9 @@ from framemesh.errors import (
     UnauthenticatedError,
 )
 from framemesh.rpc.channels import open_channel
+from framemesh.rpc.server import Connections
 from framemesh.rpc.status import from_rpc_error
+from framemesh.rpc.tls import ServerCertificate
 from framemesh.specs import parse
 from framemesh.v1.analysis_service_pb2 import AnalyzeStreamRequest
 from framemesh.v1.model_service_pb2 import ListModelsRequest
@@ -43,6 +45,7 @@ from gateway.settings import GatewaySettings
 from tests.certificates import issue
 from tests.gateway.conftest import publish, serving_model, until
 from tests.gateway.test_api import get
+from tests.gateway.test_room import metric
 from tests.pictures import jpeg
 
 READER, ANALYST, ADMIN, STRANGER = (letter * 32 for letter in "raos")
@@ -266,21 +269,25 @@ async def has(client: AsyncClient, name: str) -> bool:
     return any(model.spec.name == name for model in await client.models())
 
 
+def connections(settings: GatewaySettings) -> Connections:
+    return door.connections(settings, GatewayMetrics(CollectorRegistry()))
+
+
 def test_tokens_in_plain_text_are_not_taken_from_other_machines_unless_told_so(
     settings: GatewaySettings, tokens_file: Path, tmp_path: Path
 ) -> None:
     public = {"tokens_file": tokens_file, "grpc_address": "0.0.0.0:50051"}
     with pytest.raises(ConfigurationError, match="FRAMEMESH_TLS_CERT_FILE"):
-        door.connections(settings.model_copy(update=public))
+        connections(settings.model_copy(update=public))
     pair = issue(tmp_path)
     for safe in ({"tokens_in_plain_text": True}, {"tls_cert_file": pair.cert, "tls_key_file": pair.key}):
-        door.connections(settings.model_copy(update={**public, **safe}))
+        connections(settings.model_copy(update={**public, **safe}))
 
 
 def test_a_door_without_tokens_that_others_reach_is_warned_of(settings: GatewaySettings) -> None:
     with capture_logs() as logs:
-        door.connections(settings)
-        door.connections(settings.model_copy(update={"grpc_address": "0.0.0.0:50051"}))
+        connections(settings)
+        connections(settings.model_copy(update={"grpc_address": "0.0.0.0:50051"}))
     assert [(line["event"], line["log_level"], line["address"]) for line in logs] == [
         ("door.open", "warning", "0.0.0.0:50051")
     ]
@@ -288,7 +295,7 @@ def test_a_door_without_tokens_that_others_reach_is_warned_of(settings: GatewayS
 
 def test_half_a_pair_is_refused(settings: GatewaySettings, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="both"):
-        door.connections(settings.model_copy(update={"tls_cert_file": issue(tmp_path).cert}))
+        connections(settings.model_copy(update={"tls_cert_file": issue(tmp_path).cert}))
 
 
 def test_tokens_that_cannot_be_used_are_refused_at_the_start(settings: GatewaySettings, tokens_file: Path) -> None:
@@ -317,6 +324,9 @@ async def test_both_clients_speak_tls_and_bring_a_token(
                 client.models()
 
         await asyncio.to_thread(use)
+        page = f"http://127.0.0.1:{running.http_port}/metrics"
+        ends = await metric(page, "framemesh_gateway_certificate_expiry_timestamp_seconds")
+        assert ends == ServerCertificate(pair.cert, pair.key).expiry()
         async with AsyncClient(address, token=ANALYST, tls=pair.ca) as client:
             await client.models()
             assert [r.request_id async for r in client.analyze_stream([("one", b"text")])] == ["one"]

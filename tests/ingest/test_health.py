@@ -17,11 +17,13 @@ def test_a_camera_that_is_lost_and_comes_back_says_each_once(
     health.captured(2_000_000_000)
     for _ in range(3):
         health.failed("no route to the camera")
+    assert value(registry, "framemesh_ingest_source_up", camera="gate") == 0
     assert (health.source, health.last_error, health.last_error_ns) == (SourceState.LOST, "no route to the camera", 7)
     health.reconnected()
     health.captured(3_000_000_000)
     assert kinds(health) == [EventKind.CONNECTED, EventKind.LOST, EventKind.RECOVERED]
     assert kinds(health) == []
+    assert value(registry, "framemesh_ingest_source_up", camera="gate") == 1
     assert value(registry, "framemesh_ingest_captured_frames_total", camera="gate") == 3
     assert value(registry, "framemesh_ingest_source_reconnects_total", camera="gate") == 1
     assert value(registry, "framemesh_ingest_source_errors_total", camera="gate") == 3
@@ -32,6 +34,7 @@ def test_a_stall_is_counted_once_until_a_picture_comes(metrics: IngestMetrics, r
     health = CameraHealth("gate", metrics)
     for seconds in (10, 20, 30):
         health.stalled(seconds)
+        assert value(registry, "framemesh_ingest_source_up", camera="gate") == 0
     health.captured(1)
     assert kinds(health) == [EventKind.STALLED, EventKind.RECOVERED]
     assert value(registry, "framemesh_ingest_source_stalls_total", camera="gate") == 1

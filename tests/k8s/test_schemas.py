@@ -10,7 +10,7 @@ from tests.k8s.rendering import K8S, Object, named, overlay, render
 
 OLDEST = "1.26"
 NEWEST = kubernetes_validate.latest_version()
-OTHERS = {"Certificate", "PodMonitor", "ScaledObject"}
+OTHERS = {"Certificate", "PodMonitor", "PrometheusRule", "ScaledObject"}
 """Kinds that cert-manager, the Prometheus operator and KEDA define: Kubernetes has no schema of theirs."""
 
 
