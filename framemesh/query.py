@@ -1,9 +1,9 @@
 """SQL over the lake's tables, in the process that asks: DuckDB on Parquet that pyarrow reads from S3."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import duckdb
@@ -17,6 +17,7 @@ from framemesh.tables import FRAMES, RESULTS, Table
 _CONNECT_SECONDS = 2.0
 _REQUEST_SECONDS = 30.0
 _ATTEMPTS = 3
+_FEW = 512
 _REFUSALS = ("ACCESSDENIED", "SIGNATUREDOESNOTMATCH", "INVALIDACCESSKEYID")
 _READING = "reading the stream registered as"
 _SAFE: dict[str, str | bool | int | float | list[str]] = {
@@ -26,6 +27,9 @@ _SAFE: dict[str, str | bool | int | float | list[str]] = {
     "python_enable_replacements": False,
 }
 _LOCK = ("SET enable_external_access = false", "SET TimeZone = 'UTC'", "SET lock_configuration = true")
+
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,21 +111,31 @@ class LakeTables:
             InvalidRequestError: The statement is wrong, or wants what it may not have; DuckDB's words say which.
             LakeUnavailableError: The lake stopped answering, or has a file that is none of the table's.
         """
+        return self._done(sql, values, lambda done: Rows(_columns(done), done.fetchall()))
+
+    def stream(self, sql: str, **values: object) -> Iterator[tuple[Any, ...]]:
+        """As `ask`, row by row, without ever holding more than a few hundred as Python's own; ask nothing meanwhile."""
+        few = self._done(sql, values, lambda done: done.fetchmany(_FEW))
+        while few:
+            yield from few
+            few = self._connection.fetchmany(_FEW)
+
+    def _done(self, sql: str, values: dict[str, object], take: Callable[[duckdb.DuckDBPyConnection], Found]) -> Found:
         for attempt in range(_ATTEMPTS):
             try:
-                return self._rows(sql, values)
+                return self._once(sql, values, take)
             except LakeUnavailableError:
                 if attempt == _ATTEMPTS - 1:
                     raise
                 self.refresh()  # files may have been merged since they were listed
         raise AssertionError
 
-    def _rows(self, sql: str, values: dict[str, object]) -> Rows:
+    def _once(self, sql: str, values: dict[str, object], take: Callable[[duckdb.DuckDBPyConnection], Found]) -> Found:
         try:
             done = self._connection.execute(sql, values or None)
             if done is None:
                 raise InvalidRequestError("the statement is empty: try SELECT * FROM frames LIMIT 10")
-            return Rows(tuple(column[0] for column in done.description or ()), done.fetchall())
+            return take(done)
         except duckdb.InterruptException:
             raise KeyboardInterrupt from None
         except duckdb.Error as error:
@@ -190,6 +204,10 @@ def _dataset(table: Table, store: fs.S3FileSystem, paths: Sequence[str]) -> ds.D
         return ds.dataset(columns.empty_table())
     partitioning = ds.partitioning(table.partitions, flavor="hive")
     return ds.dataset(list(paths), schema=columns, filesystem=store, format="parquet", partitioning=partitioning)
+
+
+def _columns(done: duckdb.DuckDBPyConnection) -> tuple[str, ...]:
+    return tuple(column[0] for column in done.description or ())
 
 
 def _first_line(error: Exception) -> str:
