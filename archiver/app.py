@@ -12,10 +12,14 @@ from archiver.sweeping import Sweeper
 from framemesh.bus import connect, streams
 from framemesh.lake import Lake
 from framemesh.service import running
-from framemesh.tables import FRAMES, RESULTS
+from framemesh.tables import FRAMES, RESULTS, SHADOWS
 from framemesh.telemetry.page import new_registry, serving_page
 
-_FEEDS = (Feed(streams.STORED, FRAMES, frame_row), Feed(streams.RESULTS, RESULTS, result_row))
+_FEEDS = (
+    Feed(streams.STORED, FRAMES, frame_row),
+    Feed(streams.RESULTS, RESULTS, result_row),
+    Feed(streams.SHADOWS, SHADOWS, result_row),
+)
 
 
 @asynccontextmanager

@@ -54,7 +54,7 @@ def frame_row(body: bytes) -> tuple[Partition, Row] | None:
 
 
 def result_row(body: bytes) -> tuple[Partition, Row] | None:
-    """The row of a message on `results.<model>.<camera>`; none where it isn't a model's answer to a frame.
+    """The row of a message on `results.<model>.<camera>`, or `shadows...`; none where it isn't a model's answer.
 
     Raises:
         DecodeError, ValueError, OverflowError: It isn't one of our messages at all, or has impossible times.

@@ -12,7 +12,7 @@ import pyarrow.dataset as ds
 from pyarrow import fs
 
 from framemesh.errors import ConfigurationError, FrameNotFoundError, InvalidRequestError, LakeUnavailableError
-from framemesh.tables import FRAMES, RESULTS, Table
+from framemesh.tables import FRAMES, TABLES, Table
 
 _CONNECT_SECONDS = 2.0
 _REQUEST_SECONDS = 30.0
@@ -67,7 +67,7 @@ class Rows:
 
 
 class LakeTables:
-    """The views `frames` and `results`, of the files that are there when this is made or refreshed.
+    """The views `frames`, `results` and `shadows`, of the files that are there when this is made or refreshed.
 
     Attributes:
         cameras: Those of which there are frames, by name; known without reading a file.
@@ -87,10 +87,10 @@ class LakeTables:
             ConfigurationError: The store refuses the keys.
             LakeUnavailableError: The store can't be reached.
         """
-        for table in (FRAMES, RESULTS):
+        for table in TABLES:
             paths = _paths(table, self._store, self._place.endpoint)
             self._connection.register(f"{table.name}_files", _dataset(table, self._store, paths))
-            if table is FRAMES:
+            if table.name == FRAMES.name:
                 self.cameras = sorted({path.split("/")[1].removeprefix("camera=") for path in paths})
 
     def check_cameras(self, names: Sequence[str]) -> None:
@@ -155,7 +155,7 @@ def tables(place: LakePlace) -> Iterator[LakeTables]:
     """
     with duckdb.connect(config=_SAFE) as connection:
         found = LakeTables(connection, place)
-        for statement in (_view(FRAMES), _view(RESULTS), *_LOCK):
+        for statement in (*map(_view, TABLES), *_LOCK):
             connection.execute(statement)
         yield found
 

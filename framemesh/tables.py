@@ -1,6 +1,6 @@
 """The tables of the lake: what their Parquet files hold and where they lie. docs/lake.md tells it in words."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
@@ -94,3 +94,8 @@ RESULTS = Table(
     newest="answer_time",
 )
 """Every model's answer to every frame that it saw."""
+
+SHADOWS = replace(RESULTS, name="shadows", bucket="shadows")
+"""The same of models that run as shadows, whose answers nobody was given."""
+
+TABLES = (FRAMES, RESULTS, SHADOWS)

@@ -28,6 +28,7 @@ log = structlog.get_logger()
 FRAMES = "FRAMES"
 STORED = "STORED"
 RESULTS = "RESULTS"
+SHADOWS = "SHADOWS"
 DEADLETTERS = "DEADLETTERS"
 EVENTS = "EVENTS"
 MODELS_BUCKET = "models"
@@ -76,7 +77,19 @@ class StreamSizes:
 
     def total_bytes(self) -> int:
         """What all streams may hold together."""
-        return self.frames_bytes + self.stored_bytes + self.results_bytes + self.deadletters_bytes + _EVENTS_BYTES
+        return (
+            self.frames_bytes
+            + self.stored_bytes
+            + self.results_bytes
+            + self.shadows_bytes
+            + self.deadletters_bytes
+            + _EVENTS_BYTES
+        )
+
+    @property
+    def shadows_bytes(self) -> int:
+        """For what shadows say, who are few and there for a while."""
+        return max(LEAST_STREAM_BYTES, self.results_bytes // 4)
 
     def halved(self) -> "StreamSizes":
         """The same with each flexible size halved, down to the least that is of use."""
@@ -126,6 +139,7 @@ async def _ensure(bus: Bus, sizes: StreamSizes) -> None:
         ),
         _kept(STORED, "stored.*", sizes.stored_bytes, sizes.keep_days),
         _kept(RESULTS, "results.*.*", sizes.results_bytes, sizes.keep_days),
+        _kept(SHADOWS, "shadows.*.*", sizes.shadows_bytes, sizes.keep_days),
         _kept(DEADLETTERS, "deadletters.>", sizes.deadletters_bytes, sizes.keep_days),
         _kept(EVENTS, "events.cameras.*", _EVENTS_BYTES, sizes.keep_days),
     )
@@ -180,6 +194,19 @@ async def ensure_model_consumer(
         ),
     )
     return name
+
+
+def results_stream(*, shadow: bool) -> str:
+    """Name of the stream of a model's results: those of shadows are kept apart, as nobody is to take them for answers.
+
+    Its subjects are `<stream in small letters>.<model>.<camera>`.
+    """
+    return SHADOWS if shadow else RESULTS
+
+
+def result_subject(model: str, camera: str, *, shadow: bool) -> str:
+    """Where a model's results of a camera go; `*` for any."""
+    return f"{results_stream(shadow=shadow).lower()}.{model}.{camera}"
 
 
 async def delete_model_consumer(bus: Bus, model: str) -> None:

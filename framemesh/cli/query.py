@@ -10,7 +10,7 @@ from framemesh.cli.target import DEFAULT_DATA_DIR, AsJson, DataDir
 
 
 def query(
-    sql: Annotated[str, typer.Argument(help="A statement for DuckDB; the tables are `frames` and `results`.")],
+    sql: Annotated[str, typer.Argument(help="A statement for DuckDB; the tables are `frames`, `results`, `shadows`.")],
     as_json: AsJson = False,
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
