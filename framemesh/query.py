@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,7 +13,7 @@ import pyarrow.dataset as ds
 from pyarrow import fs
 
 from framemesh.errors import ConfigurationError, FrameNotFoundError, InvalidRequestError, LakeUnavailableError
-from framemesh.tables import FRAMES, RESULTS, Table
+from framemesh.tables import FRAMES, TABLES, Table
 
 _CONNECT_SECONDS = 2.0
 _REQUEST_SECONDS = 30.0
@@ -63,7 +64,7 @@ class Rows:
 
 
 class LakeTables:
-    """The views `frames` and `results`, of the files that are there when this is made or refreshed.
+    """The views `frames`, `results` and `corrections`, of the files that are there when this is made or refreshed.
 
     Attributes:
         cameras: Those of which there are frames, by name; known without reading a file.
@@ -83,7 +84,7 @@ class LakeTables:
             ConfigurationError: The store refuses the keys.
             LakeUnavailableError: The store can't be reached.
         """
-        for table in (FRAMES, RESULTS):
+        for table in TABLES:
             paths = _paths(table, self._store, self._place.endpoint)
             self._connection.register(f"{table.name}_files", _dataset(table, self._store, paths))
             if table is FRAMES:
@@ -132,8 +133,12 @@ class LakeTables:
 
 
 @contextmanager
-def tables(place: LakePlace) -> Iterator[LakeTables]:
+def tables(place: LakePlace, *, as_of: datetime | None = None) -> Iterator[LakeTables]:
     """The lake's tables around the block.
+
+    Args:
+        place: Where the lake is.
+        as_of: The views have what was stored, answered and corrected until then; without it, all that there is.
 
     Raises:
         ConfigurationError: The endpoint is no URL, or the store refuses the keys.
@@ -141,17 +146,19 @@ def tables(place: LakePlace) -> Iterator[LakeTables]:
     """
     with duckdb.connect(config=_SAFE) as connection:
         found = LakeTables(connection, place)
-        for statement in (_view(FRAMES), _view(RESULTS), *_LOCK):
+        for statement in (*(_view(table, as_of) for table in TABLES), *_LOCK):
             connection.execute(statement)
         yield found
 
 
-def _view(table: Table) -> str:
+def _view(table: Table, as_of: datetime | None) -> str:
     """The newest row of each name. Partitions are part of the name, so that conditions on them reach the files."""
     name = ", ".join(dict.fromkeys((*table.partitions.names, *table.key)))
+    known = f"WHERE {table.newest} <= TIMESTAMPTZ '{as_of.isoformat()}' " if as_of else ""
+    there = f" AND NOT {table.removed}" if table.removed else ""
     return (
-        f"CREATE VIEW {table.name} AS SELECT * FROM {table.name}_files "  # noqa: S608 - our own names
-        f"QUALIFY row_number() OVER (PARTITION BY {name} ORDER BY {table.newest} DESC) = 1"
+        f"CREATE VIEW {table.name} AS SELECT * FROM {table.name}_files {known}"  # noqa: S608 - our own names
+        f"QUALIFY row_number() OVER (PARTITION BY {name} ORDER BY {table.newest} DESC) = 1{there}"
     )
 
 

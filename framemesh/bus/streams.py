@@ -30,6 +30,7 @@ STORED = "STORED"
 RESULTS = "RESULTS"
 DEADLETTERS = "DEADLETTERS"
 EVENTS = "EVENTS"
+CORRECTIONS = "CORRECTIONS"
 MODELS_BUCKET = "models"
 ROUTES_BUCKET = "routes"
 DEPLOYMENTS_BUCKET = "deployments"
@@ -52,6 +53,9 @@ ACK_WAIT_SECONDS = 10.0
 _DUPLICATE_SECONDS = 600.0
 _EVENTS_BYTES = 16 * 1024 * 1024
 """What happens to cameras: some 50,000 events."""
+_CORRECTIONS_BYTES = 64 * 1024 * 1024
+"""What people say of frames: some 200,000 corrections; the lake has the older ones."""
+_FOR_EVER = 0.0
 _CAMERA_SECONDS = 60.0
 """How long the word of an agent that was killed stays."""
 
@@ -76,7 +80,8 @@ class StreamSizes:
 
     def total_bytes(self) -> int:
         """What all streams may hold together."""
-        return self.frames_bytes + self.stored_bytes + self.results_bytes + self.deadletters_bytes + _EVENTS_BYTES
+        ours = _EVENTS_BYTES + _CORRECTIONS_BYTES
+        return self.frames_bytes + self.stored_bytes + self.results_bytes + self.deadletters_bytes + ours
 
     def halved(self) -> "StreamSizes":
         """The same with each flexible size halved, down to the least that is of use."""
@@ -128,6 +133,7 @@ async def _ensure(bus: Bus, sizes: StreamSizes) -> None:
         _kept(RESULTS, "results.*.*", sizes.results_bytes, sizes.keep_days),
         _kept(DEADLETTERS, "deadletters.>", sizes.deadletters_bytes, sizes.keep_days),
         _kept(EVENTS, "events.cameras.*", _EVENTS_BYTES, sizes.keep_days),
+        _kept(CORRECTIONS, "corrections.*.*.*", _CORRECTIONS_BYTES, _FOR_EVER),
     )
     for config in wanted:
         await _ensure_stream(bus.js, config, sizes.replicas)

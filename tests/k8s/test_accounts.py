@@ -155,6 +155,7 @@ async def test_the_mesh_does_all_its_work_within_its_permissions(
             "FRAMES",
             "STORED",
             "RESULTS",
+            "CORRECTIONS",
             "DEADLETTERS",
         }
         async with connect(nats_of["deployer"], name="deployer") as deployer_bus:
@@ -197,7 +198,13 @@ async def test_a_stranger_opens_no_bucket(environments: Secrets) -> None:
         await _lake(strangers, "nobody", "frames").__aenter__()
 
 
-_OWNERS = {"frames": "gateway", "references": "archiver", "results": "archiver", "models": "model-exporter"}
+_OWNERS = {
+    "frames": "gateway",
+    "references": "archiver",
+    "results": "archiver",
+    "corrections": "archiver",
+    "models": "model-exporter",
+}
 
 
 def _lake(environments: Secrets, service: str, bucket: str) -> Lake:
