@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -67,7 +68,7 @@ class Rows:
 
 
 class LakeTables:
-    """The views `frames`, `results` and `shadows`, of the files that are there when this is made or refreshed.
+    """Views of all tables, of the files that are there when this is made or refreshed.
 
     Attributes:
         cameras: Those of which there are frames, by name; known without reading a file.
@@ -146,8 +147,12 @@ class LakeTables:
 
 
 @contextmanager
-def tables(place: LakePlace) -> Iterator[LakeTables]:
+def tables(place: LakePlace, *, as_of: datetime | None = None) -> Iterator[LakeTables]:
     """The lake's tables around the block.
+
+    Args:
+        place: Where the lake is.
+        as_of: The views have what was stored, answered and corrected until then; without it, all that there is.
 
     Raises:
         ConfigurationError: The endpoint is no URL, or the store refuses the keys.
@@ -155,17 +160,19 @@ def tables(place: LakePlace) -> Iterator[LakeTables]:
     """
     with duckdb.connect(config=_SAFE) as connection:
         found = LakeTables(connection, place)
-        for statement in (*map(_view, TABLES), *_LOCK):
+        for statement in (*(_view(table, as_of) for table in TABLES), *_LOCK):
             connection.execute(statement)
         yield found
 
 
-def _view(table: Table) -> str:
+def _view(table: Table, as_of: datetime | None) -> str:
     """The newest row of each name. Partitions are part of the name, so that conditions on them reach the files."""
     name = ", ".join(dict.fromkeys((*table.partitions.names, *table.key)))
+    known = f"WHERE {table.newest} <= TIMESTAMPTZ '{as_of.isoformat()}' " if as_of else ""
+    there = f" AND NOT {table.removed}" if table.removed else ""
     return (
-        f"CREATE VIEW {table.name} AS SELECT * FROM {table.name}_files "  # noqa: S608 - our own names
-        f"QUALIFY row_number() OVER (PARTITION BY {name} ORDER BY {table.newest} DESC) = 1"
+        f"CREATE VIEW {table.name} AS SELECT * FROM {table.name}_files {known}"  # noqa: S608 - our own names
+        f"QUALIFY row_number() OVER (PARTITION BY {name} ORDER BY {table.newest} DESC) = 1{there}"
     )
 
 

@@ -31,6 +31,7 @@ RESULTS = "RESULTS"
 SHADOWS = "SHADOWS"
 DEADLETTERS = "DEADLETTERS"
 EVENTS = "EVENTS"
+CORRECTIONS = "CORRECTIONS"
 MODELS_BUCKET = "models"
 ROUTES_BUCKET = "routes"
 DEPLOYMENTS_BUCKET = "deployments"
@@ -53,6 +54,9 @@ ACK_WAIT_SECONDS = 10.0
 _DUPLICATE_SECONDS = 600.0
 _EVENTS_BYTES = 16 * 1024 * 1024
 """What happens to cameras: some 50,000 events."""
+_CORRECTIONS_BYTES = 64 * 1024 * 1024
+"""What people say of frames: some 200,000 corrections; the lake has the older ones."""
+_FOR_EVER = 0.0
 _CAMERA_SECONDS = 60.0
 """How long the word of an agent that was killed stays."""
 
@@ -84,6 +88,7 @@ class StreamSizes:
             + self.shadows_bytes
             + self.deadletters_bytes
             + _EVENTS_BYTES
+            + _CORRECTIONS_BYTES
         )
 
     @property
@@ -142,6 +147,7 @@ async def _ensure(bus: Bus, sizes: StreamSizes) -> None:
         _kept(SHADOWS, "shadows.*.*", sizes.shadows_bytes, sizes.keep_days),
         _kept(DEADLETTERS, "deadletters.>", sizes.deadletters_bytes, sizes.keep_days),
         _kept(EVENTS, "events.cameras.*", _EVENTS_BYTES, sizes.keep_days),
+        _kept(CORRECTIONS, "corrections.*.*.*", _CORRECTIONS_BYTES, _FOR_EVER),
     )
     for config in wanted:
         await _ensure_stream(bus.js, config, sizes.replicas)

@@ -130,8 +130,9 @@ def test_an_empty_lake_has_empty_tables(place: LakePlace, monkeypatch: pytest.Mo
     from framemesh import query
     from framemesh.tables import TABLES
 
-    empty = [replace(table, bucket=f"no-such-{table.bucket}") for table in TABLES]
+    empty = tuple(replace(table, bucket=f"no-such-{table.bucket}") for table in TABLES)
     monkeypatch.setattr(query, "TABLES", empty)
+    monkeypatch.setattr(query, "FRAMES", empty[0])
     with tables(place) as lake:
         assert lake.ask("SELECT count(*) FROM frames").rows == [(0,)]
         assert lake.ask("SELECT count(*) FROM shadows").rows == [(0,)]

@@ -158,6 +158,7 @@ async def test_the_mesh_does_all_its_work_within_its_permissions(
             "STORED",
             "RESULTS",
             "SHADOWS",
+            "CORRECTIONS",
             "DEADLETTERS",
         }
         async with connect(nats_of["deployer"], name="deployer") as deployer_bus:
@@ -206,6 +207,7 @@ _OWNERS = {
     "references": "archiver",
     "results": "archiver",
     "shadows": "archiver",
+    "corrections": "archiver",
     "models": "model-exporter",
 }
 
