@@ -121,7 +121,7 @@ class Counting:
         found = []
         for name, gauge in self.judge.measures.items():
             sums = self._parts.sums[name]
-            estimate = share(sums) if gauge.counts else mean(sums)
+            estimate = share(sums) if gauge.is_share else mean(sums)
             if estimate is not None:
                 found.append(Measure(name, gauge.meaning, estimate))
         return found

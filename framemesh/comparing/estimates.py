@@ -6,10 +6,10 @@ sum(y) / sum(n), with the linearised variance of the ratio estimator (Cochran, S
 
     v = m / (m - 1) * sum((y_c - p * n_c)^2) / (sum n_c)^2        over m clusters
 
-Means take p -+ t(m - 1) * sqrt(v); where no cluster differs from another, which would make that nothing, they take as
-much as a share has of which none was seen in m clusters. Shares, which may be near 0 or 1, take Wilson's interval of the effective sample
+Means take p -+ t(m - 1) * sqrt(v). Shares, which may be near 0 or 1, take Wilson's interval of the effective sample
 size p * (1 - p) / v, scaled by (z / t(m - 1))^2 (Korn and Graubard, Survey Methodology 24, 1998; with Wilson's form:
-Franco, Little, Louis and Slud, Journal of Survey Statistics and Methodology 7, 2019). Only sums are kept.
+Franco, Little, Louis and Slud, Journal of Survey Statistics and Methodology 7, 2019). Where no cluster differs from
+another, which would make both nothing, m clusters say as much as m frames. Only sums are kept.
 """
 
 import math
@@ -86,17 +86,16 @@ class Sums:
 
 
 def share(sums: Sums) -> Estimate | None:
-    """A share, where each of `n` counts or doesn't; none of nothing."""
+    """A share, where each of `n` counts, or doesn't, or does in part; none of nothing."""
     if not sums.n:
         return None
     p, clusters, n = sums.value, sums.clusters, sums.n
-    effective = float(clusters)  # all or none of them: how much clusters hold together can't be seen
-    variance = sums.variance
-    if variance and 0 < p < 1:
-        effective = p * (1 - p) / variance
-    if clusters > 1:
-        effective *= (_Z / float(stdtrit(clusters - 1, _TAIL))) ** 2
-    effective = min(n, effective)
+    if sums.variance and 0 < p < 1:
+        effective = min(n, p * (1 - p) / sums.variance * (_Z / float(stdtrit(clusters - 1, _TAIL))) ** 2)
+    else:
+        effective = float(
+            clusters
+        )  # no cluster differs from another: how many more than one frame each says isn't seen
     low, high = _wilson(p, effective)
     return Estimate(p, low, high, n, effective, clusters)
 

@@ -46,10 +46,10 @@ class Judgement:
 
 
 class Gauge(NamedTuple):
-    """A measure in words, and whether it counts things one by one: then it is a share."""
+    """A measure in words, and whether it lies between 0 and 1, as shares do."""
 
     meaning: str
-    counts: bool = False
+    is_share: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +73,8 @@ def judge_of(task: Task, *, min_score: float) -> Judge:
         return Judge(
             "the same objects: each has one of its class that overlaps it by half, and none is left over",
             {
-                "precision": Gauge("share of A's objects that B sees too", counts=True),
-                "recall": Gauge("share of B's objects that A sees too", counts=True),
+                "precision": Gauge("share of A's objects that B sees too"),
+                "recall": Gauge("share of B's objects that A sees too"),
                 "overlap": Gauge("mean IoU of the objects that both see"),
             },
             lambda a, b: _detection(a, b, min_score),
@@ -167,7 +167,7 @@ _JUDGES = {
         "the same best class",
         {
             "in the best": Gauge("how often one's best class is among those that the other names"),
-            "score difference": Gauge("mean difference of the scores, where the class is the same"),
+            "score difference": Gauge("mean difference of the scores, where the class is the same", is_share=False),
         },
         _classification,
     ),
@@ -181,12 +181,12 @@ _JUDGES = {
     ),
     Task.DEPTH: Judge(
         f"depths whose correlation is at least {ALIKE}",
-        {"correlation": Gauge("Pearson's, over a frame's pixels: neither scale nor offset counts")},
+        {"correlation": Gauge("Pearson's, over a frame's pixels: neither scale nor offset counts", is_share=False)},
         _depth,
     ),
     Task.EMBEDDING: Judge(
         f"vectors whose cosine is at least {ALIKE}",
-        {"cosine": Gauge("of the angle between the two vectors")},
+        {"cosine": Gauge("of the angle between the two vectors", is_share=False)},
         _embedding,
     ),
     Task.TEXT: Judge(

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from framemesh.comparing.comparison import Comparison, SideFacts, Task
 
 _FEW_CLUSTERS = 10
+_VERSION_LENGTH = 16  # of `sha256-` and hexadecimal digits
 
 
 def notes(found: Comparison) -> list[str]:
@@ -39,15 +40,20 @@ def _of_answers(found: Comparison) -> Iterator[str]:
 def _of_side(letter: str, facts: SideFacts, other: SideFacts) -> Iterator[str]:
     if len(facts.versions) > 1:
         yield (
-            f"{letter}'s answers are of {len(facts.versions)} versions; to compare one, write "
-            f"{facts.side.model}@{next(iter(facts.versions))[:12]}."
+            f"{letter}'s answers are of {len(facts.versions)} versions; one of them is compared as "
+            f"{facts.side.model}@{short(next(iter(facts.versions)))}"
         )
     if facts.alone:
         yield (
-            f"{letter} alone answered {facts.alone:,} frames, which are left out; `framemesh replay --model "
-            f"{other.side.model}` has the other answer them."
+            f"{letter} alone answered {facts.alone:,} frames, which are left out; framemesh replay --model "
+            f"{other.side.model} has the other answer them."
         )
     if facts.failed:
         yield f"{letter} failed on {facts.failed:,} frames, which are left out."
     if facts.staleness is None:
         yield f"{letter}'s answers were all replayed, so their age says nothing."
+
+
+def short(version: str) -> str:
+    """The beginning of a version, which tells it from others."""
+    return version[:_VERSION_LENGTH]

@@ -13,6 +13,7 @@ from framemesh.comparing.comparison import (
     Seconds,
     SideFacts,
 )
+from framemesh.comparing.notes import short
 from framemesh.words import printable, span
 
 CERTAIN = 0.05
@@ -201,7 +202,7 @@ def _versions(facts: SideFacts) -> str:
     """The version that gave most answers, and how many others there are."""
     if not facts.versions:
         return _NONE
-    first = next(iter(facts.versions))[:12] or "unknown"
+    first = short(next(iter(facts.versions))) or "unknown"
     return first if len(facts.versions) == 1 else f"{first} and {len(facts.versions) - 1} more"
 
 
