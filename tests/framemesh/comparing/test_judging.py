@@ -55,7 +55,7 @@ def test_classes_are_one_whatever_case_and_underscores_their_names_have() -> Non
     one, other = said(seen("Egyptian_Cat", 0.9), seen("dog", 0.1)), said(seen("egyptian cat", 0.4), seen("fox", 0.3))
     found = judged(Task.CLASSIFICATION, one, other)
     assert found.agrees
-    assert found.parts["score difference"] == (pytest.approx(0.5), 1)
+    assert found.parts["score difference"] == pytest.approx((0.5, 1))
 
 
 def test_classes_that_differ_are_confused_and_may_be_among_the_others_best() -> None:
@@ -114,8 +114,8 @@ def test_segmentations_are_compared_by_pixel_and_class() -> None:
     wide = np.zeros((10, 20), bool)
     wide[:, :15] = True
     found = judged(Task.SEGMENTATION, segments(("sky", left), ("sea", right)), segments(("Sky", wide), ("sea", ~wide)))
-    assert found.parts["pixels"] == (pytest.approx(0.75), 1)
-    assert found.parts["mean IoU"] == (pytest.approx((10 / 15 + 5 / 10) / 2), 1)
+    assert found.parts["pixels"] == pytest.approx((0.75, 1))
+    assert found.parts["mean IoU"] == pytest.approx(((10 / 15 + 5 / 10) / 2, 1))
     assert not found.agrees
     two = segments(("sky", left), ("sky", right))
     assert judged(Task.SEGMENTATION, two, segments(("sky", left | right))).agrees  # of which one is not asked
@@ -132,7 +132,7 @@ def test_depths_are_alike_whatever_their_scale_and_offset() -> None:
     metres, relative = depth(slope, 2, 12), depth(slope, -1, 1)
     assert judged(Task.DEPTH, metres, relative).likeness == pytest.approx(1)
     inverse = judged(Task.DEPTH, metres, depth(1 - slope, 0, 1))
-    assert inverse.parts["correlation"] == (pytest.approx(-1), 1)
+    assert inverse.parts["correlation"] == pytest.approx((-1, 1))
     assert (inverse.agrees, inverse.likeness) == (False, 0)
     noise = np.random.default_rng(1).random((48, 64))
     wanted = np.corrcoef(slope.ravel(), (noise * 65535).astype(np.uint16).ravel())[0, 1]
