@@ -1,9 +1,10 @@
 """SQL over the lake's tables, in the process that asks: DuckDB on Parquet that pyarrow reads from S3."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import duckdb
@@ -12,11 +13,13 @@ import pyarrow.dataset as ds
 from pyarrow import fs
 
 from framemesh.errors import ConfigurationError, FrameNotFoundError, InvalidRequestError, LakeUnavailableError
-from framemesh.tables import FRAMES, RESULTS, Table
+from framemesh.tables import FRAMES, TABLES, Table
 
 _CONNECT_SECONDS = 2.0
 _REQUEST_SECONDS = 30.0
 _ATTEMPTS = 3
+_FEW = 512
+_PICTURES = "frames"  # the bucket
 _REFUSALS = ("ACCESSDENIED", "SIGNATUREDOESNOTMATCH", "INVALIDACCESSKEYID")
 _READING = "reading the stream registered as"
 _SAFE: dict[str, str | bool | int | float | list[str]] = {
@@ -26,6 +29,9 @@ _SAFE: dict[str, str | bool | int | float | list[str]] = {
     "python_enable_replacements": False,
 }
 _LOCK = ("SET enable_external_access = false", "SET TimeZone = 'UTC'", "SET lock_configuration = true")
+
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +69,7 @@ class Rows:
 
 
 class LakeTables:
-    """The views `frames` and `results`, of the files that are there when this is made or refreshed.
+    """Views of all tables, of the files that are there when this is made or refreshed.
 
     Attributes:
         cameras: Those of which there are frames, by name; known without reading a file.
@@ -83,10 +89,10 @@ class LakeTables:
             ConfigurationError: The store refuses the keys.
             LakeUnavailableError: The store can't be reached.
         """
-        for table in (FRAMES, RESULTS):
+        for table in TABLES:
             paths = _paths(table, self._store, self._place.endpoint)
             self._connection.register(f"{table.name}_files", _dataset(table, self._store, paths))
-            if table is FRAMES:
+            if table.name == FRAMES.name:
                 self.cameras = sorted({path.split("/")[1].removeprefix("camera=") for path in paths})
 
     def check_cameras(self, names: Sequence[str]) -> None:
@@ -107,21 +113,46 @@ class LakeTables:
             InvalidRequestError: The statement is wrong, or wants what it may not have; DuckDB's words say which.
             LakeUnavailableError: The lake stopped answering, or has a file that is none of the table's.
         """
+        return self._done(sql, values, lambda done: Rows(_columns(done), done.fetchall()))
+
+    def stream(self, sql: str, **values: object) -> Iterator[tuple[Any, ...]]:
+        """As `ask`, row by row, without ever holding more than a few hundred as Python's own; ask nothing meanwhile."""
+        few = self._done(sql, values, lambda done: done.fetchmany(_FEW))
+        while few:
+            yield from few
+            few = self._connection.fetchmany(_FEW)
+
+    def picture(self, object_key: str) -> bytes:
+        """A stored frame, as the camera sent it.
+
+        Raises:
+            FrameNotFoundError: There is none under that key, or its time in the lake is over.
+            LakeUnavailableError: The store can't be read.
+        """
+        try:
+            with self._store.open_input_stream(f"{_PICTURES}/{object_key}") as stream:
+                return bytes(stream.read())
+        except FileNotFoundError as error:
+            raise FrameNotFoundError(f"no frame is stored under {object_key!r}: its time may be over") from error
+        except OSError as error:
+            raise LakeUnavailableError(f"the lake can't be read: {_first_line(error)}") from error
+
+    def _done(self, sql: str, values: dict[str, object], take: Callable[[duckdb.DuckDBPyConnection], Found]) -> Found:
         for attempt in range(_ATTEMPTS):
             try:
-                return self._rows(sql, values)
+                return self._once(sql, values, take)
             except LakeUnavailableError:
                 if attempt == _ATTEMPTS - 1:
                     raise
                 self.refresh()  # files may have been merged since they were listed
         raise AssertionError
 
-    def _rows(self, sql: str, values: dict[str, object]) -> Rows:
+    def _once(self, sql: str, values: dict[str, object], take: Callable[[duckdb.DuckDBPyConnection], Found]) -> Found:
         try:
             done = self._connection.execute(sql, values or None)
             if done is None:
                 raise InvalidRequestError("the statement is empty: try SELECT * FROM frames LIMIT 10")
-            return Rows(tuple(column[0] for column in done.description or ()), done.fetchall())
+            return take(done)
         except duckdb.InterruptException:
             raise KeyboardInterrupt from None
         except duckdb.Error as error:
@@ -132,8 +163,12 @@ class LakeTables:
 
 
 @contextmanager
-def tables(place: LakePlace) -> Iterator[LakeTables]:
+def tables(place: LakePlace, *, as_of: datetime | None = None) -> Iterator[LakeTables]:
     """The lake's tables around the block.
+
+    Args:
+        place: Where the lake is.
+        as_of: The views have what was stored, answered and corrected until then; without it, all that there is.
 
     Raises:
         ConfigurationError: The endpoint is no URL, or the store refuses the keys.
@@ -141,17 +176,19 @@ def tables(place: LakePlace) -> Iterator[LakeTables]:
     """
     with duckdb.connect(config=_SAFE) as connection:
         found = LakeTables(connection, place)
-        for statement in (_view(FRAMES), _view(RESULTS), *_LOCK):
+        for statement in (*(_view(table, as_of) for table in TABLES), *_LOCK):
             connection.execute(statement)
         yield found
 
 
-def _view(table: Table) -> str:
+def _view(table: Table, as_of: datetime | None) -> str:
     """The newest row of each name. Partitions are part of the name, so that conditions on them reach the files."""
     name = ", ".join(dict.fromkeys((*table.partitions.names, *table.key)))
+    known = f"WHERE {table.newest} <= TIMESTAMPTZ '{as_of.isoformat()}' " if as_of else ""
+    there = f" AND NOT {table.removed}" if table.removed else ""
     return (
-        f"CREATE VIEW {table.name} AS SELECT * FROM {table.name}_files "  # noqa: S608 - our own names
-        f"QUALIFY row_number() OVER (PARTITION BY {name} ORDER BY {table.newest} DESC) = 1"
+        f"CREATE VIEW {table.name} AS SELECT * FROM {table.name}_files {known}"  # noqa: S608 - our own names
+        f"QUALIFY row_number() OVER (PARTITION BY {name} ORDER BY {table.newest} DESC) = 1{there}"
     )
 
 
@@ -190,6 +227,10 @@ def _dataset(table: Table, store: fs.S3FileSystem, paths: Sequence[str]) -> ds.D
         return ds.dataset(columns.empty_table())
     partitioning = ds.partitioning(table.partitions, flavor="hive")
     return ds.dataset(list(paths), schema=columns, filesystem=store, format="parquet", partitioning=partitioning)
+
+
+def _columns(done: duckdb.DuckDBPyConnection) -> tuple[str, ...]:
+    return tuple(column[0] for column in done.description or ())
 
 
 def _first_line(error: Exception) -> str:

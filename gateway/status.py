@@ -23,7 +23,9 @@ from gateway.problems import problems
 from gateway.registry import Registry
 from gateway.services import Services
 
-_STREAMS = (streams.FRAMES, streams.STORED, streams.RESULTS, streams.DEADLETTERS)
+_STREAMS = (
+    streams.FRAMES, streams.STORED, streams.RESULTS, streams.SHADOWS, streams.CORRECTIONS, streams.DEADLETTERS,
+)  # fmt: skip
 _STORED_PREFIX = "stored."
 _AT_ONCE = 16
 _LAKE_SECONDS = 2.0  # whoever looks should see that it hangs, not hang with it

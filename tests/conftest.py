@@ -1,11 +1,12 @@
 """Real servers for every test: NATS and S3 on free loopback ports, started by the same code as `framemesh up`."""
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 import structlog
+from PIL import Image
 
 from framemesh.bus import Bus, connect, streams
 from framemesh.lake import Lake
@@ -16,6 +17,9 @@ from tests.stores import STORES
 
 # No test may reach for a model hub.
 os.environ["HF_HUB_OFFLINE"] = "1"
+# Small models gain nothing from several threads, which wait for each other by spinning: with two test files at once on
+# two cores, preparing a model took four times as long. Before anything imports torch, and for what tests start.
+os.environ["OMP_NUM_THREADS"] = "1"
 # Not as services configure it, whose loggers `capture_logs` could not reach.
 structlog.configure(processors=[*structlog.get_config()["processors"][:-1], logs.CONSOLE])
 
@@ -86,3 +90,26 @@ def photos() -> Path:
     from framemesh.mesh.photos import photo_folder
 
     return photo_folder()
+
+
+@pytest.fixture(scope="session")
+def chelsea(photos: Path) -> Image.Image:
+    """A cat, 451 x 300 pixels."""
+    return Image.open(photos / "chelsea.png").convert("RGB")
+
+
+@pytest.fixture(scope="session")
+def small_photos(chelsea: Image.Image, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of small photos of several shapes, for models whose work grows with the photo."""
+    folder = tmp_path_factory.mktemp("photos")
+    for width, height in ((160, 120), (120, 160), (200, 90), (97, 101)):
+        chelsea.resize((width, height)).save(folder / f"{width}.png")
+    return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def few_photos(small_photos: Path) -> Iterator[None]:
+    """What tests start prepares models on these too: on 25 photos of up to 1920x1080 pixels it takes twice as long."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FRAMEMESH_MODEL_SAMPLES", str(small_photos))
+        yield

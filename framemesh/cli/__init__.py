@@ -9,6 +9,8 @@ from framemesh.cli import (
     analyze,
     bench,
     cameras,
+    compare,
+    correct,
     deadletters,
     deploy,
     env,
@@ -45,7 +47,10 @@ app.command()(deploy.delete)
 app.command()(render.render)
 app.command()(watch.watch)
 app.command()(frames.frames)
+app.command()(correct.correct)
+app.add_typer(correct.app, name="corrections")
 app.command()(query.query)
+app.command()(compare.compare)
 ingest.app.command()(probe.probe)
 app.add_typer(ingest.app, name="ingest")
 app.add_typer(deadletters.app, name="deadletters")

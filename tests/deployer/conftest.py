@@ -27,10 +27,12 @@ from framemesh.mesh.supervision import Supervisor
 from framemesh.settings import ModelStoreSettings
 from framemesh.v1.model_pb2 import DeploymentPhase, Model
 from framemesh.v1.model_service_pb2 import DeployModelResponse, ScaleModelResponse
-from model_server.building import Order, build
 from tests.deployer.versions import upload_version
 from tests.gateway.conftest import until as until_true
 from tests.model_server.hub import Hub, hub
+from tests.models import cache, prepared, source
+
+__all__ = ["cache", "prepared", "source"]
 
 until = partial(until_true, seconds=90.0)
 
@@ -39,17 +41,8 @@ Wish = DeployModelResponse | ScaleModelResponse
 PutVersion = Callable[..., Awaitable[str]]
 
 
-@pytest.fixture(scope="session")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small model, prepared for ONNX."""
-    from tests.model_server import tiny  # imports transformers
-
-    source = tiny.make("vit", tmp_path_factory.mktemp("models") / "tiny")
-    return build(Order(str(source), tmp_path_factory.mktemp("cache")))
-
-
 @pytest.fixture(scope="module")
-def version(exported: Path, s3: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> PutVersion:
+def version(prepared: Callable[..., Path], s3: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> PutVersion:
     """Puts another version of the small model into the lake; returns its URL."""
     store = ModelStoreSettings(
         s3_endpoint=s3["FRAMEMESH_S3_ENDPOINT"],
@@ -58,7 +51,7 @@ def version(exported: Path, s3: dict[str, str], tmp_path_factory: pytest.TempPat
     )
 
     def put(name: str, **options: Any) -> Awaitable[str]:
-        return asyncio.to_thread(upload_version, exported, name, store, tmp_path_factory.mktemp(name), **options)
+        return asyncio.to_thread(upload_version, prepared("vit"), name, store, tmp_path_factory.mktemp(name), **options)
 
     return put
 

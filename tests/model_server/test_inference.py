@@ -161,11 +161,11 @@ def test_photos_of_any_size_run_together_where_the_models_input_has_one(
 
 
 def test_a_batch_holds_about_as_many_pixels_as_the_largest_that_was_measured(
-    prepared: Callable[..., Path], small_photos: Path, chelsea: Image.Image, monkeypatch: pytest.MonkeyPatch
+    prepared: Callable[..., Path], chelsea: Image.Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """GLPN's input is as large as the photo."""
     monkeypatch.setattr(Model, "_doubling_pays", lambda *_: True)
-    warm = Model.load(prepared("glpn", runtime="torch", samples=small_photos))
+    warm = Model.load(prepared("glpn", runtime="torch"))
     assert warm.warm_up(4) == 4
     as_measured, large, small = (Job(encoded(chelsea.resize(size))) for size in ((320, 240), (640, 480), (160, 120)))
     assert [outcome.batch_size for outcome in answered(warm, [as_measured] * 6)] == [4, 4, 4, 4]

@@ -85,7 +85,6 @@ async def test_killed_after_any_step_it_ends_in_the_right_state_with_nothing_lef
     api: ApiServer, controllers: Controllers, bus: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("deployer.kubernetes.backend._LOOK_SECONDS", 0.2)
-    monkeypatch.setattr("deployer.ledger._BETWEEN_SECONDS", 0.02)
     controllers.servers[stored("vit", BROKEN)] = "out of memory"
     controllers.exports["google/unknown"] = Run(code=78)
     number, killed = 0, True

@@ -23,7 +23,7 @@ def kserve() -> Path:
         if unfinished is not None:
             subprocess.run([sys.executable, "-m", "venv", "--copies", unfinished], check=True)
             python = unfinished / "bin" / "python"
-            subprocess.run([python, "-m", "pip", "install", "--quiet", REQUIREMENT], check=True)
+            subprocess.run([python, "-m", "pip", "install", "--quiet", "--no-compile", REQUIREMENT], check=True)
             (unfinished / "ready").touch()
     return ENVIRONMENT / "bin" / "python"
 

@@ -76,11 +76,10 @@ def test_an_answer_is_that_of_transformers_own_pipeline(
     runtime: str,
     prepared: Callable[..., Path],
     source: Callable[[str], Path],
-    small_photos: Path,
     chelsea: Image.Image,
     parity_table: list[ParityRow],
 ) -> None:
-    folder = prepared(kind, runtime=runtime, samples=small_photos)
+    folder = prepared(kind, runtime=runtime)
     model = Model.load(folder)
     assert not model.manifest.fallback_reason
     assert model.preprocessing == "fast"

@@ -149,11 +149,10 @@ def test_an_answer_is_that_of_transformers_own_post_processing(
     runtime: str,
     prepared: Callable[..., Path],
     source: Callable[[str], Path],
-    small_photos: Path,
     wide_and_tall: list[Image.Image],
     parity_table: list[ParityRow],
 ) -> None:
-    model = Model.load(prepared(kind, runtime=runtime, samples=small_photos), preprocessing="exact")
+    model = Model.load(prepared(kind, runtime=runtime), preprocessing="exact")
     assert not model.manifest.fallback_reason
     network = AutoModelForObjectDetection.from_pretrained(source(kind)).eval()
     processor = load_processor(source(kind))
@@ -181,9 +180,9 @@ def test_an_answer_is_that_of_transformers_own_post_processing(
 
 
 def test_the_default_is_that_of_transformers_own_pipeline(
-    prepared: Callable[..., Path], source: Callable[[str], Path], small_photos: Path, chelsea: Image.Image
+    prepared: Callable[..., Path], source: Callable[[str], Path], chelsea: Image.Image
 ) -> None:
-    model = Model.load(prepared("yolos", runtime="torch", samples=small_photos), preprocessing="exact")
+    model = Model.load(prepared("yolos", runtime="torch"), preprocessing="exact")
     network = AutoModelForObjectDetection.from_pretrained(source("yolos"))
     oracle = pipeline("object-detection", model=network, image_processor=load_processor(source("yolos")))
     (inferred,) = model.infer([Job(encoded(chelsea))])
@@ -197,9 +196,9 @@ def test_the_default_is_that_of_transformers_own_pipeline(
 
 
 def test_photos_of_several_sizes_are_answered_together_as_alone(
-    prepared: Callable[..., Path], small_photos: Path, wide_and_tall: list[Image.Image]
+    prepared: Callable[..., Path], wide_and_tall: list[Image.Image]
 ) -> None:
-    model = Model.load(prepared("detr", samples=small_photos))
+    model = Model.load(prepared("detr"))
     options = AnswerOptions(min_score=0.2)
     jobs = [Job(encoded(photo), options) for photo in (*wide_and_tall, *wide_and_tall)]
     for together, job in zip(model.infer(jobs), jobs, strict=True):

@@ -196,11 +196,10 @@ def test_an_answer_is_that_of_transformers_own_pipeline(
     runtime: str,
     prepared: Callable[..., Path],
     source: Callable[[str], Path],
-    small_photos: Path,
     chelsea: Image.Image,
     parity_table: list[ParityRow],
 ) -> None:
-    model = Model.load(prepared(kind, runtime=runtime, samples=small_photos))
+    model = Model.load(prepared(kind, runtime=runtime))
     assert not model.manifest.fallback_reason
     assert model.preprocessing == "fast"
     oracle = pipelines_own(kind, source(kind))

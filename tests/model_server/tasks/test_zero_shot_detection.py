@@ -93,11 +93,10 @@ def test_an_answer_is_that_of_transformers_own_post_processing(
     runtime: str,
     prepared: Callable[..., Path],
     source: Callable[[str], Path],
-    small_photos: Path,
     wide_and_tall: list[Image.Image],
     parity_table: list[ParityRow],
 ) -> None:
-    folder = prepared(kind, runtime=runtime, samples=small_photos)
+    folder = prepared(kind, runtime=runtime)
     model = Model.load(folder, preprocessing="exact", labels=LABELS)
     assert not model.manifest.fallback_reason
     network = AutoModelForZeroShotObjectDetection.from_pretrained(source(kind)).eval()
@@ -130,9 +129,9 @@ def test_an_answer_is_that_of_transformers_own_post_processing(
 
 
 def test_asked_for_one_label_the_default_is_that_of_transformers_own_pipeline(
-    prepared: Callable[..., Path], source: Callable[[str], Path], small_photos: Path, chelsea: Image.Image
+    prepared: Callable[..., Path], source: Callable[[str], Path], chelsea: Image.Image
 ) -> None:
-    folder = prepared("owlvit", runtime="torch", samples=small_photos)
+    folder = prepared("owlvit", runtime="torch")
     model = Model.load(folder, preprocessing="exact", labels=["a dog"])
     oracle = pipeline(
         "zero-shot-object-detection",
@@ -151,9 +150,9 @@ def test_asked_for_one_label_the_default_is_that_of_transformers_own_pipeline(
 
 
 def test_a_model_without_labels_of_its_own_says_what_to_send(
-    prepared: Callable[..., Path], small_photos: Path, chelsea: Image.Image
+    prepared: Callable[..., Path], chelsea: Image.Image
 ) -> None:
-    model = Model.load(prepared("owlvit", runtime="torch", samples=small_photos))
+    model = Model.load(prepared("owlvit", runtime="torch"))
     (refused,) = model.infer([Job(encoded(chelsea))])
     assert isinstance(refused, InvalidRequestError)
     model.warm_up(1)
