@@ -18,6 +18,7 @@ from framemesh.rpc.channels import open_channel
 from framemesh.specs import LAKE, precision_text, runtime_text
 from framemesh.v1.model_pb2 import ModelSpec
 
+_SERVICES = ("archiver", "console", "deployer", "gateway", "ingest", "model_server")
 _PREPARE_SECONDS = 1800.0
 _ASK_SECONDS = 1.0
 _DRAIN_SECONDS = 60.0
@@ -30,9 +31,7 @@ def check_services() -> None:
     Raises:
         ConfigurationError: Only the client library is installed.
     """
-    missing = [
-        name for name in ("archiver", "deployer", "gateway", "ingest", "model_server") if find_spec(name) is None
-    ]
+    missing = [name for name in _SERVICES if find_spec(name) is None]
     if missing:
         raise ConfigurationError(
             f"the services ({', '.join(missing)}) are not here: they come with the repository. "
@@ -114,6 +113,16 @@ def ingest(env: Mapping[str, str], cameras: Cameras, *, http_port: int) -> Proce
     """The camera agent, with all cameras of this mesh; `env` says where NATS is, and where frames wait for it."""
     own = {**cameras.variables(), "FRAMEMESH_HTTP_ADDRESS": f"{HOST}:{http_port}"}
     return _service("ingest", "ingest", {**env, **own}, _is_healthy(http_port))
+
+
+def console(env: Mapping[str, str], *, gateway: str, port: int, http_port: int) -> ProcessSpec:
+    """The web UI; `env` says where NATS and S3 are, `gateway` how the gateway is called."""
+    own = {
+        "FRAMEMESH_ADDRESS": gateway,
+        "FRAMEMESH_CONSOLE_ADDRESS": f"{HOST}:{port}",
+        "FRAMEMESH_HTTP_ADDRESS": f"{HOST}:{http_port}",
+    }
+    return _service("console", "console", {**env, **own}, _is_healthy(http_port))
 
 
 def _service(

@@ -76,6 +76,11 @@ def agent_permissions(user: str) -> dict[str, list[str]]:
     }
 
 
+def console_permissions(user: str) -> dict[str, list[str]]:
+    """What NATS must let the console do: see frames and answers go by, and change nothing."""
+    return {"publish": [], "subscribe": ["frames.*", "results.*.*", f"_INBOX.{user}.>"]}
+
+
 def camera_permissions(user: str, *cameras: str) -> dict[str, list[str]]:
     """What NATS must let a user do who is for these cameras alone."""
     return {"publish": [f"frames.{camera}" for camera in cameras], "subscribe": [f"_INBOX.{user}.>"]}

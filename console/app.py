@@ -1,0 +1,121 @@
+"""The composition root: opens what the console owns, in order."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+from fastapi import FastAPI
+from nicegui import core, ui
+from starlette.requests import Request
+from starlette.staticfiles import StaticFiles
+
+from console import layout, theme
+from console.access import Access
+from console.entrance import add_entrance
+from console.guard import Guard
+from console.mesh import Mesh, mesh
+from console.page import Page
+from console.pages import PAGES
+from console.serving import serving_pages
+from console.settings import ConsoleSettings
+from console.visit import Visit
+from framemesh.errors import ConfigurationError
+from framemesh.rpc.channels import is_loopback
+from framemesh.service import running
+from framemesh.telemetry.page import new_registry, serving_page
+
+log = structlog.get_logger()
+
+_OWN_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+@dataclass(frozen=True, slots=True)
+class Console:
+    """A console that runs. Ports are those it got."""
+
+    port: int
+    http_port: int
+
+
+@asynccontextmanager
+async def console(settings: ConsoleSettings) -> AsyncIterator[Console]:
+    """The whole console around the block: one in a process, as NiceGUI has one app.
+
+    Raises:
+        ConfigurationError: An address, certificate, tokens file or NATS user can't be used.
+        BusUnavailableError: No NATS server answers.
+    """
+    encrypted = _check_door(settings)
+    access = Access(settings.tokens_file, session_seconds=settings.session_seconds)
+    async with AsyncExitStack() as stack:
+        reached = await stack.enter_async_context(mesh(settings))
+        await stack.enter_async_context(running(reached.bus, drain_seconds=settings.drain_seconds))
+        http_port = await stack.enter_async_context(
+            serving_page(settings.http_address, new_registry(), {"nats": reached.bus.problem})
+        )
+        app = _app(settings, reached, access, encrypted=encrypted)
+        port = await stack.enter_async_context(
+            serving_pages(
+                app, settings.console_address, cert_file=settings.tls_cert_file, key_file=settings.tls_key_file
+            )
+        )
+        log.info("console.serving", port=port)
+        yield Console(port, http_port)
+
+
+def _app(settings: ConsoleSettings, reached: Mesh, access: Access, *, encrypted: bool) -> FastAPI:
+    app = FastAPI(openapi_url=None)
+    app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
+    add_entrance(app, access, session_seconds=settings.session_seconds, encrypted=encrypted)
+    app.add_middleware(
+        Guard,
+        access=access,
+        hosts=_hosts(settings),
+        max_body_bytes=settings.max_upload_bytes,
+        encrypted=encrypted,
+    )
+    theme.set_defaults()
+    for page in PAGES:
+        _register(page, reached)
+    core.app.config.socket_io_js_transports = ["websocket"]
+    ui.run_with(app, title="framemesh", dark=None, tailwind=False, show_welcome_message=False)
+    return app
+
+
+def _register(page: Page, reached: Mesh) -> None:
+    @ui.page(page.path)
+    async def show(request: Request) -> None:
+        visit = await Visit.of(request, reached)
+        with layout.frame(visit, page, PAGES):
+            if visit.may(page.role):
+                await page.build(visit)
+            else:
+                layout.forbidden(visit)
+
+
+def _hosts(settings: ConsoleSettings) -> frozenset[str]:
+    named = frozenset(name.strip().lower() for name in settings.console_hosts.split(",") if name.strip())
+    return named | (_OWN_NAMES if named or is_loopback(settings.console_address) else frozenset())
+
+
+def _check_door(settings: ConsoleSettings) -> bool:
+    """Whether browsers come over TLS alone.
+
+    Raises:
+        ConfigurationError: Tokens would go over the network in plain text, or half of a certificate is set.
+    """
+    if (settings.tls_cert_file is None) != (settings.tls_key_file is None):
+        raise ConfigurationError("set both FRAMEMESH_TLS_CERT_FILE and FRAMEMESH_TLS_KEY_FILE, or neither")
+    encrypted = settings.tls_cert_file is not None or settings.tokens_in_plain_text
+    if not encrypted and not is_loopback(settings.console_address):
+        if settings.tokens_file is not None:
+            raise ConfigurationError(
+                f"FRAMEMESH_TOKENS_FILE is set and {settings.console_address} can be reached from other machines "
+                "in plain text: set FRAMEMESH_TLS_CERT_FILE and FRAMEMESH_TLS_KEY_FILE, or, where "
+                "a proxy before the console speaks TLS, FRAMEMESH_TOKENS_IN_PLAIN_TEXT=true",
+                address=settings.console_address,
+            )
+        log.warning("door.open", address=settings.console_address, problem="anybody who reaches it may do anything")
+    return encrypted

@@ -1,0 +1,27 @@
+"""What a page is, for the frame that shows it."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from console.visit import Visit
+from framemesh.rpc.tokens import Role
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of the console.
+
+    Attributes:
+        path: Its address, such as `/models`; `/static/<that>.css` is its own style sheet, where there is one.
+        title: Its name in the navigation and as its heading, in English, `marked` for translation.
+        icon: Name of its Material icon, which NiceGUI brings along.
+        role: The least role that sees it.
+        build: Makes its elements, inside the frame. It returns within a second: what takes longer goes into
+            `visit.run` or `visit.follow`.
+    """
+
+    path: str
+    title: str
+    icon: str
+    role: Role
+    build: Callable[[Visit], Awaitable[None]]

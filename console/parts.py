@@ -1,0 +1,40 @@
+"""Parts that pages share."""
+
+from nicegui import ui
+
+from console.texts import Translate
+
+
+def heading(text: str, *, level: int = 2) -> None:
+    """A heading, which screen readers list; a page has one of level 1, from the frame."""
+    with ui.element(f"h{level}"):
+        ui.label(text)
+
+
+def empty(icon: str, title: str, what_to_do: str) -> ui.element:
+    """What stands where there is nothing yet: why, and what to do next. Buttons may be put inside."""
+    with ui.element("section").classes("fm-empty") as element:
+        ui.icon(icon).props("aria-hidden=true")
+        ui.label(title).classes("fm-empty-title")
+        ui.label(what_to_do).classes("fm-muted")
+    return element
+
+
+class Trouble:
+    """A line at the current element that says what is wrong with the mesh, while something is."""
+
+    def __init__(self, translate: Translate) -> None:
+        self._translate = translate
+        with ui.element("div").classes("fm-trouble").props("role=status") as self._line:
+            ui.icon("cloud_off").props("aria-hidden=true")
+            self._words = ui.label()
+        self._line.set_visibility(False)
+
+    def tell(self, problem: str) -> None:
+        """Show what is wrong."""
+        self._words.set_text(self._translate("The mesh does not answer, trying again: {problem}", problem=problem))
+        self._line.set_visibility(True)
+
+    def over(self) -> None:
+        """All is well again."""
+        self._line.set_visibility(False)

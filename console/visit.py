@@ -1,0 +1,104 @@
+"""One open page: who looks at it, in which language, and what it may use. Every page is built from one."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from nicegui import background_tasks, ui
+from starlette.datastructures import QueryParams
+from starlette.requests import Request
+
+from console.access import Caller
+from console.guard import caller_of
+from console.mesh import Mesh
+from console.parts import Trouble
+from console.texts import Translate, language_of, translator
+from framemesh.client import AsyncClient
+from framemesh.errors import FramemeshError
+from framemesh.rpc.tokens import Role
+from framemesh.waiting import Backoff
+
+Seen = TypeVar("Seen")
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """What a page is built from.
+
+    Attributes:
+        caller: Who looks.
+        language: Code of their language.
+        translate: Puts texts into it; pages call it `_t`.
+        query: What stands behind the `?` of the page's address.
+        mesh: NATS and the lake, to read.
+        client: The gateway, which decides by the caller's own token what they may do.
+    """
+
+    caller: Caller
+    language: str
+    translate: Translate
+    query: QueryParams
+    mesh: Mesh
+    client: AsyncClient
+
+    @staticmethod
+    async def of(request: Request, mesh: Mesh) -> "Visit":
+        """The visit that a request for a page begins."""
+        caller = caller_of(request)
+        language = language_of(request)
+        client = await mesh.client(caller.token)
+        return Visit(caller, language, translator(language), request.query_params, mesh, client)
+
+    def may(self, role: Role) -> bool:
+        """Whether the caller's role reaches so far: what it doesn't, a page leaves out or explains."""
+        return self.caller.may(role)
+
+    def run(self, work: Coroutine[Any, Any, None], *, name: str) -> None:
+        """Run something beside the open page, inside the element that is current now; it ends with the page."""
+        here = ui.context.slot.parent
+
+        async def inside() -> None:
+            with here:
+                await work
+
+        task = background_tasks.create(inside(), name=name)
+        ui.context.client.on_delete(task.cancel)
+
+    def follow(
+        self, changes: Callable[[], AsyncIterator[Seen]], show: Callable[[Seen], Awaitable[None] | None]
+    ) -> None:
+        """Show each change, for as long as the page is open, such as `follow(visit.client.watch_models, table.show)`.
+
+        While the mesh does not answer, a line above the page says so and it is tried again.
+
+        Args:
+            changes: Opens the changes, again after each failure.
+            show: Called with each; it may be a coroutine.
+        """
+        self.run(self._follow(changes, show), name="follow")
+
+    async def _follow(
+        self, changes: Callable[[], AsyncIterator[Seen]], show: Callable[[Seen], Awaitable[None] | None]
+    ) -> None:
+        trouble = Trouble(self.translate)
+        backoff = Backoff(0.5, 5.0)
+        while True:
+            try:
+                async for seen in changes():
+                    trouble.over()
+                    backoff.reset()
+                    shown = show(seen)
+                    if shown is not None:
+                        await shown
+            except FramemeshError as error:
+                trouble.tell(str(error))
+            await asyncio.sleep(backoff.next_seconds())
+
+    async def attempt(self, work: Awaitable[Seen]) -> Seen | None:
+        """Await something of the mesh; where it fails, the page says why and this is none."""
+        try:
+            return await work
+        except FramemeshError as error:
+            ui.notify(str(error), type="negative", multi_line=True, close_button=self.translate("Close"), timeout=0)
+            return None

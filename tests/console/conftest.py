@@ -1,0 +1,212 @@
+"""One small mesh for all tests of the console: real NATS, S3, gateway and console, a model whose answers a test
+chooses, and a real Chromium.
+
+All of it lives on the session's event loop, as the tests in this folder do; an async fixture of a test module's own
+says so: `@pytest_asyncio.fixture(loop_scope="session")`.
+"""
+
+import os
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from pydantic import SecretStr
+from pytest_asyncio import is_async_test
+
+from framemesh.bus import Bus, connect, streams
+from framemesh.client import AsyncClient
+from framemesh.mesh import processes
+from framemesh.mesh.servers import HOST, Credentials, console_permissions, free_port, nats_server, nats_url, s3_server
+from framemesh.mesh.supervision import Supervisor
+from framemesh.specs import parse
+from gateway.app import gateway
+from gateway.settings import GatewaySettings
+from tests.conftest import CREDENTIALS, SIZES
+from tests.gateway.conftest import EchoModel, serving_model
+
+OPERATOR = "operator-token-operator-token-operator"
+VIEWER = "viewer-token-viewer-token-viewer-token"
+TOKENS = f'[ops]\nrole = "admin"\ntoken = "{OPERATOR}"\n[wall]\nrole = "read"\ntoken = "{VIEWER}"\n'
+MODEL = "echo"
+"""Name of the one model."""
+
+CHROMIUM = shutil.which("chromium")
+SIZES_PX = {"desktop": (1440, 900), "phone": (390, 844)}
+_CONSOLE = Credentials("console", "a-password-of-the-console")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents and is_async_test(item):
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Mesh:
+    """A mesh that runs, with its console.
+
+    Attributes:
+        bus: Connected as a user who may do everything.
+        client: The gateway, called by an operator.
+        model: Answers what a test wants; it is deployed as `MODEL`, for all cameras, policy `every`.
+        settings: The gateway's.
+        tokens: The tokens file of gateway and console.
+        supervisor: Runs the processes: `nats`, `s3`, `console`.
+        console_url: Without a slash at the end.
+        variables: What other services of this mesh would need in their environment.
+    """
+
+    bus: Bus
+    client: AsyncClient
+    model: EchoModel
+    settings: GatewaySettings
+    tokens: Path
+    supervisor: Supervisor
+    console_url: str
+    variables: dict[str, str]
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def mesh(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Mesh]:
+    folder = tmp_path_factory.mktemp("console")
+    tokens = folder / "tokens.toml"
+    tokens.write_text(TOKENS)
+    nats_port, s3_port, console_port, http_port = (free_port() for _ in range(4))
+    async with AsyncExitStack() as stack:
+        supervisor = await stack.enter_async_context(Supervisor(folder / "logs", on_event=print))
+        others = {_CONSOLE: console_permissions(_CONSOLE.user)}
+        await supervisor.start(nats_server(folder / "nats", nats_port, CREDENTIALS, others=others))
+        await supervisor.start(s3_server(folder / "s3", s3_port, CREDENTIALS))
+        s3 = {
+            "FRAMEMESH_S3_ENDPOINT": f"http://{HOST}:{s3_port}",
+            "FRAMEMESH_S3_ACCESS_KEY": CREDENTIALS.user,
+            "FRAMEMESH_S3_SECRET_KEY": CREDENTIALS.password,
+        }
+        bus = await stack.enter_async_context(connect(nats_url(nats_port, CREDENTIALS), name="tests"))
+        await streams.ensure(bus, SIZES)
+        settings = GatewaySettings(
+            nats_url=SecretStr(nats_url(nats_port, CREDENTIALS)),
+            s3_endpoint=s3["FRAMEMESH_S3_ENDPOINT"],
+            s3_access_key=SecretStr(CREDENTIALS.user),
+            s3_secret_key=SecretStr(CREDENTIALS.password),
+            tokens_file=tokens,
+            frames_stream_bytes=256 << 20,
+            stored_stream_bytes=64 << 20,
+            results_stream_bytes=64 << 20,
+            deadletters_stream_bytes=64 << 20,
+            drain_seconds=2,
+        )
+        served = await stack.enter_async_context(gateway(settings))
+        address = f"{HOST}:{served.grpc_port}"
+        client = await stack.enter_async_context(AsyncClient(address, token=OPERATOR))
+        model = await stack.enter_async_context(serving_model(bus, MODEL))
+        await client.deploy(parse(f"{MODEL}=example/{MODEL},policy=every"))
+        console = {**s3, "FRAMEMESH_NATS_URL": nats_url(nats_port, _CONSOLE), "FRAMEMESH_TOKENS_FILE": str(tokens)}
+        await supervisor.start(processes.console(console, gateway=address, port=console_port, http_port=http_port))
+        variables = {**s3, "FRAMEMESH_NATS_URL": nats_url(nats_port, CREDENTIALS), "FRAMEMESH_ADDRESS": address}
+        url = f"http://{HOST}:{console_port}"
+        yield Mesh(bus, client, model, settings, tokens, supervisor, url, variables)
+
+
+@pytest.fixture
+def console_url(mesh: Mesh) -> str:
+    """Where the console is, without a slash at the end."""
+    return mesh.console_url
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    """Debian's Chromium, without a window."""
+    if CHROMIUM is None:
+        pytest.skip("no chromium here: apt-get install chromium, to test the console")
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
+        )
+        yield browser
+        await browser.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def context(browser: Browser, console_url: str) -> AsyncIterator[BrowserContext]:
+    """A browser of nobody's: no cookies, a desktop's size, light."""
+    width, height = SIZES_PX["desktop"]
+    context = await browser.new_context(
+        base_url=console_url, viewport={"width": width, "height": height}, color_scheme="light", locale="en-US"
+    )
+    context.set_default_timeout(30_000)
+    yield context
+    await context.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def anonymous(context: BrowserContext) -> AsyncIterator[Page]:
+    """A page of somebody who has not logged in. What its scripts complain of fails the test."""
+    page = await context.new_page()
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("console", lambda line: problems.append(line.text) if line.type == "error" else None)
+    yield page
+    # A browser tells of each answer that is an error; whether it should have been one, tests say themselves.
+    assert not [problem for problem in problems if not problem.startswith("Failed to load resource")]
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def as_operator(anonymous: Page) -> Page:
+    """A page of somebody who may do everything, on the first page."""
+    return await _logged_in(anonymous, OPERATOR)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def as_viewer(anonymous: Page) -> Page:
+    """A page of somebody who may only look, on the first page."""
+    return await _logged_in(anonymous, VIEWER)
+
+
+@pytest.fixture
+def page(as_operator: Page) -> Page:
+    """A page of an operator's."""
+    return as_operator
+
+
+async def _logged_in(page: Page, token: str) -> Page:
+    await page.goto("/login")
+    await page.get_by_label("Token").fill(token)
+    await page.get_by_role("button", name="Log in").click()
+    await page.get_by_role("main").wait_for()
+    return page
+
+
+Shoot = Callable[[Page, str], Awaitable[None]]
+
+
+@pytest.fixture(scope="session")
+def shoot(tmp_path_factory: pytest.TempPathFactory) -> Shoot:
+    """`await shoot(page, "models")` keeps pictures of the page as it is: light and dark, on a desktop and a phone.
+
+    They go to the folder that `FRAMEMESH_SCREENSHOTS` names.
+    """
+    given = os.environ.get("FRAMEMESH_SCREENSHOTS")
+    folder = Path(given) if given else tmp_path_factory.mktemp("screenshots")
+
+    async def shoot(page: Page, name: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        before = page.viewport_size
+        for size, (width, height) in SIZES_PX.items():
+            await page.set_viewport_size({"width": width, "height": height})
+            for theme in ("light", "dark"):
+                await page.emulate_media(color_scheme=theme, reduced_motion="reduce")
+                await page.wait_for_function("theme => document.documentElement.dataset.theme === theme", arg=theme)
+                await page.evaluate("() => new Promise(done => setTimeout(() => requestAnimationFrame(done), 300))")
+                await page.screenshot(path=folder / f"{name}-{size}-{theme}.png", full_page=True)
+        await page.emulate_media(color_scheme="light")
+        if before is not None:
+            await page.set_viewport_size(before)
+
+    return shoot
