@@ -78,6 +78,8 @@ def _app(settings: ConsoleSettings, reached: Mesh, access: Access, *, encrypted:
     )
     theme.set_defaults()
     for page in PAGES:
+        if page.serve is not None:
+            page.serve(app, reached)
         _register(page, reached)
     core.app.config.socket_io_js_transports = ["websocket"]
     ui.run_with(app, title="framemesh", dark=None, tailwind=False, show_welcome_message=False)

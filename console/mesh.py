@@ -1,9 +1,10 @@
 """What pages may use of the mesh: the gateway as the caller, NATS and the lake to read."""
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 
 from console.settings import ConsoleSettings
+from console.tables import TableReader
 from framemesh.bus import Bus, connect
 from framemesh.client import AsyncClient
 from framemesh.lake import Lake
@@ -24,6 +25,10 @@ class Mesh:
         """Where the lake is, for what reads its tables."""
         self.frames = Lake.from_settings(settings, bucket=settings.s3_frames_bucket)
         """The bucket of frames, to read."""
+        self.tables = stack.enter_context(closing(TableReader(settings)))
+        """The lake's tables, to ask."""
+        self.max_upload_bytes = settings.max_upload_bytes
+        """The largest picture that may be uploaded."""
         self.grafana_url = settings.grafana_url and settings.grafana_url.rstrip("/")
         """For links; none where there is no Grafana."""
 

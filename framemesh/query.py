@@ -1,6 +1,6 @@
 """SQL over the lake's tables, in the process that asks: DuckDB on Parquet that pyarrow reads from S3."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -96,9 +96,7 @@ class LakeTables:
             LakeUnavailableError: The store can't be reached.
         """
         self._files = {table.name: _files(table, self._store, self._place.endpoint) for table in (FRAMES, RESULTS)}
-        self.cameras, self.models = (
-            sorted({path.split("/")[1].partition("=")[2] for path in files}) for files in self._files.values()
-        )
+        self.cameras, self.models = (_owners(self._files[table.name]) for table in (FRAMES, RESULTS))
         self._register()
 
     def hours(self, table: Table) -> list[datetime]:
@@ -233,6 +231,11 @@ def _files(table: Table, store: fs.S3FileSystem, endpoint: str) -> dict[str, dat
             raise ConfigurationError(f"the S3 server at {endpoint} refuses us; check the S3 keys") from error
         raise LakeUnavailableError(f"the S3 server at {endpoint} can't be read: {words}") from error
     return {path: hour for path in paths if (hour := table.hour(path.partition("/")[2])) is not None}
+
+
+def _owners(paths: Iterable[str]) -> list[str]:
+    """The values of the files' first partition."""
+    return sorted({path.split("/")[1].partition("=")[2] for path in paths})
 
 
 def _dataset(table: Table, store: fs.S3FileSystem, paths: Sequence[str]) -> ds.Dataset:

@@ -118,6 +118,16 @@ def test_frames_are_found_by_camera_time_and_sight_and_tell_what_was_seen(lake: 
     assert page(lake, Wanted(label="cat'; DROP VIEW frames; --"), limit=100, seconds=LONG) == Page(())
 
 
+def test_frames_tell_what_each_model_is_surest_of(lake: LakeTables) -> None:
+    found = {one.frame_id: one.seen for one in page(lake, Wanted(), limit=100, seconds=LONG).frames}
+    first = {camera: FrameId.parse(archived.frame(camera, 0).frame_id) for camera in ("gate", "yard")}
+    assert [(seen.label, seen.model) for seen in found[first["yard"]]] == [  # type: ignore[index]
+        ("Egyptian cat", "classifier"),
+        ("cat", "detector"),
+    ]
+    assert [seen.label for seen in found[first["gate"]]] == ["dog"]  # type: ignore[index]
+
+
 def test_a_search_that_takes_long_tells_how_far_it_got(lake: LakeTables) -> None:
     found = page(lake, Wanted(label="no such thing"), limit=10, seconds=0)
     assert found == Page((), reached=datetime(2026, 9, 21, 16, tzinfo=UTC))
