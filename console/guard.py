@@ -26,7 +26,6 @@ LOGIN = "/login"
 _FORM_SLACK_BYTES = 64 * 1024
 _OPEN = re.compile(r"/(login|static/.*|favicon\.ico|_nicegui/[^/]+/(static|libraries|components|resources|esm)/.*)")
 _SAFE = {"GET", "HEAD", "OPTIONS"}
-_ASSETS = re.compile(r"/(static|_nicegui)/")
 _SCRIPT = re.compile(rb"<script\b")
 _POLICY = (
     "default-src 'none'; script-src 'self' 'nonce-{nonce}' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
@@ -147,8 +146,8 @@ def _guarded(send: Send, path: str, nonce: str, *, encrypted: bool) -> Send:
             headers["Content-Security-Policy"] = _POLICY.format(nonce=nonce)
             if encrypted:
                 headers["Strict-Transport-Security"] = "max-age=31536000"
-            if not _ASSETS.match(path):
-                headers["Cache-Control"] = "no-store"
+            if not path.startswith("/_nicegui/"):  # NiceGUI's own have a version in their path
+                headers.setdefault("Cache-Control", "no-cache" if path.startswith("/static/") else "no-store")
             is_page = headers.get("content-type", "").startswith("text/html")
             if is_page:  # its length is known once the nonces are in
                 start = message

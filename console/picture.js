@@ -1,0 +1,39 @@
+// One picture with what models say of it: the element of console/picture.py.
+import { inWords, paint, ready, bitmap } from "/static/painting.js";
+
+export default {
+  template: '<figure class="fm-picture"><canvas ref="canvas" role="img"></canvas></figure>',
+  props: { src: String, answers: Array, texts: Object },
+  mounted() {
+    this.observer = new ResizeObserver(() => this.draw());
+    this.observer.observe(this.$el);
+    this.load();
+  },
+  unmounted() {
+    this.observer.disconnect();
+  },
+  watch: {
+    src() {
+      this.load();
+    },
+    answers() {
+      this.load();
+    },
+  },
+  methods: {
+    async load() {
+      const turn = (this.turn = (this.turn ?? 0) + 1);
+      const [picture, answers] = await Promise.all([bitmap(this.src), ready(this.answers)]);
+      if (turn !== this.turn) return; // a newer one was asked for meanwhile
+      this.loaded = { picture, answers };
+      this.draw();
+    },
+    draw() {
+      if (!this.loaded) return;
+      const { picture, answers } = this.loaded;
+      const words = answers.map((answer) => `${answer.model}: ${inWords(answer, this.texts)}`);
+      this.$refs.canvas.setAttribute("aria-label", words.join("; "));
+      paint(this.$refs.canvas, picture, picture, answers, this.texts);
+    },
+  },
+};
