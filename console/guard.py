@@ -29,7 +29,7 @@ _SAFE = {"GET", "HEAD", "OPTIONS"}
 _SCRIPT = re.compile(rb"<script\b")
 _POLICY = (
     "default-src 'none'; script-src 'self' 'nonce-{nonce}' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data: blob:; font-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; "
+    "img-src 'self' data: blob:; font-src 'self'; connect-src 'self' data: blob:; form-action 'self'; base-uri 'none'; "
     "frame-ancestors 'none'"
 )
 """`unsafe-eval`, because NiceGUI's Vue compiles its templates in the browser; scripts in markup need the nonce."""

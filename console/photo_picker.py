@@ -16,14 +16,14 @@ from framemesh.words import size
 _ACCEPT: Final = "image/jpeg,image/png,image/webp"
 
 
-class PhotoPicker(ui.element, component="static/photo_picker.js"):
+class PhotoPicker(ui.element, component="photo_picker.js"):
     """Takes a photo, whose bytes go to `on_photo` and nowhere else.
 
     Args:
         visit: Whose page it is on; nobody else can send to it.
         max_bytes: What is larger is refused before it is sent, or else before it is read whole.
-        on_picked: Called with an address under which this browser alone has the photo.
-        on_photo: Called with its bytes.
+        stored: Address of a picture to show at first; empty for none.
+        on_photo: Called with its bytes, and the address under which this browser alone has it.
         on_refused: Called with why it was not taken.
     """
 
@@ -32,8 +32,8 @@ class PhotoPicker(ui.element, component="static/photo_picker.js"):
         visit: Visit,
         *,
         max_bytes: int,
-        on_picked: Callable[[str], None],
-        on_photo: Callable[[bytes], None],
+        stored: str,
+        on_photo: Callable[[bytes, str], None],
         on_refused: Callable[[str], None],
     ) -> None:
         super().__init__()
@@ -44,16 +44,17 @@ class PhotoPicker(ui.element, component="static/photo_picker.js"):
         self._url = f"/try/photos/{self.client.id}-{self.id}"  # the client's id is random, and only its browser's
         self._props["url"] = self._url
         self._props["accept"] = _ACCEPT
+        self._props["stored"] = stored
         self._props["max-bytes"] = max_bytes
         self._props["words"] = {
+            "photo": _t("Your photo"),
             "drop": _t("Drop a photo here, or paste one"),
             "choose": _t("Choose a photo"),
             "another": _t("Another photo"),
             "take": _t("Take a photo"),
             "limit": _t("JPEG, PNG or WebP, at most {size}. It is not kept.", size=size(max_bytes)),
         }
-        self.on("picked", lambda event: on_picked(_text(event)))
-        self.on("refused", lambda event: on_refused(_text(event)))
+        self.on("refused", lambda event: on_refused(str(event.args)))
         self.on("large", lambda event: on_refused(self._too_large(event)))
         app.post(self._url, include_in_schema=False)(self._receive)
 
@@ -64,6 +65,9 @@ class PhotoPicker(ui.element, component="static/photo_picker.js"):
     async def _receive(self, request: Request) -> Response:
         if caller_of(request).session != self._session:
             return PlainTextResponse("this page is another visitor's", 403)
+        preview = request.headers.get("framemesh-preview", "")
+        if not preview.startswith("blob:"):
+            return PlainTextResponse("photos come from the page alone", 400)
         body = bytearray()
         try:
             check_size(int(request.headers.get("content-length", "0")), self._limits)
@@ -73,7 +77,7 @@ class PhotoPicker(ui.element, component="static/photo_picker.js"):
         except ImageTooLargeError as error:
             return PlainTextResponse(str(error), 413)
         with self:
-            self._on_photo(bytes(body))
+            self._on_photo(bytes(body), preview)
         return Response(status_code=204)
 
     def _too_large(self, event: events.GenericEventArguments) -> str:
@@ -86,7 +90,3 @@ class PhotoPicker(ui.element, component="static/photo_picker.js"):
     def _handle_delete(self) -> None:
         app.remove_route(self._url)
         super()._handle_delete()
-
-
-def _text(event: events.GenericEventArguments) -> str:
-    return str(event.args)

@@ -50,3 +50,10 @@ async def test_a_frame_is_found_by_what_was_seen_in_it(page: Page, frames: list[
     assert "espresso 90%" in str(await cards.first.get_by_role("img").get_attribute("alt"))
     await page.go_back()
     await expect(cards).to_have_count(24)
+
+
+async def test_a_frame_shows_all_that_was_said_of_it(page: Page, frames: list[FrameId], shoot: Shoot) -> None:
+    await page.goto(f"/lake/{frames[0]}")
+    await expect(page.get_by_role("heading", name="What models said")).to_be_visible()
+    await expect(page.get_by_role("img", name="Egyptian cat")).to_be_visible()
+    await shoot(page, "lake-frame")

@@ -4,24 +4,27 @@ export default {
   template: `
     <div class="fm-drop" :class="{ over, filled: shown }" @dragover.prevent="over = true"
          @dragleave="over = false" @drop.prevent="dropped">
-      <slot></slot>
-      <div class="fm-drop-ask">
-        <p v-if="!shown" class="fm-drop-words">{{ words.drop }}</p>
-        <div class="fm-row fm-drop-buttons">
-          <label class="fm-button" :class="{ quiet: shown }">
-            {{ shown ? words.another : words.choose }}
-            <input type="file" :accept="accept" class="fm-hidden" @change="chosen" />
-          </label>
-          <label class="fm-button quiet fm-touch">
-            {{ words.take }}
-            <input type="file" accept="image/*" capture="environment" class="fm-hidden" @change="chosen" />
-          </label>
-        </div>
-        <p class="fm-muted fm-small">{{ words.limit }}</p>
+      <img v-if="shown" :src="shown" :alt="words.photo" class="fm-drop-photo" @error="shown = ''" />
+      <template v-else>
+        <q-icon name="add_photo_alternate" class="fm-drop-icon" aria-hidden="true" />
+        <p class="fm-strong">{{ words.drop }}</p>
+      </template>
+      <div class="fm-row fm-drop-buttons">
+        <label class="fm-button" :class="{ quiet: shown }">
+          {{ shown ? words.another : words.choose }}
+          <input type="file" :accept="accept" class="fm-hidden" @change="chosen" />
+        </label>
+        <label class="fm-button quiet fm-touch">
+          {{ words.take }}
+          <input type="file" accept="image/*" capture="environment" class="fm-hidden" @change="chosen" />
+        </label>
       </div>
+      <p class="fm-muted fm-small">{{ words.limit }}</p>
     </div>`,
-  props: { url: String, accept: String, maxBytes: Number, words: Object },
-  data: () => ({ over: false, shown: false, photo: null, preview: null }),
+  props: { url: String, accept: String, maxBytes: Number, stored: String, words: Object },
+  data() {
+    return { over: false, shown: this.stored };
+  },
   mounted() {
     window.addEventListener("paste", this.pasted);
   },
@@ -39,32 +42,30 @@ export default {
       this.take(event.dataTransfer.files[0]);
     },
     pasted(event) {
-      const file = event.clipboardData?.files[0];
-      if (file) this.take(file);
+      this.take(event.clipboardData?.files[0]);
     },
     forget() {
       if (this.preview) URL.revokeObjectURL(this.preview);
-      this.preview = null;
+      this.preview = this.photo = null;
     },
     take(file) {
       if (!file) return;
       this.forget();
-      this.photo = file;
       if (file.size > this.maxBytes) {
-        this.photo = null;
+        this.shown = "";
         this.$emit("large", file.size);
         return;
       }
-      this.preview = URL.createObjectURL(file);
-      this.shown = true;
-      this.$emit("picked", this.preview);
+      this.photo = file;
+      this.shown = this.preview = URL.createObjectURL(file);
       this.send();
     },
     // Also called by the page, when other models are to see the same photo.
     async send() {
       if (!this.photo) return;
       try {
-        const response = await fetch(this.url, { method: "POST", body: this.photo });
+        const headers = { "Framemesh-Preview": this.preview };
+        const response = await fetch(this.url, { method: "POST", body: this.photo, headers });
         if (!response.ok) this.$emit("refused", (await response.text()).slice(0, 500));
       } catch (error) {
         this.$emit("refused", String(error));
