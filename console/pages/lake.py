@@ -141,6 +141,7 @@ class _Lake:
         with ui.element("ul").classes("fm-frames"):
             for frame in found.frames:
                 _card(frame, self._t)
+        ui.label(self._t("Times are in UTC.")).classes("fm-muted fm-small")
         older = replace(self._search, before=found.frames[-1].frame_id) if len(found.frames) == _PAGE_FRAMES else None
         with ui.element("div").classes("fm-row fm-spread"):
             if self._search.before is not None:
@@ -244,7 +245,7 @@ def _card(frame: Found, _t: Callable[..., str]) -> None:
                 ui.label(f"{printable(seen.label)} {seen.score:.2f}").classes("fm-seen").tooltip(seen.model)
         with ui.element("div").classes("fm-frame-caption"):
             ui.label(frame.frame_id.camera).classes("fm-strong")
-            ui.label(utc(frame.capture_time)).classes("fm-muted fm-small fm-number")
+            ui.label(utc(frame.capture_time).removesuffix(" UTC")).classes("fm-muted fm-small fm-number")
 
 
 def _distinct(seen: Iterable[Seen]) -> list[Seen]:
