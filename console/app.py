@@ -15,6 +15,8 @@ from console import layout, theme
 from console.access import Access
 from console.entrance import add_entrance
 from console.guard import Guard
+from console.live.hub import Hub
+from console.live.stream import add_stream
 from console.mesh import Mesh, mesh
 from console.page import Page
 from console.pages import PAGES
@@ -51,11 +53,12 @@ async def console(settings: ConsoleSettings) -> AsyncIterator[Console]:
     access = Access(settings.tokens_file, session_seconds=settings.session_seconds)
     async with AsyncExitStack() as stack:
         reached = await stack.enter_async_context(mesh(settings))
-        await stack.enter_async_context(running(reached.bus, drain_seconds=settings.drain_seconds))
+        hub = Hub(reached.bus)
+        await stack.enter_async_context(running(reached.bus, hub, drain_seconds=settings.drain_seconds))
         http_port = await stack.enter_async_context(
             serving_page(settings.http_address, new_registry(), {"nats": reached.bus.problem})
         )
-        app = _app(settings, reached, access, encrypted=encrypted)
+        app = _app(settings, reached, hub, access, encrypted=encrypted)
         port = await stack.enter_async_context(
             serving_pages(
                 app, settings.console_address, cert_file=settings.tls_cert_file, key_file=settings.tls_key_file
@@ -65,10 +68,11 @@ async def console(settings: ConsoleSettings) -> AsyncIterator[Console]:
         yield Console(port, http_port)
 
 
-def _app(settings: ConsoleSettings, reached: Mesh, access: Access, *, encrypted: bool) -> FastAPI:
+def _app(settings: ConsoleSettings, reached: Mesh, hub: Hub, access: Access, *, encrypted: bool) -> FastAPI:
     app = FastAPI(openapi_url=None)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
     add_entrance(app, access, session_seconds=settings.session_seconds, encrypted=encrypted)
+    add_stream(app, reached, hub)
     app.add_middleware(
         Guard,
         access=access,
