@@ -1,7 +1,7 @@
 """What pages may use of the mesh: the gateway as the caller, NATS and the lake to read."""
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from console.settings import ConsoleSettings
 from console.tables import TableReader
@@ -15,7 +15,7 @@ from framemesh.settings import LakeSettings
 class Mesh:
     """The mesh as its console reaches it. Made by `mesh`."""
 
-    def __init__(self, stack: AsyncExitStack, bus: Bus, settings: ConsoleSettings) -> None:
+    def __init__(self, stack: AsyncExitStack, bus: Bus, tables: TableReader, settings: ConsoleSettings) -> None:
         self._stack = stack
         self._address, self._tls = settings.gateway()
         self._clients: dict[str | None, AsyncClient] = {}
@@ -25,7 +25,7 @@ class Mesh:
         """Where the lake is, for what reads its tables."""
         self.frames = Lake.from_settings(settings, bucket=settings.s3_frames_bucket)
         """The bucket of frames, to read."""
-        self.tables = stack.enter_context(closing(TableReader(settings)))
+        self.tables = tables
         """The lake's tables, to ask."""
         self.max_upload_bytes = settings.max_upload_bytes
         """The largest picture that may be uploaded."""
@@ -60,4 +60,5 @@ async def mesh(settings: ConsoleSettings) -> AsyncIterator[Mesh]:
     """
     async with AsyncExitStack() as stack:
         bus = await stack.enter_async_context(connect(settings.nats_url.get_secret_value(), name="console"))
-        yield Mesh(stack, bus, settings)
+        tables = await stack.enter_async_context(TableReader(settings))
+        yield Mesh(stack, bus, tables, settings)

@@ -15,7 +15,15 @@ from starlette.responses import Response
 from console.guard import caller_of
 from console.mesh import Mesh
 from console.thumbnails import thumbnail
-from framemesh.errors import FramemeshError, FrameNotFoundError, ImageTooLargeError, InvalidImageError
+from framemesh.errors import (
+    DeadLetterNotFoundError,
+    FramemeshError,
+    FrameNotFoundError,
+    ImageTooLargeError,
+    InvalidImageError,
+    PermissionDeniedError,
+    UnauthenticatedError,
+)
 from framemesh.frames import FrameId, frame_id_of, hour_prefix
 from framemesh.lake import Lake
 from framemesh.names import is_label
@@ -27,6 +35,14 @@ DEAD_LETTERS: Final = "/lake/dead-letters"
 _FOR_GOOD = {"Cache-Control": "private, max-age=31536000, immutable"}
 _NOT_KEPT = {"Cache-Control": "no-store"}
 _TYPES = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
+_STATUSES: dict[type[FramemeshError], int] = {
+    DeadLetterNotFoundError: 404,
+    FrameNotFoundError: 404,
+    ImageTooLargeError: 415,
+    InvalidImageError: 415,
+    PermissionDeniedError: 403,
+    UnauthenticatedError: 401,
+}
 _DECODED_AT_ONCE = 2
 _MISSING = (Path(__file__).parent / "static" / "missing.svg").read_bytes()
 """What a browser shows in the picture's place: it draws the body of a 404 too."""
@@ -42,8 +58,10 @@ def key_named(name: str) -> str | None:
     """Key of the frame that the last part of an address names, such as `gate-1790000000000000000.jpg`."""
     stem, _, extension = name.rpartition(".")
     found = frame_id(stem)
-    key = f"{hour_prefix(found)}{name}" if found else ""
-    return key if extension in _TYPES and frame_id_of(key) == found else None
+    if found is None or extension not in _TYPES:
+        return None
+    key = f"{hour_prefix(found)}{name}"
+    return key if frame_id_of(key) == found else None
 
 
 def name_in(object_key: str) -> str:
@@ -99,6 +117,5 @@ async def _body(frames: Lake, name: str) -> bytes:
 
 
 def _refusal(error: FramemeshError) -> Response:
-    found = isinstance(error, InvalidImageError | ImageTooLargeError)
-    status = 415 if found else 404 if isinstance(error, FrameNotFoundError) else 503
+    status = next((status for kind, status in _STATUSES.items() if isinstance(error, kind)), 503)
     return Response(_MISSING, status, media_type="image/svg+xml", headers=_NOT_KEPT)

@@ -118,7 +118,10 @@ class LakeTables:
             self._register()
 
     def interrupt(self) -> None:
-        """From another thread: let what is asked, and what is asked from now on, end with a `DeadlineError`."""
+        """From another thread: let what is asked, and what is asked from now on, end with a `DeadlineError`.
+
+        A statement that begins at this very moment may miss it: call it until the asking has ended.
+        """
         self._interrupted = True
         self._connection.interrupt()
 

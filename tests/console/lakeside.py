@@ -1,6 +1,6 @@
 """What the tests of the lake's pages need beside the mesh: photos that were taken, and what models said of them."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from io import BytesIO
@@ -121,8 +121,3 @@ async def archived(mesh: Mesh) -> None:
         return all(table.archived_sequence >= table.newest_sequence for table in tables)
 
     await until(caught_up, seconds=60)
-
-
-async def stored(mesh: Mesh, taken: Sequence[FrameId]) -> None:
-    """Wait until the frames are in the lake and the echoing model has said its word."""
-    await until(lambda: len(mesh.model.seen) >= len(taken), seconds=60)
