@@ -32,6 +32,9 @@ RUN pip --python /opt/framemesh install -e '.[torch]'
 FROM environment AS deployer-environment
 RUN pip --python /opt/framemesh install -e '.[deployer]'
 
+FROM environment AS console-environment
+RUN pip --python /opt/framemesh install -e '.[console]'
+
 # What all have: the shared library, nobody's user, and metrics and health on one port.
 FROM ${PYTHON} AS service
 ARG VERSION=0.1.0
@@ -88,3 +91,10 @@ FROM service AS deployer
 COPY --from=deployer-environment /opt/framemesh /opt/framemesh
 COPY deployer deployer
 ENTRYPOINT ["python", "-m", "deployer"]
+
+FROM service AS console
+COPY --from=console-environment /opt/framemesh /opt/framemesh
+COPY console console
+ENV FRAMEMESH_CONSOLE_ADDRESS=0.0.0.0:8080
+EXPOSE 8080
+ENTRYPOINT ["python", "-m", "console"]

@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 STUBS := framemesh/v1 framemesh/oip
 PUBLISHED := protos/published.binpb
-IMAGES := gateway archiver ingest model-server exporter deployer
+IMAGES := gateway archiver ingest model-server exporter deployer console
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 BUILDER ?= $(firstword $(foreach one,docker podman buildah,$(shell $(one) info >/dev/null 2>&1 && echo $(one))))
 PIPELINE := storing outage fanout latency isolation replay

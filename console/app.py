@@ -18,6 +18,7 @@ from console.guard import Guard
 from console.live.hub import Hub
 from console.live.stream import add_stream
 from console.mesh import Mesh, mesh
+from console.metrics import ConsoleMetrics
 from console.page import Page
 from console.pages import PAGES
 from console.serving import serving_pages
@@ -53,12 +54,14 @@ async def console(settings: ConsoleSettings) -> AsyncIterator[Console]:
     access = Access(settings.tokens_file, session_seconds=settings.session_seconds)
     async with AsyncExitStack() as stack:
         reached = await stack.enter_async_context(mesh(settings))
-        hub = Hub(reached.bus)
+        registry = new_registry()
+        metrics = ConsoleMetrics(registry)
+        hub = Hub(reached.bus, metrics)
         await stack.enter_async_context(running(reached.bus, hub, drain_seconds=settings.drain_seconds))
         http_port = await stack.enter_async_context(
-            serving_page(settings.http_address, new_registry(), {"nats": reached.bus.problem})
+            serving_page(settings.http_address, registry, {"nats": reached.bus.problem})
         )
-        app = _app(settings, reached, hub, access, encrypted=encrypted)
+        app = _app(settings, reached, hub, access, metrics, encrypted=encrypted)
         port = await stack.enter_async_context(
             serving_pages(
                 app, settings.console_address, cert_file=settings.tls_cert_file, key_file=settings.tls_key_file
@@ -68,14 +71,17 @@ async def console(settings: ConsoleSettings) -> AsyncIterator[Console]:
         yield Console(port, http_port)
 
 
-def _app(settings: ConsoleSettings, reached: Mesh, hub: Hub, access: Access, *, encrypted: bool) -> FastAPI:
+def _app(
+    settings: ConsoleSettings, reached: Mesh, hub: Hub, access: Access, metrics: ConsoleMetrics, *, encrypted: bool
+) -> FastAPI:
     app = FastAPI(openapi_url=None)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
-    add_entrance(app, access, session_seconds=settings.session_seconds, encrypted=encrypted)
+    add_entrance(app, access, metrics, session_seconds=settings.session_seconds, encrypted=encrypted)
     add_stream(app, reached, hub)
     app.add_middleware(
         Guard,
         access=access,
+        metrics=metrics,
         hosts=_hosts(settings),
         max_body_bytes=settings.max_upload_bytes,
         encrypted=encrypted,

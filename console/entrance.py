@@ -10,18 +10,22 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from console.access import Access
 from console.guard import COOKIE, LOGIN
+from console.metrics import ConsoleMetrics
 from console.texts import language_of, marked, translator
 
 _MAX_FORM_BYTES = 8 * 1024
 _PAGE = Template((Path(__file__).parent / "static" / "login.html").read_text())
 
 
-def add_entrance(app: FastAPI, access: Access, *, session_seconds: float, encrypted: bool) -> None:
-    """Serve `/login` and `/logout`.
+def add_entrance(
+    app: FastAPI, access: Access, metrics: ConsoleMetrics, *, session_seconds: float, encrypted: bool
+) -> None:
+    """Serve `/login`, `/logout` and `/session`, which says to a page whether its login still holds.
 
     Args:
         app: Where they are served.
         access: Knows the tokens.
+        metrics: Counts the tries.
         session_seconds: How long the browser keeps the cookie.
         encrypted: Whether browsers come over TLS alone, so that the cookie never goes in plain text.
     """
@@ -38,10 +42,12 @@ def add_entrance(app: FastAPI, access: Access, *, session_seconds: float, encryp
         token, following = fields.get("token", [""])[0], fields.get("next", [""])[0]
         place = request.client.host if request.client else ""
         if access.refuses(place):
+            metrics.logins.labels("too_many").inc()
             return _form(
                 request, following, problem=marked("Too many tries: wait a minute, then try again."), status=429
             )
         caller = access.log_in(token, place)
+        metrics.logins.labels("refused" if caller is None else "succeeded").inc()
         if caller is None:
             return _form(request, following, problem=marked("The mesh does not know this token."), status=403)
         response = RedirectResponse(_local(following), 303)
@@ -49,6 +55,10 @@ def add_entrance(app: FastAPI, access: Access, *, session_seconds: float, encryp
             COOKIE, caller.session, max_age=int(session_seconds), httponly=True, samesite="lax", secure=encrypted
         )
         return response
+
+    @app.get("/session")
+    async def session() -> Response:
+        return Response(status_code=204)  # the guard has let it through
 
     @app.post("/logout")
     async def log_out(request: Request) -> Response:

@@ -15,6 +15,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from console.access import Access, Caller
+from console.metrics import ConsoleMetrics
 
 log = structlog.get_logger()
 
@@ -55,15 +56,24 @@ class Guard:
     Args:
         app: What it guards.
         access: Knows the sessions.
+        metrics: Counts what is refused.
         hosts: The names under which browsers may come; empty means any.
         max_body_bytes: The largest upload, without what a form adds.
         encrypted: Whether browsers reach the console over TLS alone.
     """
 
     def __init__(
-        self, app: ASGIApp, *, access: Access, hosts: frozenset[str], max_body_bytes: int, encrypted: bool
+        self,
+        app: ASGIApp,
+        *,
+        access: Access,
+        metrics: ConsoleMetrics,
+        hosts: frozenset[str],
+        max_body_bytes: int,
+        encrypted: bool,
     ) -> None:
         self.app = app
+        self._metrics = metrics
         self._access = access
         self._hosts = hosts
         self._max_body_bytes = max_body_bytes + _FORM_SLACK_BYTES
@@ -84,23 +94,24 @@ class Guard:
 
     def _refusal(self, connection: HTTPConnection, caller: Caller | None) -> Response | None:
         headers, path = connection.headers, connection.url.path
-        if self._hosts and _host(headers.get("host", "")) not in self._hosts:
-            words = "this console is not known under that name: see FRAMEMESH_CONSOLE_HOSTS"
-            return PlainTextResponse(words, 421)
         changes = connection.scope["type"] == "websocket" or connection.scope["method"] not in _SAFE
+        if self._hosts and _host(headers.get("host", "")) not in self._hosts:
+            return self._refuse("host", "this console is not known under that name: see FRAMEMESH_CONSOLE_HOSTS", 421)
         if (changes or path.startswith("/_nicegui_ws/")) and not _same_origin(headers, changes=changes):
             log.warning("request.foreign", path=path, origin=headers.get("origin", ""))
-            return PlainTextResponse("refused: this came from another web site", 403)
-        if int(headers.get("content-length", "0") or 0) > self._max_body_bytes:
-            return PlainTextResponse(f"refused: at most {self._max_body_bytes:,} bytes may be sent", 413)
+            return self._refuse("origin", "this came from another web site", 403)
+        if _length(headers) > self._max_body_bytes:
+            return self._refuse("size", f"at most {self._max_body_bytes:,} bytes may be sent", 413)
         if caller is None and not _OPEN.fullmatch(path):
-            if connection.scope["type"] == "http" and connection.scope["method"] == "GET":
+            if not changes and "text/html" in headers.get("accept", ""):
                 query = f"?{connection.url.query}" if connection.url.query else ""
-                wants_page = "text/html" in headers.get("accept", "")
-                if wants_page:
-                    return RedirectResponse(f"{LOGIN}?next={quote(path + query, safe='')}", 303)
-            return PlainTextResponse("log in first", 401)
+                return RedirectResponse(f"{LOGIN}?next={quote(path + query, safe='')}", 303)
+            return self._refuse("session", "log in first", 401)
         return None
+
+    def _refuse(self, reason: str, words: str, status: int) -> Response:
+        self._metrics.refused.labels(reason).inc()
+        return PlainTextResponse(f"refused: {words}\n", status)
 
     async def _websocket(
         self, scope: Scope, receive: Receive, send: Send, caller: Caller | None, refusal: Response | None
@@ -184,6 +195,12 @@ def _same_origin(headers: Headers, *, changes: bool) -> bool:
     if origin is None:
         return not changes and headers.get("sec-fetch-site", "same-origin") == "same-origin"
     return urlsplit(origin).netloc.lower() == headers.get("host", "").lower() != ""
+
+
+def _length(headers: Headers) -> int:
+    """What a body claims to have in bytes; 0 where it doesn't say."""
+    claimed = headers.get("content-length", "")
+    return int(claimed) if claimed.isascii() and claimed.isdigit() else 0
 
 
 def _host(header: str) -> str:

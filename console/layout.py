@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 
 from nicegui import ui
+from nicegui.language import Language
 
 from console import theme
 from console.page import Page
@@ -12,6 +14,7 @@ from console.parts import empty, heading
 from console.texts import LANGUAGES
 from console.visit import Visit
 
+_QUASARS: dict[str, Language] = {"en": "en-US", "ko": "ko-KR"}
 _STATIC = Path(__file__).parent / "static"
 
 
@@ -20,6 +23,7 @@ def frame(visit: Visit, page: Page, pages: tuple[Page, ...]) -> Iterator[None]:
     """The frame, with the block's elements as its main part."""
     _t = visit.translate
     theme.apply()
+    _speak(visit.language)
     _style_sheets(page)
     ui.page_title(f"{_t(page.title)} · framemesh")
     with ui.header(wrap=False).classes("fm-header"):
@@ -71,6 +75,13 @@ def _account(visit: Visit) -> None:
         )
         with ui.element("form").props('method="post" action="/logout"'), ui.element("button").props("type=submit"):
             ui.label(_t("Log out"))
+
+
+def _speak(language: str) -> None:
+    """Say to the browser, and to Quasar's own parts, which language this page is in."""
+    client = ui.context.client
+    client.page = copy(client.page)  # which is the same for all visitors
+    client.page.language = _QUASARS[language]
 
 
 def _style_sheets(page: Page) -> None:

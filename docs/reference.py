@@ -15,6 +15,8 @@ from pydantic_core import PydanticUndefined
 
 from archiver.metrics import ArchiverMetrics
 from archiver.settings import ArchiverSettings
+from console.metrics import ConsoleMetrics
+from console.settings import ConsoleSettings
 from deployer.metrics import DeployerMetrics
 from deployer.settings import DeployerSettings
 from framemesh.settings import ServiceSettings
@@ -34,6 +36,7 @@ _END = "<!-- End of what is made. -->"
 
 _SERVICES: dict[str, tuple[type[ServiceSettings], type]] = {
     "archiver": (ArchiverSettings, ArchiverMetrics),
+    "console": (ConsoleSettings, ConsoleMetrics),
     "deployer": (DeployerSettings, DeployerMetrics),
     "gateway": (GatewaySettings, GatewayMetrics),
     "ingest": (IngestSettings, IngestMetrics),

@@ -23,6 +23,7 @@ NATS_USERS = {
     "ingest": "ingest",
     "archiver": "archiver",
     "deployer": "deployer",
+    "console": "console",
     "model-server": "model",
 }
 """Services by name, and who they are in NATS (`base/nats/accounts.conf`)."""
@@ -32,6 +33,7 @@ LAKE_RIGHTS: dict[str, dict[str, tuple[str, ...]]] = {
     "gateway": {"frames": _OWN},
     "archiver": {"frames": _OWN, "references": _OWN, "results": _OWN},
     "deployer": {"models": _OWN},
+    "console": dict.fromkeys(("frames", "references", "results"), ("Read", "List")),
     "model-server": {"models": ("Read", "List")},
     "model-exporter": {"models": _OWN},
     "reader": dict.fromkeys(("frames", "references", "results", "models"), ("Read", "List")),

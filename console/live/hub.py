@@ -20,6 +20,7 @@ from console.live.choosing import Choice, choose
 from console.live.recent import RecentAnswers, RecentFrames, Said, Shot
 from console.live.tiles import Picture, tile, whole
 from console.live.watcher import Update, View, Watcher
+from console.metrics import ConsoleMetrics
 from framemesh.bus import Bus
 from framemesh.errors import FramemeshError
 from framemesh.frames import FRAME_ID, MESSAGE_ID, SUBJECT_PREFIX, arrival
@@ -37,6 +38,7 @@ _INTERVAL_SECONDS = 0.1
 _TURN_SECONDS = 0.02
 _REST = 3.0
 _LINGER_SECONDS = 5.0
+_GONE_SECONDS = 600.0
 _LOOK_SECONDS = 0.2
 
 
@@ -45,8 +47,9 @@ class Hub:
 
     name = "live"
 
-    def __init__(self, bus: Bus) -> None:
+    def __init__(self, bus: Bus, metrics: ConsoleMetrics) -> None:
         self._bus = bus
+        self._metrics = metrics
         self.frames = RecentFrames(_FRAME_BYTES)
         self._answers = RecentAnswers(_ANSWER_BYTES)
         self._watchers: set[Watcher] = set()
@@ -60,10 +63,12 @@ class Hub:
         """A watcher for as long as the block lasts."""
         watcher = Watcher()
         self._watchers.add(watcher)
+        self._metrics.watchers.inc()
         try:
             yield watcher
         finally:
             self._watchers.discard(watcher)
+            self._metrics.watchers.dec()
 
     async def run(self) -> None:
         """Listen while somebody watches, until stopped."""
@@ -83,7 +88,7 @@ class Hub:
                 while time.monotonic() < last + _LINGER_SECONDS:
                     if self._looked_at():
                         last = time.monotonic()
-                    self._forget_views()
+                    self._forget_what_is_over()
                     await self._round()
                     await asyncio.sleep(_TURN_SECONDS)
             finally:
@@ -168,12 +173,17 @@ class Hub:
         if known is None:
             began = time.monotonic()
             known = self._pictures[shot, width] = await asyncio.to_thread(tile, shot.body, width)
+            took = time.monotonic() - began
+            self._metrics.picture_seconds.observe(took)
             while len(self._pictures) > _KEPT_PICTURES:
                 self._pictures.popitem(last=False)
-            await asyncio.sleep(min(_INTERVAL_SECONDS, _REST * (time.monotonic() - began)))
+            await asyncio.sleep(min(_INTERVAL_SECONDS, _REST * took))
         return known
 
-    def _forget_views(self) -> None:
+    def _forget_what_is_over(self) -> None:
+        now = time.monotonic()
+        cameras = self.frames.cameras()
+        self.frames.forget(one for one in cameras if (self.frames.silent_seconds(one, now) or 0.0) > _GONE_SECONDS)
         views = {watcher.view for watcher in self._watchers}
         for kept in (self._shown_ns, self._due):
             for key in [key for key in kept if key[1] not in views]:

@@ -1,6 +1,8 @@
 // Theme and language are the browser's to remember: a cookie each, which the server reads for the next page.
 "use strict";
 
+const CHECK_MS = 5_000;
+
 window.framemesh = (() => {
   const root = document.documentElement;
   const system = window.matchMedia("(prefers-color-scheme: dark)");
@@ -15,6 +17,13 @@ window.framemesh = (() => {
   };
   system.addEventListener("change", apply);
   apply();
+
+  // A login that is over, or a token that was taken back, leads to the login page, whatever the page is waiting for.
+  const check = async () => {
+    const answer = await fetch("/session", { cache: "no-store" }).catch(() => null);
+    if (answer?.status === 401) window.location.reload();
+  };
+  if (window.location.pathname !== "/login") setInterval(check, CHECK_MS);
   return {
     isDark,
     toggleTheme() {

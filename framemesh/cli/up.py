@@ -50,8 +50,9 @@ def up(
     s3_port: Annotated[int, typer.Option(min=0, max=65535, help="The S3 server's port.")] = 0,
     grpc_port: Annotated[int, typer.Option(min=0, max=65535, help="The gateway's gRPC port.")] = 0,
     http_port: Annotated[int, typer.Option(min=0, max=65535, help="The gateway's port for /metrics and /healthz.")] = 0,
+    console_port: Annotated[int, typer.Option(min=0, max=65535, help="The console's port, for a browser.")] = 0,
 ) -> None:
-    """Run everything on this machine: NATS, S3, gateway, model servers and cameras.
+    """Run everything on this machine: NATS, S3, gateway, model servers, console and cameras.
 
     FRAMEMESH_NATS_URL, and FRAMEMESH_S3_ENDPOINT with its FRAMEMESH_S3_ACCESS_KEY and FRAMEMESH_S3_SECRET_KEY, name
     servers that run elsewhere. FRAMEMESH_TLS_CERT_FILE and FRAMEMESH_TLS_KEY_FILE encrypt the gateway's port with a
@@ -80,7 +81,7 @@ def up(
         duration=duration,
         report=report,
         drain_seconds=drain_seconds,
-        ports=Ports(nats_port, s3_port, grpc_port, http_port),
+        ports=Ports(nats_port, s3_port, grpc_port, http_port, console_port),
         external=ExternalServers.from_environment(os.environ),
         door=Door.from_environment(os.environ),
     )

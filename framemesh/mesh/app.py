@@ -51,6 +51,7 @@ class Ports:
     s3: int
     grpc: int
     http: int
+    console: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +178,7 @@ class _Mesh:
             counted["nats_sync_interval"] = "always" if own_nats else "as the server is set"
             self.options.report.write_text(json.dumps(counted, indent=2) + "\n")
             self.console.print(f"report: {self.options.report}")
+        await self.supervisor.stop("console")
         await self.supervisor.stop("gateway")
         await self.supervisor.stop("archiver")  # writes what came until now
         self.console.print(f"{'stopped' if left else 'drained'} after {time.monotonic() - began:.1f} s")
@@ -217,7 +219,7 @@ async def _mesh(options: MeshOptions, supervisor: Supervisor, console: Console) 
         stack.push_async_callback(asyncio.to_thread, _end_deployed, folder)
         await stack.enter_async_context(supervisor)
         supervisor.on_change = lambda: write_processes(folder, supervisor.pids())
-        env, own, agents = await _start_servers(options, folder, supervisor, console)
+        env, own, agents, viewers = await _start_servers(options, folder, supervisor, console)
         if options.external.nats_url is None:
             watch = DiskWatch(
                 folder, lambda: supervisor.restart("nats"), lambda words: console.print(Text(words, "red"))
@@ -247,8 +249,22 @@ async def _mesh(options: MeshOptions, supervisor: Supervisor, console: Console) 
         client = await stack.enter_async_context(
             AsyncClient(f"{HOST}:{grpc_port}", token=options.door.token, tls=options.door.ca_file)
         )
-        deployer_port = servers.free_port()
-        await supervisor.start(processes.deployer(env, folder, http_port=deployer_port))
+        deployer_port, console_http_port = servers.free_port(), servers.free_port()
+        console_port = _port(options.ports.console, "--console-port")
+        await asyncio.gather(
+            supervisor.start(processes.deployer(env, folder, http_port=deployer_port)),
+            supervisor.start(
+                processes.console(
+                    viewers,
+                    gateway=f"{HOST}:{grpc_port}",
+                    port=console_port,
+                    http_port=console_http_port,
+                    tls=options.door.ca_file,
+                )
+            ),
+        )
+        console_url = f"{'https' if options.door.ca_file else 'http'}://{HOST}:{console_port}"
+        console.print(f"console: {console_url}")
         models = Models(
             client,
             folder,
@@ -262,13 +278,14 @@ async def _mesh(options: MeshOptions, supervisor: Supervisor, console: Console) 
             "gateway": f"{HOST}:{http_port}",
             "archiver": f"{HOST}:{archiver_port}",
             "deployer": f"{HOST}:{deployer_port}",
+            "console": f"{HOST}:{console_http_port}",
         }
         if options.cameras:
             ingest_port = servers.free_port()
             await supervisor.start(processes.ingest(agents, options.cameras, http_port=ingest_port))
             http["ingest"] = f"{HOST}:{ingest_port}"
         began = time.monotonic()
-        _keep_state(folder, supervisor, env, f"{HOST}:{grpc_port}", http, door=options.door)
+        _keep_state(folder, supervisor, env, f"{HOST}:{grpc_port}", http, console_url=console_url, door=options.door)
         console.print(f"framemesh is up: gRPC on {HOST}:{grpc_port}, everything else in {folder / MESH_FILE}")
         if not options.cameras:
             console.print(
@@ -279,17 +296,18 @@ async def _mesh(options: MeshOptions, supervisor: Supervisor, console: Console) 
 
 async def _start_servers(
     options: MeshOptions, folder: Path, supervisor: Supervisor, console: Console
-) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
+) -> tuple[dict[str, str], dict[str, str], dict[str, str], dict[str, str]]:
     """Start the servers that aren't elsewhere.
 
     Returns:
-        The variables that say where all are, the gateway's own, and those of camera agents, who know of NATS alone.
+        The variables that say where all are, the gateway's own, those of camera agents, who know of NATS alone, and the
+        console's, which may only listen there.
     """
     external = options.external
     sizes: dict[str, int] = {}
     own: dict[str, str] = {}
     nats_url = external.nats_url
-    agents_url = nats_url or ""
+    agents_url = viewers_url = nats_url or ""
     for variable, value in (("FRAMEMESH_NATS_URL", nats_url), ("FRAMEMESH_S3_ENDPOINT", external.s3_endpoint)):
         if value:
             console.print(f"{variable} is set: no server of our own in its place")
@@ -300,9 +318,14 @@ async def _start_servers(
         if words := disk.small_words(sizes):
             console.print(Text(words, "yellow"))
         secret, agent = credentials(folder, "nats", "framemesh"), credentials(folder, "nats-ingest", "ingest")
-        others = {agent: servers.agent_permissions(agent.user)}
+        viewer = credentials(folder, "nats-console", "console")
+        others = {
+            agent: servers.agent_permissions(agent.user),
+            viewer: servers.console_permissions(viewer.user),
+        }
         await supervisor.start(servers.nats_server(folder / "nats", port, secret, others=others))
         nats_url, agents_url = servers.nats_url(port, secret), servers.nats_url(port, agent)
+        viewers_url = servers.nats_url(port, viewer)
     s3 = {
         "FRAMEMESH_S3_ENDPOINT": external.s3_endpoint or "",
         "FRAMEMESH_S3_ACCESS_KEY": external.s3_access_key or "",
@@ -320,7 +343,7 @@ async def _start_servers(
             "FRAMEMESH_S3_SECRET_KEY": secret.password,
         }
     agents = {"FRAMEMESH_NATS_URL": agents_url, "FRAMEMESH_SPILL_FOLDER": str(folder / "spill")}
-    return {"FRAMEMESH_NATS_URL": nats_url, **s3}, own, agents
+    return {"FRAMEMESH_NATS_URL": nats_url, **s3}, own, agents, {"FRAMEMESH_NATS_URL": viewers_url, **s3}
 
 
 async def _deploy(client: AsyncClient, options: MeshOptions, demo_folder: Path, console: Console) -> dict[str, int]:
@@ -363,6 +386,7 @@ def _keep_state(
     address: str,
     http: dict[str, str],
     *,
+    console_url: str,
     door: Door,
 ) -> None:
     """Write `mesh.json` now, and again whenever a process starts or ends, or a model server does."""
@@ -380,6 +404,7 @@ def _keep_state(
                 s3_access_key=env["FRAMEMESH_S3_ACCESS_KEY"],
                 s3_secret_key=env["FRAMEMESH_S3_SECRET_KEY"],
                 http={**http, **pages},
+                console_url=console_url,
                 processes={"mesh": os.getpid(), **pids},
                 token=door.token or "",
                 tls_ca_file=str(door.ca_file or ""),

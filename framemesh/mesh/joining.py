@@ -21,6 +21,7 @@ class MeshState:
         s3_secret_key: Their password.
         http: Address of each service's `/metrics` and `/healthz`, by process name.
         processes: Process ids by name, the mesh's own as `mesh`.
+        console_url: The web UI, for a browser.
         token: For the gateway, where it wants one; else empty.
         tls_ca_file: What to trust of the gateway's TLS; empty where it speaks plain text.
     """
@@ -32,6 +33,7 @@ class MeshState:
     s3_secret_key: str
     http: dict[str, str]
     processes: dict[str, int]
+    console_url: str = ""
     token: str = ""
     tls_ca_file: str = ""
 
@@ -43,6 +45,7 @@ class MeshState:
             "FRAMEMESH_S3_ENDPOINT": self.s3_endpoint,
             "FRAMEMESH_S3_ACCESS_KEY": self.s3_access_key,
             "FRAMEMESH_S3_SECRET_KEY": self.s3_secret_key,
+            "FRAMEMESH_CONSOLE_URL": self.console_url,
             **({"FRAMEMESH_TOKEN": self.token} if self.token else {}),
             **({"FRAMEMESH_TLS_CA_FILE": self.tls_ca_file} if self.tls_ca_file else {}),
         }

@@ -115,10 +115,14 @@ def ingest(env: Mapping[str, str], cameras: Cameras, *, http_port: int) -> Proce
     return _service("ingest", "ingest", {**env, **own}, _is_healthy(http_port))
 
 
-def console(env: Mapping[str, str], *, gateway: str, port: int, http_port: int) -> ProcessSpec:
-    """The web UI; `env` says where NATS and S3 are, `gateway` how the gateway is called."""
+def console(env: Mapping[str, str], *, gateway: str, port: int, http_port: int, tls: Path | None = None) -> ProcessSpec:
+    """The web UI; `env` says where NATS and S3 are, `gateway` where the gateway is.
+
+    `tls` is what to trust of the gateway where it speaks TLS, as the console does then too.
+    """
     own = {
-        "FRAMEMESH_ADDRESS": gateway,
+        "FRAMEMESH_ADDRESS": f"https://{gateway}" if tls else gateway,
+        "FRAMEMESH_TLS_CA_FILE": str(tls or ""),
         "FRAMEMESH_CONSOLE_ADDRESS": f"{HOST}:{port}",
         "FRAMEMESH_HTTP_ADDRESS": f"{HOST}:{http_port}",
     }

@@ -78,7 +78,7 @@ def agent_permissions(user: str) -> dict[str, list[str]]:
 
 def console_permissions(user: str) -> dict[str, list[str]]:
     """What NATS must let the console do: see frames and answers go by, and change nothing."""
-    return {"publish": [], "subscribe": ["frames.*", "results.*.*", f"_INBOX.{user}.>"]}
+    return {"publish": {"deny": ">"}, "subscribe": ["frames.*", "results.*.*", f"_INBOX.{user}.>"]}
 
 
 def camera_permissions(user: str, *cameras: str) -> dict[str, list[str]]:

@@ -10,8 +10,8 @@ from PIL import Image
 from skimage import data
 
 from framemesh.bus import Bus
-from framemesh.frames import FrameId, object_key, timestamp
-from framemesh.v1.answer_pb2 import Answer, AnswerState, Box, DetectedObject, Detection, Label, ModelAnswer
+from framemesh.frames import FrameId, headers, object_key, subject, timestamp
+from framemesh.v1.answer_pb2 import Answer, AnswerState, Box, DetectedObject, Detection, Label, ModelAnswer, Text
 from framemesh.v1.frame_pb2 import Frame
 from framemesh.v1.result_pb2 import Result
 from tests.gateway.conftest import publish
@@ -83,3 +83,14 @@ def boxes(model: str, *found: tuple[str, float, tuple[float, float, float, float
     ]
     answer = Answer(detection=Detection(objects=objects))
     return ModelAnswer(model=model, state=AnswerState.ANSWER_STATE_SUCCEEDED, answer=answer)
+
+
+def text(model: str, words: str) -> ModelAnswer:
+    """What a model says that writes."""
+    return ModelAnswer(model=model, state=AnswerState.ANSWER_STATE_SUCCEEDED, answer=Answer(text=Text(text=words)))
+
+
+async def send(bus: Bus, frame_id: FrameId, body: bytes) -> None:
+    """Publish a frame under a chosen id."""
+    fields = headers(frame_id, content_type="image/jpeg", width_px=WIDTH, height_px=HEIGHT, sequence=1)
+    await bus.publish(subject(frame_id.camera), body, fields, timeout=5)

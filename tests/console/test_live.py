@@ -1,19 +1,20 @@
 """The live page, in a real browser on a real mesh."""
 
-from collections.abc import AsyncIterator
+import base64
+import time
 from contextlib import AsyncExitStack
 from io import BytesIO
 
-import pytest
 from PIL import Image
 from playwright.async_api import Locator, Page, expect
 
-from framemesh.frames import FrameId, headers, subject
-from framemesh.v1.answer_pb2 import Answer, AnswerState, Depth, Mask, ModelAnswer, Segment, Segmentation, Text
-from framemesh.v1.answer_pb2 import Label as LabelMessage
+from framemesh.frames import FrameId, subject
+from framemesh.v1.answer_pb2 import Answer, AnswerState, Label, Mask, ModelAnswer, Segment, Segmentation
 from tests.console.conftest import MODEL, Mesh, Shoot
-from tests.console.live import HEIGHT, WIDTH, boxes, camera, photo, plain, say
+from tests.console.live import HEIGHT, WIDTH, boxes, camera, photo, plain, say, send, text
 from tests.gateway.conftest import publish, until
+
+HOSTILE = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
 
 
 def tile(page: Page, name: str) -> Locator:
@@ -21,26 +22,159 @@ def tile(page: Page, name: str) -> Locator:
     return page.get_by_role("listitem").filter(has=page.get_by_role("heading", name=name, exact=True))
 
 
-async def pixels(page: Page, name: str) -> Image.Image:
+async def heard(page: Page, mesh: Mesh, name: str) -> None:
+    """A frame of the camera has come by, so what is sent from now on is seen."""
+
+    async def seen() -> bool:
+        await publish(mesh.bus, name, plain(200))
+        return await page.locator(f"li.fm-camera[data-frame^={name}-], li.fm-camera[data-frame='']").count() > 0
+
+    await until(seen, seconds=60)
+
+
+async def painted(page: Page, name: str, *, panel: int = 0) -> Image.Image:
     """What is painted of a camera, scaled to the frame's own pixels."""
-    url = await tile(page, name).locator("canvas").evaluate("canvas => canvas.toDataURL('image/png')")
-    image = Image.open(BytesIO(__import__("base64").b64decode(url.partition(",")[2])))
+    canvas = tile(page, name).locator("canvas").nth(panel)
+    url = await canvas.evaluate("canvas => canvas.toDataURL('image/png')")
+    image = Image.open(BytesIO(base64.b64decode(url.partition(",")[2])))
     return image.convert("RGB").resize((WIDTH, HEIGHT))
 
 
 def coloured(image: Image.Image, x: int, y: int) -> bool:
-    """Whether something is drawn there: the frame itself is grey."""
-    red, green, blue = image.getpixel((x, y))
-    return max(red, green, blue) - min(red, green, blue) > 40
+    """Whether something is drawn there: the frames themselves are grey."""
+    pixel = image.getpixel((x, y))
+    assert isinstance(pixel, tuple)
+    return max(pixel) - min(pixel) > 40
+
+
+async def test_a_grid_of_cameras_with_answers(page: Page, mesh: Mesh, shoot: Shoot) -> None:
+    """What people see most, kept as pictures to look at."""
+    said = {
+        "gate": [boxes("finder", ("cat", 0.93, (300, 40, 900, 660)))],
+        "bench": [boxes("finder", ("cup", 0.88, (330, 60, 960, 560)), ("spoon", 0.71, (900, 200, 1220, 520)))],
+        "garden": [text("writer", "a rocket on its launch pad before dawn")],
+        "lab": [],
+    }
+    shown = {"gate": "chelsea", "bench": "coffee", "garden": "rocket", "lab": "astronaut"}
+    async with AsyncExitStack() as stack:
+        for name, picture in shown.items():
+            sending = camera(mesh.bus, name, photo(picture), answer=lambda frame: said[frame.camera], fps=5)
+            await stack.enter_async_context(sending)
+        await page.goto("/?models=finder,writer")
+        for name in shown:
+            await expect(tile(page, name).get_by_text("Live")).to_be_visible()
+        await expect(tile(page, "garden")).to_have_attribute("data-answers", "writer:0")
+        await shoot(page, "live")
+        await page.goto("/?camera=gate&models=finder,writer")
+        await expect(tile(page, "gate")).to_have_attribute("data-answers", "finder:0")
+        await shoot(page, "live-large")
 
 
 async def test_a_box_is_drawn_where_the_model_says(page: Page, mesh: Mesh) -> None:
     said = boxes("finder", ("cat", 0.9, (160, 90, 480, 270)))
-    async with camera(mesh.bus, "gate", plain(), answer=lambda _: [said]):
+    async with camera(mesh.bus, "boxes", plain(), answer=lambda _: [said]):
         await page.goto("/?models=finder")
-        await expect(tile(page, "gate")).to_have_attribute("data-answers", "finder:0")
-        image = await pixels(page, "gate")
+        await expect(tile(page, "boxes")).to_have_attribute("data-answers", "finder:0")
+        image = await painted(page, "boxes")
     edges = [(160, 180), (480, 180), (320, 90), (320, 270)]
     assert all(coloured(image, x, y) for x, y in edges)
     inside_and_outside = [(320, 180), (100, 180), (540, 180), (320, 40), (200, 230)]
     assert not any(coloured(image, x, y) for x, y in inside_and_outside)
+
+
+async def test_a_mask_is_drawn_over_its_pixels(page: Page, mesh: Mesh) -> None:
+    mask = Image.new("1", (WIDTH, HEIGHT))
+    mask.paste(1, (0, 0, WIDTH // 2, HEIGHT))
+    png = BytesIO()
+    mask.save(png, "PNG")
+    part = Segment(label=Label(name="road", score=1.0), mask=Mask(png=png.getvalue()))
+    answer = Answer(segmentation=Segmentation(segments=[part]))
+    said = ModelAnswer(model="parts", state=AnswerState.ANSWER_STATE_SUCCEEDED, answer=answer)
+    async with camera(mesh.bus, "masks", plain(), answer=lambda _: [said]):
+        await page.goto("/?models=parts")
+        await expect(tile(page, "masks")).to_have_attribute("data-answers", "parts:0")
+        image = await painted(page, "masks")
+    assert coloured(image, 160, 180)
+    assert not coloured(image, 480, 180)
+
+
+async def test_an_answer_is_drawn_on_the_very_frame_that_it_is_about(page: Page, mesh: Mesh) -> None:
+    await page.goto("/?models=slow")
+    await heard(page, mesh, "late")
+    frames = [FrameId("late", time.time_ns() + later * 100_000_000) for later in range(4)]
+    await send(mesh.bus, frames[0], plain(60))
+    await say(mesh.bus, frames[0], text("slow", "dark grey"))
+    await expect(tile(page, "late")).to_have_attribute("data-answers", "slow:0")
+    for frame_id, shade in zip(frames[1:], (90, 120, 150), strict=True):
+        await send(mesh.bus, frame_id, plain(shade))
+    await say(mesh.bus, frames[1], text("slow", "a lighter one"))
+    await expect(tile(page, "late")).to_have_attribute("data-frame", str(frames[1]))
+    await expect(tile(page, "late")).to_have_attribute("data-answers", "slow:0")
+    shown = (await painted(page, "late")).getpixel((320, 100))
+    assert isinstance(shown, tuple)
+    assert abs(shown[0] - 90) < 4
+
+
+async def test_an_answer_to_an_older_frame_is_marked_as_older(page: Page, mesh: Mesh) -> None:
+    await page.goto("/?models=slow")
+    await heard(page, mesh, "behind")
+    spoken_of = await publish(mesh.bus, "behind", plain())
+    await say(mesh.bus, spoken_of, text("slow", "grey"))
+    await expect(tile(page, "behind")).to_have_attribute("data-answers", "slow:0")
+    newer = FrameId("behind", spoken_of.captured_ns + 3_500_000_000)
+    await send(mesh.bus, newer, plain(40))
+    await expect(tile(page, "behind")).to_have_attribute("data-frame", str(newer))
+    await expect(tile(page, "behind")).to_have_attribute("data-answers", "slow:3500")
+
+
+async def test_a_frame_without_an_id_is_matched_with_what_is_said_of_it(page: Page, mesh: Mesh) -> None:
+    """Any NATS client is a camera: the stream names its frames, which whoever listens does not hear."""
+    await page.goto(f"/?models={MODEL}&camera=bare")
+
+    await heard(page, mesh, "bare")
+
+    async def answered() -> bool:
+        await mesh.bus.js.publish(subject("bare"), plain(40))
+        return await tile(page, "bare").get_attribute("data-answers") == f"{MODEL}:0"
+
+    await until(answered, seconds=60)
+
+
+async def test_a_hostile_name_is_drawn_and_never_run(page: Page, mesh: Mesh, shoot: Shoot) -> None:
+    said = [boxes("finder", (HOSTILE, 0.9, (20, 120, 620, 270))), text("writer", HOSTILE)]
+    async with camera(mesh.bus, "hostile", plain(), answer=lambda _: said):
+        await page.goto("/?models=finder,writer&camera=hostile")
+        await expect(tile(page, "hostile")).to_have_attribute("data-answers", "finder:0 writer:0")
+        canvas = tile(page, "hostile").locator("canvas")
+        await expect(canvas).to_have_attribute("aria-label", f"hostile. finder: {HOSTILE[:59]}…; writer: {HOSTILE}")
+        await shoot(page, "live-hostile")
+        assert await page.title() == "Live · framemesh"
+        assert await page.locator("img[src=x]").count() == 0
+
+
+async def test_a_camera_that_goes_away_says_so_and_comes_back(page: Page, mesh: Mesh) -> None:
+    await page.goto("/?models=")
+    async with camera(mesh.bus, "door", plain()):
+        await expect(tile(page, "door").get_by_text("Live")).to_be_visible()
+    await expect(tile(page, "door").get_by_text("Away")).to_be_visible()
+    async with camera(mesh.bus, "door", plain()):
+        await expect(tile(page, "door").get_by_text("Live")).to_be_visible()
+
+
+async def test_a_camera_is_looked_at_large_and_left_again_with_the_keyboard(page: Page, mesh: Mesh) -> None:
+    said = [boxes("finder", ("cat", 0.9, (160, 90, 480, 270))), text("writer", "a cat")]
+    async with (
+        camera(mesh.bus, "yard", photo("chelsea"), answer=lambda _: said),
+        camera(mesh.bus, "bench", photo("coffee")),
+    ):
+        await page.goto("/?models=finder,writer&split=1")
+        await expect(tile(page, "yard")).to_have_attribute("data-answers", "finder:0 writer:0")
+        await page.get_by_role("button", name="Show yard large").press("Enter")
+        await expect(page).to_have_url("/?camera=yard&models=finder%2Cwriter&split=1")
+        await expect(tile(page, "bench")).to_be_hidden()
+        await expect(tile(page, "yard").locator("canvas")).to_have_count(2)
+        await expect(page.get_by_role("button", name="All cameras")).to_be_focused()
+        await page.keyboard.press("Escape")
+        await expect(tile(page, "bench")).to_be_visible()
+        await page.go_back()
+        await expect(tile(page, "bench")).to_be_hidden()

@@ -52,6 +52,10 @@ FORBIDDEN = {
         "$JS.API.STREAM.DELETE.STORED", "$JS.API.STREAM.UPDATE.STORED",
     ),
     "deployer": ("frames.gate", "$KV.models.vit", "$KV.routes.vit.0", "$JS.API.STREAM.DELETE.KV_models"),
+    "console": (
+        "frames.gate", "stored.gate", "results.vit.gate", "$KV.models.vit", "$JS.API.STREAM.INFO.FRAMES",
+        "$JS.API.CONSUMER.CREATE.STORED", "_INBOX.gateway.1",
+    ),
     "model-server": (
         "frames.gate", "stored.gate", "results.vit.gate", "$KV.models.vit", "$JS.API.STREAM.INFO.FRAMES",
         "$JS.API.CONSUMER.CREATE.STORED", "$JS.API.STREAM.DELETE.KV_routes",
@@ -62,6 +66,7 @@ DEAF_TO = {
     "ingest": (">", "frames.*", "stored.*", "_INBOX.>", "_INBOX.gateway.>"),
     "archiver": ("frames.*", "stored.*", "_INBOX.gateway.>"),
     "deployer": ("frames.*", "stored.*", "_INBOX.gateway.>"),
+    "console": (">", "stored.*", "deadletters.>", "$KV.>", "_INBOX.gateway.>"),
     "model-server": ("frames.*", "stored.*", "results.*.*", "_INBOX.gateway.>"),
 }
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from archiver.settings import ArchiverSettings
+from console.settings import ConsoleSettings
 from deployer.settings import DeployerSettings
 from framemesh.settings import ServiceSettings
 from gateway.settings import GatewaySettings
@@ -24,6 +25,7 @@ SETTINGS: dict[str, type[ServiceSettings]] = {
     "ingest": IngestSettings,
     "archiver": ArchiverSettings,
     "deployer": DeployerSettings,
+    "console": ConsoleSettings,
     "model-server": ModelServerSettings,
 }
 SECRETS = made("seaweedfs", {})

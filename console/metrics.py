@@ -1,0 +1,31 @@
+"""Every metric that the console exports."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+
+class ConsoleMetrics:
+    """Made once and handed down."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.watchers = Gauge(
+            "framemesh_console_watchers", "Browsers that watch cameras at this moment.", registry=registry
+        )
+        self.refused = Counter(
+            "framemesh_console_refused_requests_total",
+            "Requests that the guard refused, by what was wrong: host, origin, size, session.",
+            ["reason"],
+            registry=registry,
+        )
+        self.logins = Counter(
+            "framemesh_console_logins_total", "Tries to log in, by how they ended.", ["outcome"], registry=registry
+        )
+        self.picture_seconds = Histogram(
+            "framemesh_console_picture_duration_seconds",
+            "Making a small picture of a frame.",
+            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1),
+            registry=registry,
+        )
+        for reason in ("host", "origin", "size", "session"):
+            self.refused.labels(reason)
+        for outcome in ("succeeded", "refused", "too_many"):
+            self.logins.labels(outcome)
