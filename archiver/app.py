@@ -6,16 +6,21 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from archiver.archiving import Archive, Feed
 from archiver.metrics import ArchiverMetrics
 from archiver.retention import parse
-from archiver.rows import frame_row, result_row
+from archiver.rows import correction_row, frame_row, result_row
 from archiver.settings import ArchiverSettings
 from archiver.sweeping import Sweeper
 from framemesh.bus import connect, streams
 from framemesh.lake import Lake
 from framemesh.service import running
-from framemesh.tables import FRAMES, RESULTS
+from framemesh.tables import CORRECTIONS, FRAMES, RESULTS, SHADOWS
 from framemesh.telemetry.page import new_registry, serving_page
 
-_FEEDS = (Feed(streams.STORED, FRAMES, frame_row), Feed(streams.RESULTS, RESULTS, result_row))
+_FEEDS = (
+    Feed(streams.STORED, FRAMES, frame_row),
+    Feed(streams.RESULTS, RESULTS, result_row),
+    Feed(streams.SHADOWS, SHADOWS, result_row),
+    Feed(streams.CORRECTIONS, CORRECTIONS, correction_row),
+)
 
 
 @asynccontextmanager

@@ -6,9 +6,11 @@ from typing import Any
 
 import pyarrow as pa
 
+from framemesh.corrections import task_of
 from framemesh.frames import NANOSECONDS, FrameId
 from framemesh.names import MAX_MODEL_LENGTH, is_label
-from framemesh.v1.answer_pb2 import Answer, AnswerState
+from framemesh.v1.answer_pb2 import Answer, AnswerState, Box
+from framemesh.v1.correction_pb2 import Correction
 from framemesh.v1.frame_pb2 import Frame, StoredFrame
 from framemesh.v1.result_pb2 import Result
 
@@ -54,7 +56,7 @@ def frame_row(body: bytes) -> tuple[Partition, Row] | None:
 
 
 def result_row(body: bytes) -> tuple[Partition, Row] | None:
-    """The row of a message on `results.<model>.<camera>`; none where it isn't a model's answer to a frame.
+    """The row of a message on `results.<model>.<camera>`, or `shadows...`; none where it isn't a model's answer.
 
     Raises:
         DecodeError, ValueError, OverflowError: It isn't one of our messages at all, or has impossible times.
@@ -90,6 +92,32 @@ def result_row(body: bytes) -> tuple[Partition, Row] | None:
     }
 
 
+def correction_row(body: bytes) -> tuple[Partition, Row] | None:
+    """The row of a message on `corrections.<camera>.<time>.<task>`; none where it says nothing of a frame.
+
+    Raises:
+        DecodeError, ValueError, OverflowError: It isn't one of our messages at all, or has impossible times.
+    """
+    said = Correction.FromString(body)
+    frame = said.frame
+    partition = _partition(frame, frame.camera)
+    kind = said.WhichOneof("truth")
+    if partition is None or kind is None:
+        return None
+    return partition, {
+        "frame_id": frame.frame_id,
+        "task": task_of(said),
+        "capture_time": frame.capture_time.ToDatetime(UTC),
+        "correct_time": said.correct_time.ToDatetime(UTC),
+        "label": said.label if kind == "label" else None,
+        "objects": [{"name": each.label} | _edges(each.box) for each in said.objects.objects],
+        "model": said.model or None,
+        "author": said.author or None,
+        "removed": said.removed,
+        "object_key": frame.object_key,
+    }
+
+
 def seen(answer: Answer) -> list[Row]:
     """What an answer names: classes, objects with their boxes, segments."""
     match answer.WhichOneof("answer"):
@@ -97,14 +125,7 @@ def seen(answer: Answer) -> list[Row]:
             return [_named(label.name, label.score) for label in answer.classification.labels]
         case "detection":
             return [
-                _named(found.label.name, found.label.score)
-                | {
-                    "x_min_px": found.box.x_min_px,
-                    "y_min_px": found.box.y_min_px,
-                    "x_max_px": found.box.x_max_px,
-                    "y_max_px": found.box.y_max_px,
-                }
-                for found in answer.detection.objects
+                _named(found.label.name, found.label.score) | _edges(found.box) for found in answer.detection.objects
             ]
         case "segmentation":
             return [_named(segment.label.name, segment.label.score) for segment in answer.segmentation.segments]
@@ -114,6 +135,15 @@ def seen(answer: Answer) -> list[Row]:
 
 _MORE_THAN_COLUMNS = {"segmentation", "depth", "keypoints"}
 """Answers that the columns don't hold whole."""
+
+
+def _edges(box: Box) -> Row:
+    return {
+        "x_min_px": box.x_min_px,
+        "y_min_px": box.y_min_px,
+        "x_max_px": box.x_max_px,
+        "y_max_px": box.y_max_px,
+    }
 
 
 def _named(name: str, score: float) -> Row:

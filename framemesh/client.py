@@ -7,6 +7,7 @@ from typing import Self
 
 import grpc
 
+from framemesh.corrections import correct_request
 from framemesh.deploying import Awaited, settled
 from framemesh.replaying import Done, paced, replay_requests
 from framemesh.rpc.channels import Tls, open_channel, open_sync_channel
@@ -22,6 +23,9 @@ from framemesh.v1.answer_pb2 import AnswerOptions
 from framemesh.v1.camera_pb2 import Camera
 from framemesh.v1.camera_service_pb2 import ListCamerasRequest, WatchCamerasRequest
 from framemesh.v1.camera_service_pb2_grpc import CameraServiceStub
+from framemesh.v1.correction_pb2 import CorrectedObjects, Correction
+from framemesh.v1.correction_service_pb2 import ListCorrectionsRequest, RemoveCorrectionRequest
+from framemesh.v1.correction_service_pb2_grpc import CorrectionServiceStub
 from framemesh.v1.dead_letter_service_pb2 import (
     DeadLetterFilter,
     GetDeadLetterRequest,
@@ -50,6 +54,7 @@ from framemesh.v1.status_service_pb2_grpc import StatusServiceStub
 
 ANALYZE_SECONDS = 10.0
 REGISTRY_SECONDS = 5.0
+CORRECTION_SECONDS = 30.0
 DEAD_LETTER_SECONDS = 30.0
 STATUS_SECONDS = 15.0
 REPLAY_SHARE = 0.5
@@ -93,6 +98,7 @@ class AsyncClient:
         self._status = StatusServiceStub(self._channel)
         self._replay = ReplayServiceStub(self._channel)
         self._cameras = CameraServiceStub(self._channel)
+        self._corrections = CorrectionServiceStub(self._channel)
 
     async def __aenter__(self) -> Self:
         return self
@@ -254,6 +260,42 @@ class AsyncClient:
             async for response in self._dead_letters.RetryDeadLetters(_retry_request(which)):
                 yield response
 
+    async def correct(
+        self,
+        frame_id: str,
+        truth: str | CorrectedObjects,
+        *,
+        model: str = "",
+        timeout: float = CORRECTION_SECONDS,
+    ) -> Correction:
+        """Say what a stored frame shows, in place of what models, or people before, say of it.
+
+        Args:
+            frame_id: The frame's id.
+            truth: For image classification, the class; for object detection, every object, maybe none.
+            model: The model whose answer this corrects, where it is about one.
+            timeout: Seconds that it may take.
+        """
+        with _reporting_errors():
+            request = correct_request(frame_id, truth, model)
+            return (await self._corrections.CorrectFrame(request, timeout=timeout)).correction
+
+    async def corrections(
+        self, *, camera: str = "", frame_id: str = "", limit: int = 0, timeout: float = CORRECTION_SECONDS
+    ) -> list[Correction]:
+        """The corrections that count, of one camera or frame or of all, the newest first; a `limit` of 0 means 100."""
+        request = ListCorrectionsRequest(camera=camera, frame_id=frame_id, limit=limit)
+        with _reporting_errors():
+            return list((await self._corrections.ListCorrections(request, timeout=timeout)).corrections)
+
+    async def remove_correction(
+        self, frame_id: str, *, task: str = "", timeout: float = CORRECTION_SECONDS
+    ) -> list[Correction]:
+        """Take back what was said of a frame, for one task or for all; returns what was in force."""
+        request = RemoveCorrectionRequest(frame_id=frame_id, task=task)
+        with _reporting_errors():
+            return list((await self._corrections.RemoveCorrection(request, timeout=timeout)).corrections)
+
     async def replay(
         self, model: str, object_keys: Iterable[str], *, share: float = REPLAY_SHARE, again: bool = False
     ) -> AsyncGenerator[ReplayResponse, None]:
@@ -304,6 +346,7 @@ class Client:
         self._status = StatusServiceStub(self._channel)
         self._replay = ReplayServiceStub(self._channel)
         self._cameras = CameraServiceStub(self._channel)
+        self._corrections = CorrectionServiceStub(self._channel)
 
     def __enter__(self) -> Self:
         return self
@@ -429,6 +472,30 @@ class Client:
         """See `AsyncClient.retry_dead_letters`."""
         with _reporting_errors():
             yield from self._dead_letters.RetryDeadLetters(_retry_request(which))
+
+    def correct(
+        self, frame_id: str, truth: str | CorrectedObjects, *, model: str = "", timeout: float = CORRECTION_SECONDS
+    ) -> Correction:
+        """See `AsyncClient.correct`."""
+        with _reporting_errors():
+            request = correct_request(frame_id, truth, model)
+            return self._corrections.CorrectFrame(request, timeout=timeout).correction
+
+    def corrections(
+        self, *, camera: str = "", frame_id: str = "", limit: int = 0, timeout: float = CORRECTION_SECONDS
+    ) -> list[Correction]:
+        """See `AsyncClient.corrections`."""
+        request = ListCorrectionsRequest(camera=camera, frame_id=frame_id, limit=limit)
+        with _reporting_errors():
+            return list(self._corrections.ListCorrections(request, timeout=timeout).corrections)
+
+    def remove_correction(
+        self, frame_id: str, *, task: str = "", timeout: float = CORRECTION_SECONDS
+    ) -> list[Correction]:
+        """See `AsyncClient.remove_correction`."""
+        request = RemoveCorrectionRequest(frame_id=frame_id, task=task)
+        with _reporting_errors():
+            return list(self._corrections.RemoveCorrection(request, timeout=timeout).corrections)
 
     def replay(
         self, model: str, object_keys: Iterable[str], *, share: float = REPLAY_SHARE, again: bool = False

@@ -26,7 +26,8 @@ _LATEST_NS = 2**63 - 1
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _DIGITS = re.compile(r"0|[1-9][0-9]{0,18}")
 
-_EXTENSIONS = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp"}
+EXTENSIONS = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp"}
+"""How the keys of stored frames end, by content type."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -109,7 +110,7 @@ def object_key(frame_id: FrameId, content_type: str) -> str:
     Raises:
         KeyError: Not a content type that `framemesh.images` knows.
     """
-    return f"{hour_prefix(frame_id)}{frame_id}.{_EXTENSIONS[content_type]}"
+    return f"{hour_prefix(frame_id)}{frame_id}.{EXTENSIONS[content_type]}"
 
 
 def hour_prefix(frame_id: FrameId) -> str:
@@ -122,7 +123,7 @@ def frame_id_of(key: str) -> FrameId | None:
     """The identity of the frame under an object key; none where the key isn't, to the letter, a frame's."""
     stem, _, extension = key.rpartition("/")[2].partition(".")
     frame_id = FrameId.parse(stem)
-    if frame_id is None or extension not in _EXTENSIONS.values() or key != f"{hour_prefix(frame_id)}{stem}.{extension}":
+    if frame_id is None or extension not in EXTENSIONS.values() or key != f"{hour_prefix(frame_id)}{stem}.{extension}":
         return None
     return frame_id
 

@@ -1,10 +1,10 @@
 """SQL over the lake's tables, in the process that asks: DuckDB on Parquet that pyarrow reads from S3."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import duckdb
@@ -19,11 +19,12 @@ from framemesh.errors import (
     InvalidRequestError,
     LakeUnavailableError,
 )
-from framemesh.tables import FRAMES, RESULTS, Table
+from framemesh.tables import FRAMES, RESULTS, TABLES, Table
 
 _CONNECT_SECONDS = 2.0
 _REQUEST_SECONDS = 30.0
 _ATTEMPTS = 3
+_FEW = 512
 _REFUSALS = ("ACCESSDENIED", "SIGNATUREDOESNOTMATCH", "INVALIDACCESSKEYID")
 _READING = "reading the stream registered as"
 _SAFE: dict[str, str | bool | int | float | list[str]] = {
@@ -33,6 +34,9 @@ _SAFE: dict[str, str | bool | int | float | list[str]] = {
     "python_enable_replacements": False,
 }
 _LOCK = ("SET enable_external_access = false", "SET TimeZone = 'UTC'", "SET lock_configuration = true")
+
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,7 @@ class Rows:
 
 
 class LakeTables:
-    """The views `frames` and `results`, of the files that are there when this is made or refreshed.
+    """Views of all tables, of the files that are there when this is made or refreshed.
 
     Attributes:
         cameras: Those of which there are frames, by name; known without reading a file.
@@ -95,7 +99,7 @@ class LakeTables:
             ConfigurationError: The store refuses the keys.
             LakeUnavailableError: The store can't be reached.
         """
-        self._files = {table.name: _files(table, self._store, self._place.endpoint) for table in (FRAMES, RESULTS)}
+        self._files = {table.name: _files(table, self._store, self._place.endpoint) for table in TABLES}
         self.cameras, self.models = (_owners(self._files[table.name]) for table in (FRAMES, RESULTS))
         self._register()
 
@@ -144,9 +148,20 @@ class LakeTables:
             DeadlineError: It was interrupted.
             LakeUnavailableError: The lake stopped answering, or has a file that is none of the table's.
         """
+        return self._done(sql, values, lambda done: Rows(_columns(done), done.fetchall()))
+
+    def stream(self, sql: str, **values: object) -> Iterator[tuple[Any, ...]]:
+        """As `ask`, row by row, without ever holding more than a few hundred as Python's own; ask nothing meanwhile."""
+        few = self._done(sql, values, lambda done: done.fetchmany(_FEW))
+        while few:
+            yield from few
+            with self._reporting():
+                few = self._connection.fetchmany(_FEW)
+
+    def _done(self, sql: str, values: dict[str, object], take: Callable[[duckdb.DuckDBPyConnection], Found]) -> Found:
         for attempt in range(_ATTEMPTS):
             try:
-                return self._rows(sql, values)
+                return self._once(sql, values, take)
             except LakeUnavailableError:
                 if attempt == _ATTEMPTS - 1:
                     raise
@@ -154,19 +169,24 @@ class LakeTables:
         raise AssertionError
 
     def _register(self) -> None:
-        for table in (FRAMES, RESULTS):
+        for table in TABLES:
             files = self._files[table.name].items()
             paths = [path for path, hour in files if self._span is None or self._span[0] <= hour <= self._span[1]]
             self._connection.register(f"{table.name}_files", _dataset(table, self._store, paths))
 
-    def _rows(self, sql: str, values: dict[str, object]) -> Rows:
-        if self._interrupted:
-            raise _stopped()
-        try:
+    def _once(self, sql: str, values: dict[str, object], take: Callable[[duckdb.DuckDBPyConnection], Found]) -> Found:
+        with self._reporting():
             done = self._connection.execute(sql, values or None)
             if done is None:
                 raise InvalidRequestError("the statement is empty: try SELECT * FROM frames LIMIT 10")
-            return Rows(tuple(column[0] for column in done.description or ()), done.fetchall())
+            return take(done)
+
+    @contextmanager
+    def _reporting(self) -> Iterator[None]:
+        if self._interrupted:
+            raise _stopped()
+        try:
+            yield
         except duckdb.InterruptException:
             if self._interrupted:
                 raise _stopped() from None
@@ -179,11 +199,12 @@ class LakeTables:
 
 
 @contextmanager
-def tables(place: LakePlace, *, memory_bytes: int | None = None) -> Iterator[LakeTables]:
+def tables(place: LakePlace, *, as_of: datetime | None = None, memory_bytes: int | None = None) -> Iterator[LakeTables]:
     """The lake's tables around the block.
 
     Args:
         place: Where the lake is.
+        as_of: The views have what was stored, answered and corrected until then; without it, all that there is.
         memory_bytes: What a query may take, which fails where it needs more; none is DuckDB's own limit, then the disk.
 
     Raises:
@@ -193,17 +214,19 @@ def tables(place: LakePlace, *, memory_bytes: int | None = None) -> Iterator[Lak
     bounds = {} if memory_bytes is None else {"memory_limit": f"{memory_bytes}B", "temp_directory": ""}
     with duckdb.connect(config={**_SAFE, **bounds}) as connection:
         found = LakeTables(connection, place)
-        for statement in (_view(FRAMES), _view(RESULTS), *_LOCK):
+        for statement in (*(_view(table, as_of) for table in TABLES), *_LOCK):
             connection.execute(statement)
         yield found
 
 
-def _view(table: Table) -> str:
+def _view(table: Table, as_of: datetime | None) -> str:
     """The newest row of each name. Partitions are part of the name, so that conditions on them reach the files."""
     name = ", ".join(dict.fromkeys((*table.partitions.names, *table.key)))
+    known = f"WHERE {table.newest} <= TIMESTAMPTZ '{as_of.isoformat()}' " if as_of else ""
+    there = f" AND NOT {table.removed}" if table.removed else ""
     return (
-        f"CREATE VIEW {table.name} AS SELECT * FROM {table.name}_files "  # noqa: S608 - our own names
-        f"QUALIFY row_number() OVER (PARTITION BY {name} ORDER BY {table.newest} DESC) = 1"
+        f"CREATE VIEW {table.name} AS SELECT * FROM {table.name}_files {known}"  # noqa: S608 - our own names
+        f"QUALIFY row_number() OVER (PARTITION BY {name} ORDER BY {table.newest} DESC) = 1{there}"
     )
 
 
@@ -248,6 +271,10 @@ def _dataset(table: Table, store: fs.S3FileSystem, paths: Sequence[str]) -> ds.D
         return ds.dataset(columns.empty_table())
     partitioning = ds.partitioning(table.partitions, flavor="hive")
     return ds.dataset(list(paths), schema=columns, filesystem=store, format="parquet", partitioning=partitioning)
+
+
+def _columns(done: duckdb.DuckDBPyConnection) -> tuple[str, ...]:
+    return tuple(column[0] for column in done.description or ())
 
 
 def _stopped() -> DeadlineError:

@@ -29,7 +29,7 @@ _CHOICES: dict[str, Mapping[str, int]] = {"runtime": _RUNTIMES, "precision": _PR
 _RUNTIME_OF = {Precision.PRECISION_INT8: "onnx", Precision.PRECISION_FP16: "torch", Precision.PRECISION_BF16: "torch"}
 SYNTAX = (
     "[NAME=]SOURCE[,task=TASK][,runtime=onnx|torch][,precision=fp32|int8|fp16|bf16][,policy=every|latest|fps=N]"
-    "[,replicas=N][,revision=R][,camera=C]...[,label=WORDS]...[,start=TIME]"
+    "[,replicas=N][,revision=R][,camera=C]...[,label=WORDS]...[,start=TIME][,shadow=true]"
 )
 
 
@@ -224,6 +224,10 @@ def _set(spec: ModelSpec, key: str, value: str) -> None:
             raise _wrong("replicas", value, f"use 0 to {MAX_REPLICAS}")
         case "revision" | "task":
             setattr(spec, key, value)
+        case "shadow" if value in {"true", "false"}:
+            spec.shadow = value == "true"
+        case "shadow":
+            raise _wrong("shadow", value, "use true or false")
         case "label":
             spec.candidate_labels.append(value)
         case "camera":

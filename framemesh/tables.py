@@ -1,18 +1,14 @@
 """The tables of the lake: what their Parquet files hold and where they lie. docs/lake.md tells it in words."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import pyarrow as pa
 
 _TIME = pa.timestamp("us", tz="UTC")
-_SEEN = pa.struct(
-    [
-        pa.field("name", pa.string(), nullable=False),
-        pa.field("score", pa.float32(), nullable=False),
-        *(pa.field(edge, pa.float32()) for edge in ("x_min_px", "y_min_px", "x_max_px", "y_max_px")),
-    ]
-)
+_NAME = pa.field("name", pa.string(), nullable=False)
+_EDGES = tuple(pa.field(edge, pa.float32()) for edge in ("x_min_px", "y_min_px", "x_max_px", "y_max_px"))
+_SEEN = pa.struct([_NAME, pa.field("score", pa.float32(), nullable=False), *_EDGES])
 _WHEN = (pa.field("date", pa.date32()), pa.field("hour", pa.int8()))
 
 
@@ -27,6 +23,7 @@ class Table:
         partitions: The columns in the files' paths; date and hour are those of the frame's id, in UTC.
         key: The columns that name a row.
         newest: The column that says which of two rows of the same name counts.
+        removed: The column that says of a row that what it names is there no more; empty where nothing is removed.
     """
 
     name: str
@@ -35,6 +32,7 @@ class Table:
     partitions: pa.Schema
     key: tuple[str, ...]
     newest: str
+    removed: str = ""
 
     def holds(self, key: str) -> bool:
         """Whether a key of the bucket is that of one of the table's files."""
@@ -105,3 +103,32 @@ RESULTS = Table(
     newest="answer_time",
 )
 """Every model's answer to every frame that it saw."""
+
+SHADOWS = replace(RESULTS, name="shadows", bucket="shadows")
+"""The same of models that run as shadows, whose answers nobody was given."""
+
+CORRECTIONS = Table(
+    name="corrections",
+    bucket="corrections",
+    columns=pa.schema(
+        [
+            pa.field("frame_id", pa.string()),
+            pa.field("task", pa.string()),
+            pa.field("capture_time", _TIME),
+            pa.field("correct_time", _TIME),
+            pa.field("label", pa.string()),
+            pa.field("objects", pa.list_(pa.struct([_NAME, *_EDGES]))),
+            pa.field("model", pa.string()),
+            pa.field("author", pa.string()),
+            pa.field("removed", pa.bool_()),
+            pa.field("object_key", pa.string()),
+        ]
+    ),
+    partitions=pa.schema([pa.field("camera", pa.string()), *_WHEN]),
+    key=("frame_id", "task"),
+    newest="correct_time",
+    removed="removed",
+)
+"""What people say that frames show, in place of models."""
+
+TABLES = (FRAMES, RESULTS, SHADOWS, CORRECTIONS)

@@ -12,7 +12,7 @@ SELECT frame_id, object_key, capture_time, state, model_version
 FROM (SELECT * FROM frames
       WHERE (len($cameras) = 0 OR list_contains($cameras, camera))
         AND date BETWEEN $since::DATE - 1 AND $until::DATE + 1 AND capture_time BETWEEN $since AND $until)
-LEFT JOIN (SELECT frame_id, state, model_version FROM results
+LEFT JOIN (SELECT frame_id, state, model_version FROM {answers}
            WHERE model = $model AND date BETWEEN $since::DATE - 1 AND $until::DATE + 1) USING (frame_id)
 """
 _COUNTS = f"""
@@ -36,12 +36,14 @@ class Past:
         cameras: Only frames of these; none means all.
         since: Taken at this time or later.
         until: Taken at this time or earlier.
+        shadow: Whether the model is one, whose answers have a table of their own.
     """
 
     model: str
     cameras: Sequence[str]
     since: datetime
     until: datetime
+    shadow: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +67,8 @@ def left(tables: LakeTables, past: Past, *, versions: Sequence[str] | None = Non
         LakeUnavailableError: The lake can't be read now.
     """
     if versions is None:
-        return [key for (key,) in tables.ask(_LEFT, **_values(past)).rows]
-    return [key for (key,) in tables.ask(_LEFT_AGAIN, **_values(past), versions=list(versions)).rows]
+        return [key for (key,) in tables.ask(_of(_LEFT, past), **_values(past)).rows]
+    return [key for (key,) in tables.ask(_of(_LEFT_AGAIN, past), **_values(past), versions=list(versions)).rows]
 
 
 def counts(tables: LakeTables, past: Past) -> Counts:
@@ -75,7 +77,11 @@ def counts(tables: LakeTables, past: Past) -> Counts:
     Raises:
         LakeUnavailableError: The lake can't be read now.
     """
-    return Counts(*tables.ask(_COUNTS, **_values(past)).rows[0])
+    return Counts(*tables.ask(_of(_COUNTS, past), **_values(past)).rows[0])
+
+
+def _of(statement: str, past: Past) -> str:
+    return statement.replace("{answers}", "shadows" if past.shadow else "results")
 
 
 def _values(past: Past) -> dict[str, object]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from framemesh.v1.answer_pb2 import KeypointInstance, Label, ModelAnswer
 from framemesh.v1.model_pb2 import DeploymentPhase as Phase
-from framemesh.v1.model_pb2 import Model, ReplicaState
+from framemesh.v1.model_pb2 import Model, ModelSpec, ReplicaState
 
 _NOTHING = ("nothing", "")
 
@@ -47,6 +47,11 @@ def _points(instance: KeypointInstance) -> tuple[str, str]:
     """How many points an instance has, with their mean score."""
     scores = [point.label.score for point in instance.points]
     return (f"{len(scores):,} points", f"{sum(scores) / len(scores):.3f}") if scores else _NOTHING
+
+
+def called(spec: ModelSpec) -> str:
+    """A model's name, with what tells it from those that answer people."""
+    return f"{spec.name} (shadow)" if spec.shadow else spec.name
 
 
 def state(model: Model) -> str:

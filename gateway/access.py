@@ -24,6 +24,9 @@ ROLES: dict[str, Role] = {
     "/framemesh.v1.ModelService/WatchModels": Role.READ,
     "/framemesh.v1.ReplayService/Replay": Role.ADMIN,
     "/framemesh.v1.ReplayService/GetArchiveProgress": Role.READ,
+    "/framemesh.v1.CorrectionService/CorrectFrame": Role.LABEL,
+    "/framemesh.v1.CorrectionService/RemoveCorrection": Role.LABEL,
+    "/framemesh.v1.CorrectionService/ListCorrections": Role.READ,
     "/framemesh.v1.StatusService/GetStatus": Role.READ,
     "/framemesh.v1.CameraService/ListCameras": Role.READ,
     "/framemesh.v1.CameraService/WatchCameras": Role.READ,
@@ -32,6 +35,11 @@ ROLES: dict[str, Role] = {
     "/framemesh.v1.DeadLetterService/RetryDeadLetters": Role.ADMIN,
 }
 """The least role that each method takes; one that isn't here nobody may call."""
+
+
+def caller() -> str:
+    """Name of the token that came with the call under way; empty where the gateway wants none."""
+    return str(structlog.contextvars.get_contextvars().get("token", ""))
 
 
 class Access:

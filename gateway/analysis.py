@@ -84,8 +84,8 @@ class Analyzer:
     async def _ask(
         self, image: bytes, models: list[str], options: AnswerOptions, *, timeout: float
     ) -> list[ModelAnswer]:
-        """Each model's answer to the image, or its error, in the order of the models; none of them means all."""
-        asked = list(dict.fromkeys(models)) or list(self.registry.specs())
+        """Each model's answer to the image, or its error, in the order of the models; none: all but shadows."""
+        asked = list(dict.fromkeys(models)) or self.registry.published()
         if not asked:
             raise ModelUnavailableError("no model is deployed yet: `framemesh deploy NAME` deploys one")
         for model in asked:

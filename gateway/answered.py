@@ -23,11 +23,14 @@ class Answered:
     Args:
         bus: Where results are.
         model: The model's name.
+        shadow: Whether it is one.
     """
 
-    def __init__(self, bus: Bus, model: str) -> None:
+    def __init__(self, bus: Bus, model: str, *, shadow: bool) -> None:
         self._bus = bus
         self._model = model
+        self._stream = streams.results_stream(shadow=shadow)
+        self._subject = streams.result_subject(model, "*", shadow=shadow)
         self._read_at = float("-inf")
         self._known: set[str] = set()
         self._reading = asyncio.Lock()
@@ -47,13 +50,13 @@ class Answered:
 
     async def _read(self) -> set[str]:
         prefix = f"{self._model}/"
-        last = (await stream_state(self._bus, streams.RESULTS)).last
+        last = (await stream_state(self._bus, self._stream)).last
         tail = between(
             self._bus,
-            streams.RESULTS,
+            self._stream,
             max(1, last - _TAIL),
             last,
-            subject=f"results.{self._model}.*",
+            subject=self._subject,
             headers_only=True,
         )
         async with aclosing(tail):

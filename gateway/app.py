@@ -17,6 +17,8 @@ from framemesh.v1.analysis_service_pb2 import DESCRIPTOR as ANALYSIS
 from framemesh.v1.analysis_service_pb2_grpc import add_AnalysisServiceServicer_to_server
 from framemesh.v1.camera_service_pb2 import DESCRIPTOR as CAMERAS
 from framemesh.v1.camera_service_pb2_grpc import add_CameraServiceServicer_to_server
+from framemesh.v1.correction_service_pb2 import DESCRIPTOR as CORRECTIONS
+from framemesh.v1.correction_service_pb2_grpc import add_CorrectionServiceServicer_to_server
 from framemesh.v1.dead_letter_service_pb2 import DESCRIPTOR as DEAD_LETTERS
 from framemesh.v1.dead_letter_service_pb2_grpc import add_DeadLetterServiceServicer_to_server
 from framemesh.v1.model_service_pb2 import DESCRIPTOR as MODELS
@@ -32,6 +34,8 @@ from gateway.asking import Asker
 from gateway.backlog import Backlog
 from gateway.camera_api import CameraApi
 from gateway.cameras import Cameras
+from gateway.correcting import Corrector
+from gateway.correction_api import CorrectionApi
 from gateway.dead_letter_api import DeadLetterApi
 from gateway.deadletters import DeadLetters
 from gateway.fanout import Fanout
@@ -105,6 +109,7 @@ async def gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
             _name(MODELS): partial(add_ModelServiceServicer_to_server, ModelApi(registry)),
             _name(REPLAY): partial(add_ReplayServiceServicer_to_server, ReplayApi(replayer, bus)),
             _name(DEAD_LETTERS): partial(add_DeadLetterServiceServicer_to_server, DeadLetterApi(retrier)),
+            _name(CORRECTIONS): partial(add_CorrectionServiceServicer_to_server, CorrectionApi(Corrector(bus, lake))),
             _name(CAMERAS): partial(add_CameraServiceServicer_to_server, CameraApi(cameras)),
             _name(STATUS): partial(add_StatusServiceServicer_to_server, StatusApi(status)),
         }

@@ -10,12 +10,10 @@ from framemesh.errors import InvalidRequestError
 from framemesh.rpc.status import to_answer_error
 from framemesh.v1 import dead_letter_service_pb2 as pb2
 from framemesh.v1.dead_letter_service_pb2_grpc import DeadLetterServiceServicer
+from gateway.listing import limit_of
 from gateway.retrying import Retrier
 
 Context = grpc.aio.ServicerContext[Any, Any]
-
-_DEFAULT_LIMIT = 100
-_MAX_LIMIT = 1000
 
 
 class DeadLetterApi(DeadLetterServiceServicer):
@@ -28,9 +26,7 @@ class DeadLetterApi(DeadLetterServiceServicer):
         self, request: pb2.ListDeadLettersRequest, context: Context
     ) -> pb2.ListDeadLettersResponse:
         """See `dead_letter_service.proto`."""
-        if not 0 <= request.limit <= _MAX_LIMIT:
-            raise InvalidRequestError(f"limit can't be {request.limit}: use 0 to {_MAX_LIMIT}", field="limit")
-        found = await self._retrier.newest(request.filter, request.limit or _DEFAULT_LIMIT)
+        found = await self._retrier.newest(request.filter, limit_of(request.limit))
         return pb2.ListDeadLettersResponse(dead_letters=found)
 
     async def GetDeadLetter(self, request: pb2.GetDeadLetterRequest, context: Context) -> pb2.GetDeadLetterResponse:

@@ -68,5 +68,9 @@ class Fanout:
 
 
 def _fits(running: ModelSpec, wanted: ModelSpec | None) -> bool:
-    """Whether a lane may stay: which frames it takes counts, not what serves them or how often."""
-    return wanted is not None and (running.policy, running.cameras) == (wanted.policy, wanted.cameras)
+    """Whether a lane may stay: which frames it takes counts, and whom it tells, not what serves them or how often."""
+    return wanted is not None and _course(running) == _course(wanted)
+
+
+def _course(spec: ModelSpec) -> tuple[object, ...]:
+    return spec.policy, spec.cameras, spec.shadow

@@ -106,14 +106,14 @@ class Lane:
         self._suspect: Waiting[_Reference] | None = None  # is tried, or waits for those that were sent before it
         self._delay = _RETRY_SECONDS[0]
         self._skipped: Counter[str] = Counter()
-        self._answered = Answered(parts.bus, spec.name)
+        self._answered = Answered(parts.bus, spec.name, shadow=spec.shadow)
         self._leases = Leases()
         self._woken = asyncio.Event()
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
         """Work until stopped, then finish the frames that were sent."""
-        self._parts.metrics.start_model(self.spec.name)
+        self._parts.metrics.start_model(self.spec.name, shadow=self.spec.shadow)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._leases.run())
@@ -316,7 +316,9 @@ class Lane:
         try:
             since = item.unsure_since
             if since is None or not await self._answered.has(item.frame.frame_id, since=since):
-                await self._parts.results.write(item.frame, answer, latency_seconds=latency_seconds, skipped=skipped)
+                await self._parts.results.write(
+                    item.frame, answer, latency_seconds=latency_seconds, skipped=skipped, shadow=self.spec.shadow
+                )
         except BusUnavailableError as error:
             item.unsure_since = time.monotonic()
             log.debug("result.again", model=self.spec.name, frame_id=item.frame.frame_id, error=str(error))
@@ -327,7 +329,7 @@ class Lane:
     async def _skip(self, passed: list[Waiting[_Reference]]) -> None:
         for waiting in passed:
             self._skipped[waiting.camera] += 1
-            self._parts.metrics.answers.labels(self.spec.name, "skipped").inc()
+            self._parts.metrics.count(self.spec.name, "skipped", shadow=self.spec.shadow)
             await self._settle(waiting.item.message)
 
     async def _settle(self, message: Msg) -> None:

@@ -61,6 +61,12 @@ class GatewayMetrics:
             ["model", "outcome"],
             registry=registry,
         )
+        self.shadow_answers = Counter(
+            "framemesh_gateway_shadow_frames_total",
+            "Stored frames by model that is a shadow and by how its work on them ended; nobody was told its answers.",
+            ["model", "outcome"],
+            registry=registry,
+        )
         self.lake_reads = Counter(
             "framemesh_gateway_lake_reads_total",
             "Frames that a model had to read from the lake, because memory no longer held them.",
@@ -135,14 +141,21 @@ class GatewayMetrics:
         for outcome in FRAME_OUTCOMES:
             self.frames.labels(camera, outcome)
 
-    def start_model(self, model: str) -> None:
+    def start_model(self, model: str, *, shadow: bool) -> None:
         """Show a model's counters from zero."""
         for outcome in MODEL_OUTCOMES:
-            self.answers.labels(model, outcome)
+            self._frames(shadow=shadow).labels(model, outcome)
         for outcome in REPLAY_OUTCOMES:
             self.replayed.labels(model, outcome)
         self.retries.labels(model)
         self.lake_reads.labels(model)
+
+    def count(self, model: str, outcome: str, *, shadow: bool) -> None:
+        """Count a stored frame that a model is done with."""
+        self._frames(shadow=shadow).labels(model, outcome).inc()
+
+    def _frames(self, *, shadow: bool) -> Counter:
+        return self.shadow_answers if shadow else self.answers
 
     def end_model(self, model: str) -> None:
         """Forget the gauge of a model that is gone; its counters stay, as Prometheus expects."""

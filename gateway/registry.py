@@ -44,6 +44,10 @@ class Registry:
         """What is deployed, by name."""
         return dict(sorted(self._specs.items()))
 
+    def published(self) -> list[str]:
+        """Names of the models whose answers are for everybody: all but the shadows."""
+        return [name for name, spec in self.specs().items() if not spec.shadow]
+
     def spec(self, model: str) -> ModelSpec:
         """One model's spec.
 

@@ -34,6 +34,7 @@ from framemesh.service import leaves
 from framemesh.v1.answer_pb2 import AnswerOptions, InferenceTiming, ModelAnswer
 from framemesh.v1.frame_pb2 import Frame
 from framemesh.v1.inference_service_pb2 import InferResponse, Priority
+from framemesh.v1.model_pb2 import ModelSpec
 from framemesh.v1.replay_service_pb2 import ReplayResponse
 from framemesh.waiting import happens, jittered
 from gateway import results
@@ -98,18 +99,19 @@ class Replayer:
             ModelNotFoundError: No such model.
             InvalidRequestError: That is no share.
         """
-        self._parts.registry.spec(model)
+        spec = self._parts.registry.spec(model)
         if not _LEAST_SHARE <= share <= 1:  # with less, one replay's rests would hold up the model's others for ever
             raise InvalidRequestError(f"a share of {share:.3g} can't be: choose {_LEAST_SHARE} to 1", field="share")
         valve = self._valves.setdefault(model, _Valve(self._parts.asker, model))
-        return Replay(model, self._parts, valve, share=share, again=secrets.token_hex(4) if again else "")
+        return Replay(spec, self._parts, valve, share=share, again=secrets.token_hex(4) if again else "")
 
 
 class Replay:
     """One replay: the frames under way, and what became of the others."""
 
-    def __init__(self, model: str, parts: ReplayParts, valve: "_Valve", *, share: float, again: str) -> None:
-        self._model = model
+    def __init__(self, spec: ModelSpec, parts: ReplayParts, valve: "_Valve", *, share: float, again: str) -> None:
+        self._model = spec.name
+        self._shadow = spec.shadow
         self._parts = parts
         self._valve = valve
         self._share = share
@@ -180,7 +182,9 @@ class Replay:
     async def _write(self, frame: Frame, answer: ModelAnswer, began: float) -> None:
         took = time.monotonic() - began
         await self._insist(
-            lambda: self._parts.results.write_replayed(frame, answer, latency_seconds=took, again=self._again)
+            lambda: self._parts.results.write_replayed(
+                frame, answer, latency_seconds=took, shadow=self._shadow, again=self._again
+            )
         )
 
     async def _ask(self, body: bytes) -> InferResponse:

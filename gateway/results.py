@@ -1,4 +1,4 @@
-"""Results on their way out: to the stream `RESULTS` and to the log, one line each."""
+"""Results on their way out: to the stream `RESULTS`, or `SHADOWS`, and to the log, one line each."""
 
 import time
 
@@ -6,6 +6,7 @@ import structlog
 from google.protobuf.duration_pb2 import Duration
 
 from framemesh.bus import Bus
+from framemesh.bus.streams import result_subject
 from framemesh.errors import FramemeshError
 from framemesh.frames import MESSAGE_ID, timestamp
 from framemesh.rpc.status import to_answer_error
@@ -50,6 +51,7 @@ class Results:
         *,
         latency_seconds: float,
         skipped: int,
+        shadow: bool,
         retried_dead_letter: int = 0,
     ) -> None:
         """Publish one model's result for one frame; writing it again does no harm.
@@ -59,6 +61,7 @@ class Results:
             answer: The model's answer, or its error.
             latency_seconds: From sending the frame to the model until the answer.
             skipped: How many frames of the camera the model passed over before this one.
+            shadow: Whether the model is one, whose results are kept apart and only counted.
             retried_dead_letter: Number of the dead letter whose retry this is, for a result that replaces a failed one.
 
         Raises:
@@ -67,16 +70,17 @@ class Results:
         result = _result(frame, answer, latency_seconds)
         result.skipped_frame_count = skipped
         result.retried_dead_letter = retried_dead_letter
-        await self._publish(result, again=str(retried_dead_letter or ""))
+        await self._publish(result, shadow=shadow, again=str(retried_dead_letter or ""))
         staleness = (result.answer_time.ToNanoseconds() - frame.capture_time.ToNanoseconds()) / 1e9
         outcome = "succeeded" if answer.state == AnswerState.ANSWER_STATE_SUCCEEDED else "failed"
-        self._metrics.answers.labels(answer.model, outcome).inc()
-        self._metrics.latency_seconds.labels(answer.model).observe(latency_seconds)
-        if not retried_dead_letter:  # its age is that of the fault
+        self._metrics.count(answer.model, outcome, shadow=shadow)
+        if not shadow:
+            self._metrics.latency_seconds.labels(answer.model).observe(latency_seconds)
+        if not shadow and not retried_dead_letter:  # whose age is that of the fault
             self._metrics.staleness_seconds.labels(answer.model).observe(staleness)
         best = answer.answer.classification.labels[0] if answer.answer.classification.labels else None
         log.info(
-            "result",
+            "shadow.result" if shadow else "result",
             model=answer.model,
             camera=frame.camera,
             frame_id=frame.frame_id,
@@ -88,13 +92,16 @@ class Results:
             skipped=skipped,
         )
 
-    async def write_replayed(self, frame: Frame, answer: ModelAnswer, *, latency_seconds: float, again: str) -> None:
+    async def write_replayed(
+        self, frame: Frame, answer: ModelAnswer, *, latency_seconds: float, shadow: bool, again: str
+    ) -> None:
         """As `write`, for a frame of the past, whose age would spoil what is said of live ones.
 
         Args:
             frame: The frame.
             answer: The model's answer.
             latency_seconds: From sending the frame until its answer came.
+            shadow: As `write` takes it.
             again: Tells this answer from those that NATS may have of the same frame; empty where it is the same one.
 
         Raises:
@@ -102,13 +109,13 @@ class Results:
         """
         result = _result(frame, answer, latency_seconds)
         result.replayed = True
-        await self._publish(result, again=again)
+        await self._publish(result, shadow=shadow, again=again)
 
-    async def _publish(self, result: Result, *, again: str) -> None:
+    async def _publish(self, result: Result, *, shadow: bool, again: str) -> None:
         """Publish a result; one that is to replace another has a message id of its own, else NATS would drop it."""
         model, frame = result.answer.model, result.frame
         await self._bus.publish(
-            f"results.{model}.{frame.camera}",
+            result_subject(model, frame.camera, shadow=shadow),
             result.SerializeToString(),
             {MESSAGE_ID: f"{model}/{frame.frame_id}" + (f"/{again}" if again else "")},
             timeout=_ACK_SECONDS,

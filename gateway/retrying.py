@@ -135,7 +135,7 @@ class Retrier:
 
     async def _ask_again(self, letter: DeadLetter, number: int) -> None:
         """Ask a model about its frame again, and publish the result beside the failed one, as newer."""
-        self.registry.spec(letter.model)
+        spec = self.registry.spec(letter.model)
         body, _ = await self.lake.get(letter.frame.object_key)
         started = time.monotonic()
         response = await self.asker.ask(
@@ -151,6 +151,7 @@ class Retrier:
             results.succeeded(letter.model, response),
             latency_seconds=time.monotonic() - started,
             skipped=letter.skipped_frame_count,
+            shadow=spec.shadow,
             retried_dead_letter=number,
         )
 

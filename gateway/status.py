@@ -22,7 +22,9 @@ from framemesh.v1.model_pb2 import Model
 from gateway.problems import problems
 from gateway.registry import Registry
 
-_STREAMS = (streams.FRAMES, streams.STORED, streams.RESULTS, streams.DEADLETTERS)
+_STREAMS = (
+    streams.FRAMES, streams.STORED, streams.RESULTS, streams.SHADOWS, streams.CORRECTIONS, streams.DEADLETTERS,
+)  # fmt: skip
 _STORED_PREFIX = "stored."
 _AT_ONCE = 16
 _LAKE_SECONDS = 2.0  # whoever looks should see that it hangs, not hang with it

@@ -31,12 +31,12 @@ NATS_USERS = {
 _OWN = ("Admin", "Read", "Write", "List")  # in SeaweedFS's words, Admin may make the bucket
 LAKE_RIGHTS: dict[str, dict[str, tuple[str, ...]]] = {
     "gateway": {"frames": _OWN},
-    "archiver": {"frames": _OWN, "references": _OWN, "results": _OWN},
+    "archiver": dict.fromkeys(("frames", "references", "results", "shadows", "corrections"), _OWN),
     "deployer": {"models": _OWN},
     "console": dict.fromkeys(("frames", "references", "results"), ("Read", "List")),
     "model-server": {"models": ("Read", "List")},
     "model-exporter": {"models": _OWN},
-    "reader": dict.fromkeys(("frames", "references", "results", "models"), ("Read", "List")),
+    "reader": dict.fromkeys(("frames", "references", "results", "shadows", "corrections", "models"), ("Read", "List")),
 }
 """Who may do what in which bucket of a lake inside the cluster. `reader` is for people who query."""
 

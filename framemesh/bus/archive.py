@@ -8,11 +8,11 @@ from nats.js.errors import KeyNotFoundError
 
 from framemesh.bus.connection import Bus, reporting
 from framemesh.bus.states import StreamState
-from framemesh.bus.streams import ARCHIVE_BUCKET, RESULTS, STORED
+from framemesh.bus.streams import ARCHIVE_BUCKET, CORRECTIONS, RESULTS, SHADOWS, STORED
 
 WRITE_NOW = "archive.write-now"
 """Subject of messages, of any body, on which archivers write what is new without waiting for their time."""
-TABLES = {"frames": STORED, "results": RESULTS}
+TABLES = {"frames": STORED, "results": RESULTS, "shadows": SHADOWS, "corrections": CORRECTIONS}
 """Each table's stream."""
 
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
+from dataclasses import replace
 
 import nats.errors
 from nats.aio.msg import Msg
@@ -42,9 +43,31 @@ async def between(
         opt_start_seq=first,
         filter_subject=subject,
         headers_only=headers_only or None,
-        ack_policy=AckPolicy.NONE,
-        inactive_threshold=_INACTIVE_SECONDS,
     )
+    async with aclosing(_read(bus, stream, config)) as messages:
+        async for message in messages:
+            sequence = message.metadata.sequence.stream
+            if sequence <= last:
+                yield message
+            if sequence >= last:
+                break
+
+
+async def newest(bus: Bus, stream: str, subject: str) -> AsyncGenerator[Msg, None]:
+    """Yield the newest message of each subject that matches, in the order in which the stream took them.
+
+    Raises:
+        BusUnavailableError: As `between`.
+    """
+    config = ConsumerConfig(deliver_policy=DeliverPolicy.LAST_PER_SUBJECT, filter_subject=subject)
+    async with aclosing(_read(bus, stream, config)) as messages:
+        async for message in messages:
+            yield message
+
+
+async def _read(bus: Bus, stream: str, config: ConsumerConfig) -> AsyncGenerator[Msg, None]:
+    """Yield what a consumer of that configuration finds, up to what is there now."""
+    config = replace(config, ack_policy=AckPolicy.NONE, inactive_threshold=_INACTIVE_SECONDS)
     with reporting(f"stream {stream} can't be read"):
         made = await bus.js.add_consumer(stream, config)
         left = made.num_pending
@@ -60,11 +83,7 @@ async def between(
                             break  # the stream's limits took the rest
                         raise BusUnavailableError(f"NATS stopped in the middle of stream {stream}") from None
                     left = message.metadata.num_pending
-                    sequence = message.metadata.sequence.stream
-                    if sequence <= last:
-                        yield message
-                    if sequence >= last:
-                        break
+                    yield message
         finally:
             with suppress(nats.errors.Error, TimeoutError):  # else it goes after a minute of silence
                 await bus.js.delete_consumer(stream, made.name)

@@ -28,8 +28,10 @@ log = structlog.get_logger()
 FRAMES = "FRAMES"
 STORED = "STORED"
 RESULTS = "RESULTS"
+SHADOWS = "SHADOWS"
 DEADLETTERS = "DEADLETTERS"
 EVENTS = "EVENTS"
+CORRECTIONS = "CORRECTIONS"
 MODELS_BUCKET = "models"
 ROUTES_BUCKET = "routes"
 DEPLOYMENTS_BUCKET = "deployments"
@@ -52,6 +54,9 @@ ACK_WAIT_SECONDS = 10.0
 _DUPLICATE_SECONDS = 600.0
 _EVENTS_BYTES = 16 * 1024 * 1024
 """What happens to cameras: some 50,000 events."""
+_CORRECTIONS_BYTES = 64 * 1024 * 1024
+"""What people say of frames: some 200,000 corrections; the lake has the older ones."""
+_FOR_EVER = 0.0
 _CAMERA_SECONDS = 60.0
 """How long the word of an agent that was killed stays."""
 
@@ -76,7 +81,20 @@ class StreamSizes:
 
     def total_bytes(self) -> int:
         """What all streams may hold together."""
-        return self.frames_bytes + self.stored_bytes + self.results_bytes + self.deadletters_bytes + _EVENTS_BYTES
+        return (
+            self.frames_bytes
+            + self.stored_bytes
+            + self.results_bytes
+            + self.shadows_bytes
+            + self.deadletters_bytes
+            + _EVENTS_BYTES
+            + _CORRECTIONS_BYTES
+        )
+
+    @property
+    def shadows_bytes(self) -> int:
+        """For what shadows say, who are few and there for a while."""
+        return max(LEAST_STREAM_BYTES, self.results_bytes // 4)
 
     def halved(self) -> "StreamSizes":
         """The same with each flexible size halved, down to the least that is of use."""
@@ -126,8 +144,10 @@ async def _ensure(bus: Bus, sizes: StreamSizes) -> None:
         ),
         _kept(STORED, "stored.*", sizes.stored_bytes, sizes.keep_days),
         _kept(RESULTS, "results.*.*", sizes.results_bytes, sizes.keep_days),
+        _kept(SHADOWS, "shadows.*.*", sizes.shadows_bytes, sizes.keep_days),
         _kept(DEADLETTERS, "deadletters.>", sizes.deadletters_bytes, sizes.keep_days),
         _kept(EVENTS, "events.cameras.*", _EVENTS_BYTES, sizes.keep_days),
+        _kept(CORRECTIONS, "corrections.*.*.*", _CORRECTIONS_BYTES, _FOR_EVER),
     )
     for config in wanted:
         await _ensure_stream(bus.js, config, sizes.replicas)
@@ -180,6 +200,19 @@ async def ensure_model_consumer(
         ),
     )
     return name
+
+
+def results_stream(*, shadow: bool) -> str:
+    """Name of the stream of a model's results: those of shadows are kept apart, as nobody is to take them for answers.
+
+    Its subjects are `<stream in small letters>.<model>.<camera>`.
+    """
+    return SHADOWS if shadow else RESULTS
+
+
+def result_subject(model: str, camera: str, *, shadow: bool) -> str:
+    """Where a model's results of a camera go; `*` for any."""
+    return f"{results_stream(shadow=shadow).lower()}.{model}.{camera}"
 
 
 async def delete_model_consumer(bus: Bus, model: str) -> None:

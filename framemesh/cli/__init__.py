@@ -9,6 +9,7 @@ from framemesh.cli import (
     analyze,
     bench,
     cameras,
+    correct,
     deadletters,
     deploy,
     env,
@@ -45,6 +46,8 @@ app.command()(deploy.delete)
 app.command()(render.render)
 app.command()(watch.watch)
 app.command()(frames.frames)
+app.command()(correct.correct)
+app.add_typer(correct.app, name="corrections")
 app.command()(query.query)
 ingest.app.command()(probe.probe)
 app.add_typer(ingest.app, name="ingest")

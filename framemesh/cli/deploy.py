@@ -36,6 +36,9 @@ def deploy(
     start: Annotated[str, typer.Option(help="See the frames stored since then too, such as 2h.")] = "",
     camera: Annotated[list[str] | None, typer.Option(help="A camera whose frames it sees. Repeatable.")] = None,
     label: Annotated[list[str] | None, typer.Option(help="What a zero-shot model looks for. Repeatable.")] = None,
+    shadow: Annotated[
+        bool, typer.Option("--shadow", help="Answer beside the others without anybody being told, to be compared.")
+    ] = False,
     wait: Wait = True,
     address: Address = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
@@ -45,6 +48,7 @@ def deploy(
     The same options again change nothing. Needs a token of role admin where the gateway wants tokens.
     """
     options = {"runtime": runtime, "precision": precision, "policy": policy, "replicas": str(replicas)}
+    options |= {"shadow": "true"} if shadow else {}
     options |= {key: value for key, value in (("task", task), ("revision", revision), ("start", start)) if value}
     several = [*(("camera", each) for each in camera or ()), *(("label", each) for each in label or ())]
     spec = made(source, (*options.items(), *several), name=name or None)

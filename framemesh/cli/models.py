@@ -8,7 +8,7 @@ from rich.text import Text
 
 from framemesh.cli.target import DEFAULT_DATA_DIR, Address, AsJson, DataDir, open_client
 from framemesh.specs import policy_text, precision_text, runtime_text
-from framemesh.words import state
+from framemesh.words import called, state
 
 
 def models(address: Address = None, as_json: AsJson = False, data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
@@ -25,7 +25,7 @@ def models(address: Address = None, as_json: AsJson = False, data_dir: DataDir =
         table.add_column(title)
     for model in found:
         table.add_row(
-            model.spec.name,
+            called(model.spec),
             state(model),
             *((model.spec.task,) if tasks else ()),
             f"{runtime_text(model.spec.runtime)} {precision_text(model.spec.precision)}",

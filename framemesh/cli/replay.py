@@ -23,7 +23,7 @@ from framemesh.errors import (
     ModelNotFoundError,
     ModelUnavailableError,
 )
-from framemesh.v1.model_pb2 import ReplicaState
+from framemesh.v1.model_pb2 import Model, ReplicaState
 from framemesh.v1.replay_service_pb2 import ReplayResponse
 
 if TYPE_CHECKING:  # it needs what a client may be installed without
@@ -60,7 +60,8 @@ def replay(
     now = datetime.now(UTC)
     times = parse_time(since, now=now), parse_time(until, now=now)
     with open_client(address, data_dir) as client:
-        versions = _versions(client, model)
+        found = _deployed(client, model)
+        versions = _versions(found)
         if again and not versions:
             raise ModelUnavailableError(
                 f"no server of model {model!r} answers: --again goes by its version; `framemesh models` shows its state"
@@ -68,7 +69,7 @@ def replay(
         with lake_tables(data_dir) as tables:
             from framemesh.unanswered import Past  # noqa: PLC0415 - `lake_tables` says what to install for it
 
-            past = Past(model, camera or (), *times)
+            past = Past(model, camera or (), *times, shadow=found.spec.shadow)
             work = _Work(client, tables, past, share=share, versions=versions if again else None)
             try:
                 work.finish()
@@ -79,8 +80,8 @@ def replay(
             work.report(as_json=as_json)
 
 
-def _versions(client: Client, model: str) -> list[str]:
-    """Which versions of the model answer now.
+def _deployed(client: Client, model: str) -> Model:
+    """The model as it is.
 
     Raises:
         ModelNotFoundError: It isn't deployed; the message names those that are.
@@ -88,7 +89,12 @@ def _versions(client: Client, model: str) -> list[str]:
     found = {each.spec.name: each for each in client.models()}
     if model not in found:
         raise ModelNotFoundError(f"no model {model!r}; deployed: {', '.join(found) or 'none'}")
-    serving = (one for one in found[model].replicas if one.state == ReplicaState.REPLICA_STATE_SERVING)
+    return found[model]
+
+
+def _versions(model: Model) -> list[str]:
+    """Which versions of the model answer now."""
+    serving = (one for one in model.replicas if one.state == ReplicaState.REPLICA_STATE_SERVING)
     return sorted({replica.model_version for replica in serving})
 
 

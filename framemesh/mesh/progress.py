@@ -12,13 +12,14 @@ from rich.table import Table
 from rich.text import Text
 
 from framemesh.bus import Bus
+from framemesh.bus.streams import result_subject
 from framemesh.client import AsyncClient
 from framemesh.errors import FramemeshError
 from framemesh.v1.frame_pb2 import StoredFrame
 from framemesh.v1.model_pb2 import Model
 from framemesh.v1.result_pb2 import Result
 from framemesh.waiting import happens
-from framemesh.words import span, state, words
+from framemesh.words import called, span, state, words
 
 _WINDOW_SECONDS = 5.0
 _TABLE_SECONDS = 1.0
@@ -94,7 +95,8 @@ class Progress:
     async def run(self) -> None:
         """Show until stopped."""
         await self._bus.client.subscribe("stored.*", cb=self._on_stored)
-        await self._bus.client.subscribe("results.*.*", cb=self._on_result)
+        for shadow in (False, True):
+            await self._bus.client.subscribe(result_subject("*", "*", shadow=shadow), cb=self._on_result)
         if self._console.is_terminal:
             with Live(console=self._console, auto_refresh=False, transient=True) as live:
                 while not await happens(self._stopping, within=_TABLE_SECONDS):
@@ -160,7 +162,7 @@ class Progress:
         for model in self._models:
             now = self._answers[model.spec.name]
             models.add_row(
-                Text(model.spec.name),
+                Text(called(model.spec)),
                 state(model),
                 f"{now.answered.value():.1f}",
                 span(now.latency),
@@ -179,7 +181,7 @@ class Progress:
             for name, camera in sorted(self._cameras.items())
         )
         models = ", ".join(
-            f"{model.spec.name} {state(model)} {now.answered.value():.1f}/s, latency {span(now.latency)}, "
+            f"{called(model.spec)} {state(model)} {now.answered.value():.1f}/s, latency {span(now.latency)}, "
             f"staleness {span(now.staleness)}, newest {now.newest or 'none'}"
             for model in self._models
             if (now := self._answers[model.spec.name])

@@ -24,7 +24,7 @@ from framemesh.v1.result_pb2 import DeadLetter, Result
 
 _Kind = TypeVar("_Kind", bound=Message)
 
-_STREAMS = (streams.FRAMES, streams.STORED, streams.RESULTS, streams.DEADLETTERS)
+_STREAMS = (streams.FRAMES, streams.STORED, streams.RESULTS, streams.SHADOWS, streams.DEADLETTERS)
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
@@ -68,6 +68,7 @@ async def count(bus: Bus, lake: Lake, start: Position, specs: list[ModelSpec], *
     `published` is what `FRAMES` accepted, with what waited in it at the start; `stored` the frames that have both a
     reference and an object; `lost` what is neither stored nor dead-lettered nor still waiting; `duplicates` references
     and objects over one for each frame. A refused message that was retried counts twice: once refused, and once again.
+    `shadows` is as `models`, of those that run as shadows at the end.
     """
     end = await position(bus)
     references, stored_times = await _references(bus, start, end)
@@ -88,8 +89,13 @@ async def count(bus: Bus, lake: Lake, start: Position, specs: list[ModelSpec], *
             "waiting": end.waiting,
         },
         "cameras": _by_camera(stored),
-        "models": {
-            spec.name: await _model(bus, spec, models.get(spec.name, _ModelCount()), stored_times) for spec in specs
+        **{
+            kind: {
+                spec.name: await _model(bus, spec, models.get(spec.name, _ModelCount()), stored_times)
+                for spec in specs
+                if spec.shadow == shadow
+            }
+            for kind, shadow in (("models", False), ("shadows", True))
         },
     }
 
@@ -133,8 +139,9 @@ async def _refused(bus: Bus, start: Position, end: Position, retried: set[int]) 
 
 
 async def _models(bus: Bus, start: Position, end: Position) -> dict[str, _ModelCount]:
+    """What each model said, also while it was a shadow: it answered those frames, and won't again."""
     counts: dict[str, _ModelCount] = defaultdict(_ModelCount)
-    async for result in _between(bus, streams.RESULTS, Result, start, end):
+    async for result in _results(bus, start, end):
         model = counts[result.answer.model]
         if not result.replayed or result.frame.frame_id not in model.succeeded | model.failed:
             model.messages += 1  # a replay answers again where it is told to
@@ -149,6 +156,12 @@ async def _models(bus: Bus, start: Position, end: Position) -> dict[str, _ModelC
         else:
             model.failed.add(result.frame.frame_id)
     return counts
+
+
+async def _results(bus: Bus, start: Position, end: Position) -> AsyncIterator[Result]:
+    for stream in (streams.SHADOWS, streams.RESULTS):
+        async for result in _between(bus, stream, Result, start, end):
+            yield result
 
 
 async def _model(bus: Bus, spec: ModelSpec, counted: _ModelCount, stored: dict[str, datetime]) -> dict[str, object]:

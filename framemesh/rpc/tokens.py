@@ -1,7 +1,7 @@
 """Tokens: who may call what. A TOML file has a table for each, under a name that logs may show.
 
-Such an entry is `[dashboard]` on a line of its own, `role = "read"` (or `"analyse"`, or `"admin"`), and `token = "..."`
-of at least 32 characters, such as `openssl rand -hex 32` prints.
+Such an entry is `[dashboard]` on a line of its own, `role = "read"` (or `"analyse"`, `"label"`, `"admin"`), and
+`token = "..."` of at least 32 characters, such as `openssl rand -hex 32` prints.
 """
 
 import hashlib
@@ -26,7 +26,8 @@ class Role(IntEnum):
 
     READ = 1
     ANALYSE = 2
-    ADMIN = 3
+    LABEL = 3
+    ADMIN = 4
 
 
 ROLES = {role.name.lower(): role for role in Role}

@@ -66,7 +66,7 @@ class AnalyzeRequest(Message):
     """Key of a stored frame in the lake's bucket of frames, as results carry it."""
     @property
     def models(self) -> RepeatedScalarFieldContainer[str]:
-        """Names of the models to ask; empty means all that are deployed."""
+        """Names of the models to ask; empty means all that are deployed but shadows."""
 
     @property
     def options(self) -> AnswerOptions:
@@ -192,7 +192,7 @@ class WatchResultsRequest(Message):
     CAMERAS_FIELD_NUMBER: int
     @property
     def models(self) -> RepeatedScalarFieldContainer[str]:
-        """Only these models; empty means all."""
+        """Only these models; empty means all. What shadows say is not told."""
 
     @property
     def cameras(self) -> RepeatedScalarFieldContainer[str]:

@@ -257,6 +257,7 @@ class ModelSpec(Message):
     PRECISION_FIELD_NUMBER: int
     CANDIDATE_LABELS_FIELD_NUMBER: int
     START_FIELD_NUMBER: int
+    SHADOW_FIELD_NUMBER: int
     name: str
     """The model's name in this mesh, as a DNS label of at most 40 characters. Required."""
     source: str
@@ -274,6 +275,10 @@ class ModelSpec(Message):
     precision: Precision.ValueType
     """The precision of its arithmetic; unspecified means fp32. `int8` needs the runtime `onnx`; `fp16` and `bf16` need
     `torch`.
+    """
+    shadow: bool
+    """Answers stored frames beside the others without anybody being told: its results go to the stream `SHADOWS` and the
+    table `shadows`, and who names no model doesn't get its answer. To be compared before it is promoted.
     """
     @property
     def cameras(self) -> RepeatedScalarFieldContainer[str]:
@@ -307,10 +312,11 @@ class ModelSpec(Message):
         precision: Precision.ValueType = ...,
         candidate_labels: Iterable[str] | None = ...,
         start: Timestamp | None = ...,
+        shadow: bool = ...,
     ) -> None: ...
     _HasFieldArgType: typing_extensions.TypeAlias = Literal["_replicas", b"_replicas", "_start", b"_start", "policy", b"policy", "replicas", b"replicas", "start", b"start"]
     def HasField(self, field_name: _HasFieldArgType) -> bool: ...
-    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["_replicas", b"_replicas", "_start", b"_start", "cameras", b"cameras", "candidate_labels", b"candidate_labels", "name", b"name", "policy", b"policy", "precision", b"precision", "replicas", b"replicas", "revision", b"revision", "runtime", b"runtime", "source", b"source", "start", b"start", "task", b"task"]
+    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["_replicas", b"_replicas", "_start", b"_start", "cameras", b"cameras", "candidate_labels", b"candidate_labels", "name", b"name", "policy", b"policy", "precision", b"precision", "replicas", b"replicas", "revision", b"revision", "runtime", b"runtime", "shadow", b"shadow", "source", b"source", "start", b"start", "task", b"task"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__replicas: typing_extensions.TypeAlias = Literal["replicas"]
     _WhichOneofArgType__replicas: typing_extensions.TypeAlias = Literal["_replicas", b"_replicas"]

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -127,15 +128,14 @@ def test_a_column_that_is_not_there_is_told_with_those_that_may_be_meant(place: 
 
 def test_an_empty_lake_has_empty_tables(place: LakePlace, monkeypatch: pytest.MonkeyPatch) -> None:
     from framemesh import query
-    from framemesh.tables import FRAMES, RESULTS
+    from framemesh.tables import TABLES
 
-    for name, table in (("FRAMES", FRAMES), ("RESULTS", RESULTS)):
-        empty = type(table)(
-            table.name, f"no-such-{table.bucket}", table.columns, table.partitions, table.key, table.newest
-        )
-        monkeypatch.setattr(query, name, empty)
+    empty = tuple(replace(table, bucket=f"no-such-{table.bucket}") for table in TABLES)
+    monkeypatch.setattr(query, "TABLES", empty)
+    monkeypatch.setattr(query, "FRAMES", empty[0])
     with tables(place) as lake:
         assert lake.ask("SELECT count(*) FROM frames").rows == [(0,)]
+        assert lake.ask("SELECT count(*) FROM shadows").rows == [(0,)]
         assert lake.ask("SELECT model, date, label FROM results").columns == ("model", "date", "label")
 
 

@@ -124,6 +124,25 @@ async def test_a_second_replay_changes_nothing_and_all_stores_agree(
     assert await stores(bus, lake, place, "first") == (COUNT, COUNT, COUNT, COUNT)
 
 
+async def test_a_shadow_is_replayed_into_its_own_table(mesh: Mesh, bus: Bus, place: LakePlace) -> None:
+    await deploy(mesh.client, bus, "next=x,camera=none,shadow=true")
+    async with serving_model(bus, "next"):
+        status, out = await mesh.replay("--model", "next", "--camera", "gate")
+        assert (status, out.splitlines()[-1]) == (
+            0,
+            f"next has answered {COUNT // 3} of {COUNT // 3} frames, {COUNT // 3} just now",
+        )
+        status, out = await mesh.replay("--model", "next", "--camera", "gate")
+        assert out.endswith(", 0 just now\n")
+    with tables(place) as found:
+        counts = [
+            found.ask(f"FROM {table} SELECT count(*), sum(replayed::INT) WHERE model = 'next'").rows[0]
+            for table in ("shadows", "results")
+        ]
+    assert counts == [(COUNT // 3, COUNT // 3), (0, None)]
+    assert not await told(bus, "next")
+
+
 async def test_only_the_frames_asked_for(mesh: Mesh, bus: Bus) -> None:
     await deploy(mesh.client, bus, "some=x,camera=none")
     async with serving_model(bus, "some"):

@@ -28,6 +28,12 @@ def test_what_the_model_does_can_be_said() -> None:
     assert list(spec.candidate_labels) == ["a cat", "a red = sign"]
 
 
+def test_a_model_is_a_shadow_where_that_is_said() -> None:
+    assert [parse(text).shadow for text in ("a/b", "a/b,shadow=true", "a/b,shadow=false")] == [False, True, False]
+    with pytest.raises(InvalidSpecError, match="shadow can't be 'yes': use true or false"):
+        parse("a/b,shadow=yes")
+
+
 @pytest.mark.parametrize("runtime", ["onnx", "torch"])
 @pytest.mark.parametrize(
     ("precision", "needed"), [("fp32", "onnx torch"), ("int8", "onnx"), ("fp16", "torch"), ("bf16", "torch")]

@@ -41,7 +41,7 @@ def test_a_token_is_found_whole_or_not_at_all(tmp_path: Path) -> None:
         (entry("one") + entry("one"), "not TOML"),
         (entry("One"), "entry 1 "),
         (entry("one") + entry("two", "analyse", "b" * 32) + f'[{SECRET}x]\nrole = "read"\n', "entry 3 "),
-        (entry("one", "root"), r"\[one\] has no role .* read, analyse, admin"),
+        (entry("one", "root"), r"\[one\] has no role .* read, analyse, label, admin"),
         (entry("one", SECRET), r"\[one\] has no role"),
         ('[one]\nrole = "read"\n', r"\[one\] has no usable token"),
         (entry("one", token=SECRET[:31]), r"\[one\] has no usable token.*32"),

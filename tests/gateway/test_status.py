@@ -118,7 +118,8 @@ async def test_a_lake_that_is_away_is_told_with_what_waits_for_it(settings: Gate
             assert (shown.returncode, "all is well" in shown.stdout) == (0, True), shown
             document = json.loads((await show(running.grpc_port, "--json")).stdout)
             assert document["problems"] == []
-            assert {stream["name"] for stream in document["streams"]} == {"FRAMES", "STORED", "RESULTS", "DEADLETTERS"}
+            names = {"FRAMES", "STORED", "RESULTS", "SHADOWS", "CORRECTIONS", "DEADLETTERS"}
+            assert {stream["name"] for stream in document["streams"]} == names
 
 
 async def show(port: int, *options: str) -> subprocess.CompletedProcess[str]:

@@ -43,6 +43,7 @@ async def answer(
     failed: bool = False,
     retried: int = 0,
     replayed: bool = False,
+    shadow: bool = False,
 ) -> None:
     error = AnswerError(code=13, reason="INTERNAL") if failed else None
     state = AnswerState.ANSWER_STATE_FAILED if failed else AnswerState.ANSWER_STATE_SUCCEEDED
@@ -54,7 +55,7 @@ async def answer(
         replayed=replayed,
     )
     result.latency.FromNanoseconds(int(seconds * 1e9 / 2))
-    await publish(bus, f"results.{model}.{frame_id.camera}", result.SerializeToString())
+    await publish(bus, streams.result_subject(model, frame_id.camera, shadow=shadow), result.SerializeToString())
 
 
 async def test_everything_is_counted_from_the_stores(bus: Bus, lake: Lake) -> None:
@@ -111,13 +112,39 @@ async def test_everything_is_counted_from_the_stores(bus: Bus, lake: Lake) -> No
     assert models["choosy"]["missing"] == 0  # nothing of its camera was stored
 
 
+async def test_a_shadows_answers_are_counted_apart_and_none_is_missing(bus: Bus, lake: Lake) -> None:
+    await bus.js.purge_stream(streams.FRAMES)
+    start = await report.position(bus)
+    await streams.ensure_model_consumer(bus, "next", [], max_ack_pending=100)
+    frames = [FrameId("s", time.time_ns() + number) for number in range(3)]
+    for number, frame_id in enumerate(frames):
+        await accept(bus, "s")
+        await refer(bus, frame_id)
+        await put(lake, frame_id)
+        await answer(bus, "next", frame_id, seconds=0.1, shadow=number < 2)  # it was promoted before the third
+    reader = await bus.js.pull_subscribe_bind(streams.model_consumer("next"), streams.STORED)
+    for message in await reader.fetch(3, timeout=5):
+        await message.ack_sync()
+    as_shadow, as_model = parse("next=x,policy=every,shadow=true"), parse("next=x,policy=every")
+    for specs, section, other in (([as_shadow], "shadows", "models"), ([as_model], "models", "shadows")):
+        counted = await report.count(bus, lake, start, specs, seconds=1)
+        found = counted[section]
+        assert isinstance(found, dict)
+        assert {key: found["next"][key] for key in ("analysed", "missing", "duplicates")} == {
+            "analysed": 3,
+            "missing": 0,
+            "duplicates": 0,
+        }
+        assert counted[other] == {}
+
+
 async def test_a_report_of_nothing_is_all_zeros(bus: Bus, lake: Lake) -> None:
     start = await report.position(bus)
     counted = await report.count(bus, lake, start, [], seconds=1)
     frames = counted["frames"]
     assert isinstance(frames, dict)
-    assert [frames[key] for key in ("published", "stored", "lost", "duplicates", "dead_lettered")] == [1, 0, 0, 0, 0]
-    assert frames["waiting"] == 1  # what the test before left there
+    assert [frames[key] for key in ("published", "stored", "lost", "duplicates", "dead_lettered")] == [0, 0, 0, 0, 0]
+    assert frames["waiting"] == 0
 
 
 async def test_retries_of_dead_letters_are_neither_losses_nor_duplicates(bus: Bus, lake: Lake) -> None:
