@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 
 from starlette.datastructures import QueryParams
 
+from console.texts import Translate, marked
 from framemesh.finding import EARLIEST, LATEST, Wanted
 from framemesh.frames import FrameId
 from framemesh.names import MAX_MODEL_LENGTH, is_label
@@ -14,6 +15,20 @@ from framemesh.times import parse_time
 
 LAKE: Final = "/lake"
 MAX_LABEL_LENGTH: Final = 200
+
+
+_TIMES = {
+    "": marked("Any time"),
+    "15m": marked("Last 15 minutes"),
+    "1h": marked("Last hour"),
+    "1d": marked("Last 24 hours"),
+    "7d": marked("Last 7 days"),
+}
+
+
+def times(translate: Translate) -> dict[str, str]:
+    """How long ago frames may have been taken, to choose from; empty means ever."""
+    return {since: translate(title) for since, title in _TIMES.items()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from framemesh.settings import LakeSettings
 _AT_ONCE = 2
 _MEMORY_BYTES = 512 * 1024 * 1024
 """What each question may take; two of them fit beside the rest of a small machine."""
-_SECONDS = 30.0
+SECONDS = 30.0
 _AGAIN_SECONDS = 0.1
 
 Answer = TypeVar("Answer")
@@ -47,11 +47,12 @@ class TableReader:
                 self._stop(question)
             await asyncio.sleep(_AGAIN_SECONDS)
 
-    async def ask(self, question: Callable[[LakeTables], Answer]) -> Answer:
+    async def ask(self, question: Callable[[LakeTables], Answer], *, seconds: float = SECONDS) -> Answer:
         """The question's answer. Cancelling the wait stops the work too.
 
         Args:
             question: Called in a thread with the tables of the files that are there now.
+            seconds: How long it may take, waiting for its turn included.
 
         Raises:
             ConfigurationError: The store refuses the keys.
@@ -63,11 +64,11 @@ class TableReader:
         self._asked.add(asked)
         work = asked.work = self._threads.submit(asked.run, question)
         try:
-            async with asyncio.timeout(_SECONDS):
+            async with asyncio.timeout(seconds):
                 return await asyncio.wrap_future(work)
         except TimeoutError:
             raise DeadlineError(
-                f"the lake's tables took more than {_SECONDS:.0f} s: ask for fewer cameras or less time"
+                f"the lake's tables took more than {seconds:.0f} s: ask for fewer cameras or less time"
             ) from None
         finally:
             self._stop(asked)

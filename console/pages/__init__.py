@@ -1,6 +1,6 @@
 """The pages: each a module with its `PAGE`, and here the one list of them, in the order of the navigation."""
 
 from console.page import Page
-from console.pages import dead_letters, frame, lake, live, trying
+from console.pages import compare, dead_letters, frame, lake, live, trying
 
-PAGES: tuple[Page, ...] = (live.PAGE, lake.PAGE, dead_letters.PAGE, frame.PAGE, trying.PAGE)
+PAGES: tuple[Page, ...] = (live.PAGE, lake.PAGE, dead_letters.PAGE, frame.PAGE, compare.PAGE, trying.PAGE)

@@ -13,7 +13,7 @@ from console.freshness import caught_up
 from console.page import Page
 from console.parts import empty
 from console.pictures import DEAD_LETTERS, THUMBNAILS, add_pictures, name_in
-from console.searching import LAKE, MAX_LABEL_LENGTH, Search, search_of
+from console.searching import LAKE, MAX_LABEL_LENGTH, Search, search_of, times
 from console.texts import marked
 from console.visit import Visit
 from framemesh import finding
@@ -28,13 +28,6 @@ _READING_SECONDS = 5.0
 """A page that is not full by then says how far back it has looked."""
 _FRESH_SECONDS = 2.0
 _CHIPS = 3
-_TIMES = {
-    "": marked("Any time"),
-    "15m": marked("Last 15 minutes"),
-    "1h": marked("Last hour"),
-    "1d": marked("Last 24 hours"),
-    "7d": marked("Last 7 days"),
-}
 _BETWEEN = "between"
 
 
@@ -192,8 +185,9 @@ class _Filters:
             self._label.props["placeholder"] = _t("cat, car, person ...")
             self._score = ui.number(_t("Least score"), min=0, max=1, step=0.05, format="%.2f")
             self._models = ui.select([], label=_t("Model"), multiple=True, clearable=True).props("use-chips")
-            times = {value: _t(title) for value, title in _TIMES.items()} | {_BETWEEN: _t("Between ...")}
-            self._time = ui.select(times, label=_t("Taken"), on_change=self._show_times)
+            self._time = ui.select(
+                times(_t) | {_BETWEEN: _t("Between ...")}, label=_t("Taken"), on_change=self._show_times
+            )
             self._since = ui.input(_t("From (UTC)")).props("type=datetime-local stack-label")
             self._until = ui.input(_t("Until (UTC)")).props("type=datetime-local stack-label")
             ui.button(_t("Find"), icon="search").props("type=submit")
@@ -212,7 +206,7 @@ class _Filters:
         self._label.value = search.label
         self._score.value = search.min_score or None
         self._since.value, self._until.value = search.since, search.until
-        self._time.value = _BETWEEN if search.until or search.since not in _TIMES else search.since
+        self._time.value = _BETWEEN if search.until or search.since not in self._time.options else search.since
         self._show_times()
 
     def _show_times(self) -> None:
