@@ -25,6 +25,7 @@ _CONNECT_SECONDS = 2.0
 _REQUEST_SECONDS = 30.0
 _ATTEMPTS = 3
 _FEW = 512
+_PICTURES = "frames"  # the bucket
 _REFUSALS = ("ACCESSDENIED", "SIGNATUREDOESNOTMATCH", "INVALIDACCESSKEYID")
 _READING = "reading the stream registered as"
 _SAFE: dict[str, str | bool | int | float | list[str]] = {
@@ -157,6 +158,21 @@ class LakeTables:
             yield from few
             with self._reporting():
                 few = self._connection.fetchmany(_FEW)
+
+    def picture(self, object_key: str) -> bytes:
+        """A stored frame, as the camera sent it.
+
+        Raises:
+            FrameNotFoundError: There is none under that key, or its time in the lake is over.
+            LakeUnavailableError: The store can't be read.
+        """
+        try:
+            with self._store.open_input_stream(f"{_PICTURES}/{object_key}") as stream:
+                return bytes(stream.read())
+        except FileNotFoundError as error:
+            raise FrameNotFoundError(f"no frame is stored under {object_key!r}: its time may be over") from error
+        except OSError as error:
+            raise LakeUnavailableError(f"the lake can't be read: {_first_line(error)}") from error
 
     def _done(self, sql: str, values: dict[str, object], take: Callable[[duckdb.DuckDBPyConnection], Found]) -> Found:
         for attempt in range(_ATTEMPTS):

@@ -9,6 +9,7 @@ from framemesh.cli import (
     analyze,
     bench,
     cameras,
+    compare,
     correct,
     deadletters,
     deploy,
@@ -49,6 +50,7 @@ app.command()(frames.frames)
 app.command()(correct.correct)
 app.add_typer(correct.app, name="corrections")
 app.command()(query.query)
+app.command()(compare.compare)
 ingest.app.command()(probe.probe)
 app.add_typer(ingest.app, name="ingest")
 app.add_typer(deadletters.app, name="deadletters")

@@ -99,6 +99,8 @@ def compare(
         b=counting.b.found(b, answered=covered.answered_b, failed=covered.failed_b, both=covered.both),
         pairs=covered.both,
         compared=counting.compared,
+        first_time=counting.first_time,
+        last_time=counting.last_time,
         agreement=agreement,
         rule=counting.judge.rule,
         measures=counting.measures(),

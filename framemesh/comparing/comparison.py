@@ -266,6 +266,8 @@ class Comparison:
         b: The other.
         pairs: Frames that both sides answered.
         compared: How many of those were compared: all, or an even sample.
+        first_time: When the first of them was taken, in UTC.
+        last_time: When the last of them was taken.
         agreement: Share of the compared frames on which both say the same, by the task's rule.
         rule: That rule, in words.
         measures: The task's other measures.
@@ -287,6 +289,8 @@ class Comparison:
     b: SideFacts
     pairs: int
     compared: int
+    first_time: datetime
+    last_time: datetime
     agreement: Estimate
     rule: str
     measures: Sequence[Measure]

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 
 from framemesh.comparing.classes import Classes
 from framemesh.comparing.comparison import CameraFacts, Estimate, Measure, Side, SideFacts, Task
@@ -66,6 +66,7 @@ class Counting:
         self.correctness = Correctness(task, self.judge)
         self.disagreements = Disagreements(task, limit=limit)
         self.compared = 0
+        self.first_time, self.last_time = datetime.max.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC)
         self._cluster: tuple[str, datetime] | None = None
         self._frames = 0
         self._agreement: Ratios[str] = Ratios()  # by camera, as the next
@@ -80,6 +81,8 @@ class Counting:
             self._cluster = cluster
         self._frames += 1
         self.compared += 1
+        self.first_time = min(self.first_time, pair.capture_time)
+        self.last_time = max(self.last_time, pair.capture_time)
         self.a.note(pair.a)
         self.b.note(pair.b)
         a, b = pair.a.said, pair.b.said

@@ -6,7 +6,8 @@ sum(y) / sum(n), with the linearised variance of the ratio estimator (Cochran, S
 
     v = m / (m - 1) * sum((y_c - p * n_c)^2) / (sum n_c)^2        over m clusters
 
-Means take p -+ t(m - 1) * sqrt(v). Shares, which may be near 0 or 1, take Wilson's interval of the effective sample
+Means take p -+ t(m - 1) * sqrt(v); where no cluster differs from another, which would make that nothing, they take as
+much as a share has of which none was seen in m clusters. Shares, which may be near 0 or 1, take Wilson's interval of the effective sample
 size p * (1 - p) / v, scaled by (z / t(m - 1))^2 (Korn and Graubard, Survey Methodology 24, 1998; with Wilson's form:
 Franco, Little, Louis and Slud, Journal of Survey Statistics and Methodology 7, 2019). Only sums are kept.
 """
@@ -104,11 +105,14 @@ def mean(sums: Sums) -> Estimate | None:
     """A mean, or any other ratio; none of nothing. Of a single cluster the interval has no ends."""
     if not sums.n:
         return None
-    variance = sums.variance
+    variance, clusters = sums.variance, sums.clusters
     if variance is None:
-        return Estimate(sums.value, -math.inf, math.inf, sums.n, 1.0, sums.clusters)
-    reach = float(stdtrit(sums.clusters - 1, _TAIL)) * math.sqrt(variance)
-    return Estimate(sums.value, sums.value - reach, sums.value + reach, sums.n, float(sums.clusters), sums.clusters)
+        reach = math.inf
+    elif variance:
+        reach = float(stdtrit(clusters - 1, _TAIL)) * math.sqrt(variance)
+    else:
+        reach = _wilson(0.0, clusters)[1]
+    return Estimate(sums.value, sums.value - reach, sums.value + reach, sums.n, float(clusters), clusters)
 
 
 def p_value(sums: Sums, *, other: Sums | None = None) -> float:
