@@ -26,8 +26,9 @@ def show(found: Comparison, _t: Translate) -> None:
     with ui.element("div").classes("fm-compared"):
         _agreement(found, _t)
         _sides(found, _t)
-        _cameras(found.cameras_found, _t)
-        _confusions(found, _t)
+        with ui.element("div").classes("fm-stack"):
+            _cameras(found.cameras_found, _t)
+            _confusions(found, _t)
     _disagreements(found, _t)
 
 
@@ -43,8 +44,8 @@ def _agreement(found: Comparison, _t: Translate) -> None:
         ui.label(facts)
         ui.label(printable(found.rule)).classes("fm-muted fm-small")
         for measure in found.measures:
-            with ui.element("div").classes("fm-row fm-spread fm-small"):
-                ui.label(measure.meaning)
+            with ui.element("div").classes("fm-measure fm-small"):
+                ui.label(measure.meaning).classes("fm-muted")
                 ui.label(f"{measure.estimate.value:.3f}").classes("fm-number fm-strong")
         if found.accuracy is not None:
             _accuracy(found, found.accuracy, _t)
@@ -117,7 +118,8 @@ def _confusions(found: Comparison, _t: Translate) -> None:
     if not found.confusion:
         return
     with ui.element("section").classes("fm-card fm-stack"):
-        heading(_t("What one says where the other says something else"))
+        a, b = str(found.a.side), str(found.b.side)
+        heading(_t("What {a} says, and {b} instead", a=a, b=b))
         with ui.element("ol").classes("fm-confusions"):
             for one in found.confusion[:_CONFUSIONS]:
                 with ui.element("li"):
@@ -170,7 +172,7 @@ def _disagreement(one: Disagreement, found: Comparison, _t: Translate) -> None:
 def _interval(estimate: Estimate, _t: Translate) -> str:
     if not (math.isfinite(estimate.low) and math.isfinite(estimate.high)):
         return _t("too few minutes of video to say how sure that is")
-    return _t("between {low} and {high}, at 95 %", low=f"{estimate.low:.1%}", high=f"{estimate.high:.1%}")
+    return _t("between {low} and {high}, at 95%", low=f"{estimate.low:.1%}", high=f"{estimate.high:.1%}")
 
 
 def _quantiles(seconds: Seconds | None) -> str:

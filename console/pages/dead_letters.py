@@ -117,9 +117,9 @@ class _DeadLetters:
             with ui.element("div").classes("fm-letter-words"):
                 with ui.element("div").classes("fm-row"):
                     ui.label(printable(letter.reason)).classes("fm-chip bad")
-                    if letter.model:
-                        ui.label(_t("model {model}", model=letter.model)).classes("fm-strong")
                     ui.label(printable(letter.frame.camera or letter.subject)).classes("fm-strong")
+                    if letter.model:
+                        ui.label(_t("model {model}", model=letter.model)).classes("fm-muted")
                 ui.label(printable(letter.message)).classes("fm-break")
                 when = utc(kept.create_time.ToDatetime(UTC))
                 ui.label(_t("number {number}, {time}", number=kept.number, time=when)).classes("fm-muted fm-small")
