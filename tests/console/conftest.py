@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 from pydantic import SecretStr
 from pytest_asyncio import is_async_test
 
@@ -35,7 +35,9 @@ TOKENS = f'[ops]\nrole = "admin"\ntoken = "{OPERATOR}"\n[wall]\nrole = "read"\nt
 MODEL = "echo"
 """Name of the one model."""
 
+_PATIENCE_MS = 60_000
 _REFUSED = ("Failed to load resource", "WebSocket connection to")
+expect.set_options(timeout=_PATIENCE_MS)
 CHROMIUM = shutil.which("chromium")
 _LONGEST_PX = 4_000
 SIZES_PX = {"desktop": (1440, 900), "phone": (390, 844)}
@@ -142,7 +144,7 @@ async def context(browser: Browser, console_url: str) -> AsyncIterator[BrowserCo
     context = await browser.new_context(
         base_url=console_url, viewport={"width": width, "height": height}, color_scheme="light", locale="en-US"
     )
-    context.set_default_timeout(30_000)
+    context.set_default_timeout(_PATIENCE_MS)
     yield context
     await context.close()
 

@@ -61,7 +61,7 @@ async def test_a_token_that_is_taken_back_ends_its_sessions(anonymous: Page, mes
         async with camera(mesh.bus, "guarded", plain()):
             await expect(anonymous.get_by_role("heading", name="guarded")).to_be_visible()
             mesh.tokens.write_text(TOKENS)
-            await expect(anonymous.get_by_label("Token")).to_be_visible(timeout=30_000)
+            await expect(anonymous.get_by_label("Token")).to_be_visible()
     finally:
         mesh.tokens.write_text(TOKENS)
 
