@@ -31,6 +31,9 @@ from framemesh.telemetry.page import new_registry, serving_page
 
 log = structlog.get_logger()
 
+_RECONNECT_SECONDS = 20.0
+"""How long a page waits for a browser that is gone: a phone between two networks goes on where it was. Browsers are also
+asked as rarely whether they are there, so that a busy machine does not lose them; with NiceGUI's 3 s it does."""
 _OWN_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -92,7 +95,14 @@ def _app(
             page.serve(app, reached)
         _register(page, reached)
     core.app.config.socket_io_js_transports = ["websocket"]
-    ui.run_with(app, title="framemesh", dark=None, tailwind=False, show_welcome_message=False)
+    ui.run_with(
+        app,
+        title="framemesh",
+        dark=None,
+        tailwind=False,
+        show_welcome_message=False,
+        reconnect_timeout=_RECONNECT_SECONDS,
+    )
     return app
 
 

@@ -23,7 +23,7 @@ _MOST = 100
 async def build(visit: Visit) -> None:
     """The filters and the newest dead letters."""
     tabs(visit, DEAD_LETTERS)
-    await _DeadLetters(visit).show()
+    visit.run(_DeadLetters(visit).show(), name="dead-letters")
 
 
 @dataclass
