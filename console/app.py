@@ -32,8 +32,8 @@ from framemesh.telemetry.page import new_registry, serving_page
 log = structlog.get_logger()
 
 _RECONNECT_SECONDS = 20.0
-"""How long a page waits for a browser that is gone: a phone between two networks goes on where it was. Browsers are also
-asked as rarely whether they are there, so that a busy machine does not lose them; with NiceGUI's 3 s it does."""
+"""How long a page waits for a browser that is gone: a phone between two networks goes on where it was. As rarely are
+browsers asked whether they are there, so that a busy machine does not lose them; with NiceGUI's 3 s it does."""
 _OWN_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
 
 

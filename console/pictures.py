@@ -14,7 +14,6 @@ from starlette.responses import Response
 
 from console.guard import caller_of
 from console.mesh import Mesh
-from console.thumbnails import thumbnail
 from framemesh.errors import (
     DeadLetterNotFoundError,
     FramemeshError,
@@ -27,6 +26,7 @@ from framemesh.errors import (
 from framemesh.frames import FrameId, frame_id_of, hour_prefix
 from framemesh.lake import Lake
 from framemesh.names import is_label
+from framemesh.thumbnails import thumbnail
 
 PICTURES: Final = "/lake/pictures"
 THUMBNAILS: Final = "/lake/thumbnails"
@@ -43,6 +43,8 @@ _STATUSES: dict[type[FramemeshError], int] = {
     PermissionDeniedError: 403,
     UnauthenticatedError: 401,
 }
+_WIDTH_PX = 480
+"""Of small pictures: sharp on a card 240 px wide on a phone's or a new laptop's screen."""
 _DECODED_AT_ONCE = 2
 _MISSING = (Path(__file__).parent / "static" / "missing.svg").read_bytes()
 """What a browser shows in the picture's place: it draws the body of a 404 too."""
@@ -88,7 +90,7 @@ def add_pictures(app: FastAPI, mesh: Mesh) -> None:
         try:
             body = await _body(frames, name)
             async with decoding:
-                made = await asyncio.to_thread(thumbnail, body)
+                made = await asyncio.to_thread(_small, body)
         except FramemeshError as error:
             return _refusal(error)
         return Response(made, media_type="image/jpeg", headers=_FOR_GOOD)
@@ -102,10 +104,14 @@ def add_dead_pictures(app: FastAPI, mesh: Mesh) -> None:
         try:
             client = await mesh.client(caller_of(request).token)
             kept = await client.dead_letter(number)
-            made = await asyncio.to_thread(thumbnail, kept.dead_letter.body)
+            made = await asyncio.to_thread(_small, kept.dead_letter.body)
         except FramemeshError as error:
             return _refusal(error)
         return Response(made, media_type="image/jpeg", headers=_NOT_KEPT)
+
+
+def _small(body: bytes) -> bytes:
+    return thumbnail(body, width_px=_WIDTH_PX, height_px=2 * _WIDTH_PX)
 
 
 async def _body(frames: Lake, name: str) -> bytes:

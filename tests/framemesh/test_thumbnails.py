@@ -5,9 +5,13 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
-from console.thumbnails import WIDTH_PX, thumbnail
 from framemesh.errors import ImageTooLargeError, InvalidImageError
+from framemesh.thumbnails import thumbnail
 from tests.pictures import encoded, jpeg, png_bomb
+
+
+def small(body: bytes) -> bytes:
+    return thumbnail(body, width_px=480, height_px=960)
 
 
 def size_of(body: bytes) -> tuple[int, int]:
@@ -18,9 +22,9 @@ def size_of(body: bytes) -> tuple[int, int]:
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
 def test_a_picture_of_any_kind_becomes_a_small_jpeg_of_the_same_shape(kind: str) -> None:
-    assert size_of(thumbnail(encoded(kind, size=(1920, 1080)))) == (WIDTH_PX, WIDTH_PX * 1080 // 1920)
-    assert size_of(thumbnail(encoded(kind, size=(300, 2400)))) == (120, 960)
-    assert size_of(thumbnail(encoded(kind, size=(64, 48)))) == (64, 48)
+    assert size_of(small(encoded(kind, size=(1920, 1080)))) == (480, 270)
+    assert size_of(small(encoded(kind, size=(300, 2400)))) == (120, 960)
+    assert size_of(small(encoded(kind, size=(64, 48)))) == (64, 48)
 
 
 def test_a_picture_taken_sideways_is_turned() -> None:
@@ -28,12 +32,12 @@ def test_a_picture_taken_sideways_is_turned() -> None:
     exif[0x0112] = 6
     out = BytesIO()
     Image.new("RGB", (1280, 720)).save(out, "JPEG", exif=exif)
-    assert size_of(thumbnail(out.getvalue())) == (WIDTH_PX, round(WIDTH_PX * 1280 / 720))
+    assert size_of(small(out.getvalue())) == (480, 853)
 
 
 def test_what_is_no_picture_is_refused() -> None:
     for body in (b"", b"hello", jpeg()[:300], jpeg(size=(640, 480))[:400] + b"\xff\xd9"):
         with pytest.raises(InvalidImageError):
-            thumbnail(body)
+            small(body)
     with pytest.raises(ImageTooLargeError):
-        thumbnail(png_bomb(60_000, 60_000))
+        small(png_bomb(60_000, 60_000))

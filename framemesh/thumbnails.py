@@ -8,16 +8,13 @@ from PIL.ExifTags import Base
 from framemesh.errors import InvalidImageError
 from framemesh.images import opened
 
-WIDTH_PX = 480
-"""Sharp on a card 240 px wide on a phone's or a new laptop's screen."""
-_HEIGHT_PX = 2 * WIDTH_PX
 _QUALITY = 78
 _FIRST_SIDEWAYS = 5
 """EXIF's orientations from here on swap width and height."""
 
 
-def thumbnail(body: bytes) -> bytes:
-    """A JPEG of an image, at most `WIDTH_PX` wide and twice as high, turned as its EXIF says.
+def thumbnail(body: bytes, *, width_px: int, height_px: int) -> bytes:
+    """A JPEG of an image, at most so wide and so high, turned as its EXIF says.
 
     A large JPEG is decoded at a half, a quarter or an eighth of its size, which takes a fifth of the time.
 
@@ -29,7 +26,7 @@ def thumbnail(body: bytes) -> bytes:
     try:
         sideways = image.getexif().get(Base.Orientation, 1) >= _FIRST_SIDEWAYS
         width, height = reversed(image.size) if sideways else image.size
-        factor = min(1.0, WIDTH_PX / width, _HEIGHT_PX / height)
+        factor = min(1.0, width_px / width, height_px / height)
         image.thumbnail((round(image.width * factor) or 1, round(image.height * factor) or 1), reducing_gap=1.0)
         out = BytesIO()
         ImageOps.exif_transpose(image).convert("RGB").save(out, "JPEG", quality=_QUALITY)
