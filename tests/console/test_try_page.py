@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import pytest
-from playwright.async_api import BrowserContext, Locator, Page, expect
+from playwright.async_api import Browser, Locator, Page, expect
 
 from framemesh.frames import object_key
 from framemesh.limits import MAX_IMAGE_BYTES
 from tests.console import lakeside
-from tests.console.conftest import MODEL, Mesh, Shoot
+from tests.console.conftest import MODEL, VIEWER, Mesh, Shoot
 from tests.gateway.conftest import until
 
 PASTE = """bytes => {
@@ -34,7 +34,7 @@ async def give(page: Page, name: str, body: bytes) -> None:
 
 
 async def test_a_photo_is_answered_in_words_and_as_a_picture(
-    page: Page, context: BrowserContext, mesh: Mesh, photo: bytes, shoot: Shoot
+    page: Page, browser: Browser, mesh: Mesh, photo: bytes, shoot: Shoot
 ) -> None:
     await page.goto("/try")
     await expect(page.get_by_role("checkbox", name=MODEL)).to_be_checked()
@@ -47,7 +47,7 @@ async def test_a_photo_is_answered_in_words_and_as_a_picture(
     await page.evaluate(PASTE, list(photo + b"\xff\xd9"))
     await expect(answers(page)).to_contain_text(f"{len(photo) + 2} bytes")
 
-    await context.grant_permissions(["clipboard-read", "clipboard-write"])
+    await page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     await page.get_by_role("button", name="Copy the code").first.click()
     await expect(page.get_by_role("button", name="Copied")).to_be_visible()
     copied = await page.evaluate("navigator.clipboard.readText()")
@@ -58,8 +58,10 @@ async def test_a_photo_is_answered_in_words_and_as_a_picture(
     large = await page.request.post(url, data=b"x" * (MAX_IMAGE_BYTES + 1), headers=origin)
     assert large.status == 413
     assert f"{MAX_IMAGE_BYTES:,}" in await large.text()
-    await page.goto("/try")
-    assert (await page.request.post(url, data=photo, headers=origin)).status in {404, 405}  # it went with its page
+    stranger = await browser.new_context(base_url=mesh.console_url)
+    await stranger.request.post("/login", form={"token": VIEWER}, headers=origin)
+    assert (await stranger.request.post(url, data=photo, headers=origin)).status == 403
+    await stranger.close()
 
 
 async def test_what_is_no_photo_is_refused_as_the_gateway_says_it(page: Page, photo: bytes) -> None:
