@@ -207,6 +207,10 @@ class LakeTables:
             if self._interrupted:
                 raise _stopped() from None
             raise KeyboardInterrupt from None
+        except duckdb.OutOfMemoryException as error:
+            raise InvalidRequestError(
+                "the query needs more memory than it may have: ask for less, or for less time"
+            ) from error
         except duckdb.Error as error:
             words = _words(error)
             if _READING in words:  # what pyarrow says of a file, whatever the class

@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import urlencode
 
-from nicegui import events, ui
+from nicegui import ui
 from starlette.datastructures import QueryParams
 
 from console.compared import show
+from console.history import on_back_or_forward
 from console.page import Page
 from console.parts import empty
 from console.searching import times
@@ -103,10 +104,7 @@ class _Compare:
         form.on("submit", self._submit, js_handler="(event) => { event.preventDefault(); emit(); }")
         self._found = ui.element("div").classes("fm-stack").props("role=region aria-live=polite")
         self._found.props["aria-label"] = _t("Comparison")
-        ui.add_body_html(
-            "<script>addEventListener('popstate', () => emitEvent('compare_address', location.search))</script>"
-        )
-        ui.on("compare_address", self._went_back)
+        on_back_or_forward(self._went_back)
 
     def start(self) -> None:
         """Answer what the address asks."""
@@ -122,14 +120,15 @@ class _Compare:
         ui.navigate.history.push(self._question.address())
         self._restart()
 
-    def _went_back(self, event: events.GenericEventArguments) -> None:
-        self._question = Question.of(QueryParams(str(event.args).removeprefix("?")))
+    def _went_back(self, query: QueryParams) -> None:
+        self._question = Question.of(query)
         self._restart()
 
     def _restart(self) -> None:
         if self._task is not None:
             self._task.cancel()
-        self.start()
+        with self._found:  # the button that was pressed goes with what it stands among
+            self.start()
 
     async def _show(self) -> None:
         _t, question = self._t, self._question

@@ -6,10 +6,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from nicegui import events, ui
+from nicegui import ui
 from starlette.datastructures import QueryParams
 
 from console.freshness import caught_up
+from console.history import on_back_or_forward
 from console.page import Page
 from console.parts import empty
 from console.pictures import DEAD_LETTERS, THUMBNAILS, add_pictures, name_in
@@ -66,10 +67,7 @@ class _Lake:
         self._found.props["aria-label"] = self._t("Frames")
         with self._found:
             _placeholders()
-        ui.add_body_html(
-            "<script>addEventListener('popstate', () => emitEvent('lake_address', location.search))</script>"
-        )
-        ui.on("lake_address", self._went_back)
+        on_back_or_forward(self._went_back)
 
     def start(self) -> None:
         """Look for what the address says."""
@@ -79,8 +77,8 @@ class _Lake:
         ui.navigate.history.push(search.address())
         self._restart(search)
 
-    def _went_back(self, event: events.GenericEventArguments) -> None:
-        search = search_of(QueryParams(str(event.args).removeprefix("?")))
+    def _went_back(self, query: QueryParams) -> None:
+        search = search_of(query)
         self._filters.fill(search)
         self._restart(search)
 
@@ -89,7 +87,8 @@ class _Lake:
         if self._task is not None:
             self._task.cancel()
         self._found.classes(add="fm-busy")
-        self.start()
+        with self._found:  # the button that was pressed goes with what it stands among
+            self.start()
 
     async def _show(self) -> None:
         """Find, then put what was found in place of what is there."""
