@@ -1,6 +1,5 @@
 """Lake, dead letters: what could not be processed and why; an operator tries it again."""
 
-from dataclasses import dataclass, field
 from datetime import UTC
 
 from nicegui import ui
@@ -15,6 +14,7 @@ from console.visit import Visit
 from framemesh.errors import FramemeshError
 from framemesh.rpc.tokens import Role
 from framemesh.v1.dead_letter_service_pb2 import DeadLetterFilter, KeptDeadLetter
+from framemesh.v1.result_pb2 import DeadLetter
 from framemesh.words import printable
 
 _MOST = 100
@@ -26,22 +26,9 @@ async def build(visit: Visit) -> None:
     visit.run(_DeadLetters(visit).show(), name="dead-letters")
 
 
-@dataclass
-class _Known:
-    """Names to choose from, gathered from what was listed."""
-
-    cameras: set[str] = field(default_factory=set)
-    models: set[str] = field(default_factory=set)
-    reasons: set[str] = field(default_factory=set)
-
-    def note(self, letters: list[KeptDeadLetter]) -> None:
-        for kept in letters:
-            letter = kept.dead_letter
-            for names, name in (
-                (self.cameras, letter.frame.camera), (self.models, letter.model), (self.reasons, letter.reason),
-            ):  # fmt: skip
-                if name:
-                    names.add(name)
+def _names(letter: DeadLetter) -> dict[str, str]:
+    """What letters are chosen by."""
+    return {"camera": letter.frame.camera, "model": letter.model, "reason": letter.reason}
 
 
 class _DeadLetters:
@@ -49,11 +36,11 @@ class _DeadLetters:
         self._visit = visit
         _t = self._t = visit.translate
         self._may_retry = visit.may(Role.ADMIN)
-        self._known = _Known()
+        titles = {"camera": _t("Camera"), "model": _t("Model"), "reason": _t("Reason")}
         with ui.element("div").classes("fm-filters").props("role=search"):
-            self._camera = ui.select([], label=_t("Camera"), clearable=True, on_change=self.show)
-            self._model = ui.select([], label=_t("Model"), clearable=True, on_change=self.show)
-            self._reason = ui.select([], label=_t("Reason"), clearable=True, on_change=self.show)
+            self._choices = {
+                name: ui.select([], label=title, clearable=True, on_change=self.show) for name, title in titles.items()
+            }
             ui.button(_t("Refresh"), icon="refresh", on_click=self.show).props("outline")
             self._all = ui.button(_t("Retry all of these"), icon="replay", on_click=self._retry_all)
             self._all.set_visibility(False)
@@ -69,21 +56,16 @@ class _DeadLetters:
             with self._list, empty("cloud_off", self._t("The gateway does not list them"), str(error)):
                 ui.button(self._t("Try again"), on_click=self.show)
             return
-        self._known.note(letters)
-        for select, names in (
-            (self._camera, self._known.cameras), (self._model, self._known.models),
-            (self._reason, self._known.reasons),
-        ):  # fmt: skip
-            select.set_options(sorted(names))
+        for name, select in self._choices.items():  # what was there to choose stays
+            found = {_names(kept.dead_letter)[name] for kept in letters} - {""}
+            select.set_options(sorted(found.union(select.options)))
         self._all.set_visibility(self._may_retry and len(letters) > 1)
         self._list.clear()
         with self._list:
             self._letters(letters)
 
     def _filter(self) -> DeadLetterFilter:
-        return DeadLetterFilter(
-            camera=self._camera.value or "", model=self._model.value or "", reason=self._reason.value or ""
-        )
+        return DeadLetterFilter(**{name: select.value or "" for name, select in self._choices.items()})
 
     def _letters(self, letters: list[KeptDeadLetter]) -> None:
         _t = self._t

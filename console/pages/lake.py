@@ -22,6 +22,7 @@ from framemesh.errors import FramemeshError
 from framemesh.finding import Found, Seen
 from framemesh.query import LakeTables
 from framemesh.rpc.tokens import Role
+from framemesh.times import parse_time
 from framemesh.words import printable
 
 _PAGE_FRAMES = 24
@@ -204,7 +205,7 @@ class _Filters:
             select.set_options(sorted({*select.options, *names}), value=list(names))
         self._label.value = search.label
         self._score.value = search.min_score or None
-        self._since.value, self._until.value = search.since, search.until
+        self._since.value, self._until.value = (_on_the_clock(text) for text in (search.since, search.until))
         self._time.value = _BETWEEN if search.until or search.since not in self._time.options else search.since
         self._show_times()
 
@@ -225,6 +226,14 @@ class _Filters:
                 models=tuple(self._models.value or ()),
             )
         )
+
+
+def _on_the_clock(text: str) -> str:
+    """A time as its field shows it, in UTC; empty where it is none."""
+    try:
+        return f"{parse_time(text, now=datetime.now(UTC)).astimezone(UTC):%Y-%m-%dT%H:%M}" if text else ""
+    except ValueError:
+        return ""
 
 
 def _card(frame: Found, _t: Callable[..., str]) -> None:

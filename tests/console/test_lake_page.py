@@ -53,7 +53,7 @@ async def test_a_frame_is_found_by_what_was_seen_in_it(page: Page, frames: list[
     await page.get_by_label("What was seen").fill("ESPRESSO")
     await page.get_by_label("What was seen").press("Enter")
     await expect(cards(page)).to_have_count(10)
-    await expect(page).to_have_url("/lake?until=2026-09-22&label=ESPRESSO")
+    await expect(page).to_have_url("/lake?until=2026-09-22T00%3A00&label=ESPRESSO")
     assert "espresso 90%" in str(await cards(page).first.get_by_role("img").get_attribute("alt"))
     await page.go_back()
     await expect(cards(page)).to_have_count(24)
