@@ -6,6 +6,8 @@ from console.texts import Translate
 from framemesh.v1.answer_pb2 import InferenceTiming, ModelAnswer
 from framemesh.words import span, words
 
+_LINES = 12
+
 
 def answer_in_words(answer: ModelAnswer, translate: Translate) -> None:
     """What a model says, line by line, each with a bar as long as its score; or why it says nothing."""
@@ -15,14 +17,17 @@ def answer_in_words(answer: ModelAnswer, translate: Translate) -> None:
             for what, _ in words(answer):
                 ui.label(what).classes("fm-break")
         return
+    lines = words(answer)
     with ui.element("ul").classes("fm-words"):
-        for what, score in words(answer):
+        for what, score in lines[:_LINES]:
             with ui.element("li"):
                 ui.label(translate("nothing") if what == "nothing" and not score else what).classes("fm-break")
                 if score:
                     ui.label(score).classes("fm-number fm-muted")
                     share = min(max(float(score), 0.0), 1.0)
                     ui.element("div").classes("fm-score").props("aria-hidden=true").style(f"--fm-share: {share:.3f}")
+    if len(lines) > _LINES:
+        ui.label(translate("and {count} more", count=len(lines) - _LINES)).classes("fm-muted fm-small")
 
 
 def inference_time(answer: ModelAnswer) -> str:
