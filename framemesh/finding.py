@@ -177,10 +177,10 @@ def page(tables: LakeTables, wanted: Wanted, *, limit: int, seconds: float, befo
         LakeUnavailableError: The lake can't be read now.
     """
     deadline = time.monotonic() + seconds
-    before_ns = before.captured_ns if before else int(LATEST.timestamp()) * NANOSECONDS
-    earliest, latest = wanted.since - _RECENT, min(wanted.until + _RECENT, _time(before_ns))
+    before_ns = before.captured_ns if before else _ns(LATEST)
+    earliest, latest = wanted.since - _RECENT - timedelta(hours=1), wanted.until + _RECENT
     table = RESULTS if wanted.by_sight else FRAMES
-    hours = [hour for hour in tables.hours(table) if earliest - timedelta(hours=1) < hour <= latest]
+    hours = [hour for hour in tables.hours(table) if earliest < hour <= latest and _ns(hour) < before_ns]
     sql = _PAGE_OF_SEEN if wanted.by_sight else _PAGE_OF_FRAMES
     values = wanted.values() | {"before_ns": before_ns, "before_id": str(before or "")}
     rows: list[dict[str, Any]] = []
@@ -195,6 +195,11 @@ def page(tables: LakeTables, wanted: Wanted, *, limit: int, seconds: float, befo
             break
     seen = {} if wanted.by_sight else _sights(tables, rows)
     return Page(tuple(_found(row, seen.get(row["frame_id"], row["seen"])) for row in rows), reached)
+
+
+def all_before(hour: datetime) -> FrameId:
+    """What comes after it on a `page` are the frames of before an hour."""
+    return FrameId("0", _ns(hour))
 
 
 def frame(tables: LakeTables, frame_id: FrameId) -> StoredFrame | None:
@@ -227,6 +232,10 @@ def _place(frame_id: FrameId) -> dict[str, object]:
     return {"frame_id": str(frame_id), "date": hour.date(), "hour": hour.hour}
 
 
+def _ns(time: datetime) -> int:
+    return int(time.timestamp()) * NANOSECONDS
+
+
 def _time(captured_ns: int) -> datetime:
     return datetime.fromtimestamp(captured_ns // NANOSECONDS, UTC)
 
@@ -248,8 +257,8 @@ def _sights(tables: LakeTables, frames: Sequence[dict[str, Any]]) -> dict[str, l
 
 def _found(row: dict[str, Any], seen: Sequence[tuple[str, float, str]]) -> Found:
     camera, _, captured_ns = row["frame_id"].rpartition("-")
-    seen_first = tuple(Seen(*one) for one in seen)
-    return Found(FrameId(camera, int(captured_ns)), row["object_key"], row["capture_time"], seen_first)
+    frame_id = FrameId(camera, int(captured_ns))
+    return Found(frame_id, row["object_key"], row["capture_time"], tuple(Seen(*one) for one in seen))
 
 
 def _stored(row: dict[str, Any]) -> StoredFrame:

@@ -169,7 +169,7 @@ class _Lake:
         self._look(Search())
 
     def _further(self, reached: datetime) -> None:
-        further = replace(self._search, before=None, until=f"{reached:%Y-%m-%dT%H:%M}")
+        further = replace(self._search, before=finding.all_before(reached))
         ui.button(self._t("Look further back"), icon="history", on_click=lambda: self._look(further))
 
 

@@ -11,7 +11,7 @@ from archiver.app import archiver
 from archiver.settings import ArchiverSettings
 from framemesh.bus import Bus
 from framemesh.errors import DeadlineError, InvalidRequestError
-from framemesh.finding import Page, Seen, Wanted, answers, frame, page
+from framemesh.finding import Page, Seen, Wanted, all_before, answers, frame, page
 from framemesh.frames import FrameId, timestamp
 from framemesh.query import LakePlace, LakeTables, tables
 from framemesh.v1.answer_pb2 import (
@@ -31,7 +31,7 @@ from framemesh.v1.answer_pb2 import (
 )
 from framemesh.v1.result_pb2 import Result
 from tests.archiver import conftest as archived
-from tests.archiver.conftest import START_NS, settings, store
+from tests.archiver.conftest import HOUR_NS, START_NS, settings, store
 
 __all__ = ["settings"]
 
@@ -131,6 +131,12 @@ def test_frames_tell_what_each_model_is_surest_of(lake: LakeTables) -> None:
 def test_a_search_that_takes_long_tells_how_far_it_got(lake: LakeTables) -> None:
     found = page(lake, Wanted(label="no such thing"), limit=10, seconds=0)
     assert found == Page((), reached=datetime(2026, 9, 21, 16, tzinfo=UTC))
+    assert found.reached
+    found = page(lake, Wanted(label="no such thing"), limit=10, seconds=0, before=all_before(found.reached))
+    assert found == Page((), reached=datetime(2026, 9, 21, 15, tzinfo=UTC))
+    assert found.reached
+    found = page(lake, Wanted(label="cat"), limit=10, seconds=0, before=all_before(found.reached))
+    assert {one.frame_id.captured_ns < START_NS + HOUR_NS for one in found.frames} == {True}
     older = page(lake, Wanted(label="no such thing", until=datetime(2026, 9, 20, tzinfo=UTC)), limit=10, seconds=0)
     assert older == Page(())
 
