@@ -124,8 +124,7 @@ async def _watch(socket: ClientWebSocketResponse, ages: list[float]) -> None:
             now_ns = time.time_ns()
             head = json.loads(message[4 : 4 + int.from_bytes(message[:4])])
             ages += [(now_ns - int(frame["id"].rpartition("-")[2])) / 1e9 for frame in head["frames"]]
-            if head["frames"]:
-                await socket.send_json({"painted": True})
+            await socket.send_json({"painted": 1 if head["frames"] else 0})
 
 
 if __name__ == "__main__":

@@ -87,7 +87,7 @@ class Access:
         return Caller(token.name, token.role, token.value, session)
 
     def log_in(self, presented: str, place: str) -> Caller | None:
-        """Begin a session; none where the token is unknown, or too many unknown ones came from there lately.
+        """Begin a session; none where the token is unknown.
 
         Args:
             presented: What was typed in.
@@ -95,8 +95,6 @@ class Access:
         """
         if self._tokens is None:
             return ANYBODY
-        if self._failures.too_many(place, time.monotonic()):
-            return None
         token: Token | None = find(self._tokens.now(), presented.strip())
         if token is None:
             self._failures.note(place, time.monotonic())
@@ -108,7 +106,7 @@ class Access:
         return Caller(token.name, token.role, token.value, session)
 
     def refuses(self, place: str) -> bool:
-        """Whether nobody can log in from there for a while."""
+        """Whether too many unknown tokens came from there lately: nobody can log in from there for a while."""
         return self._failures.too_many(place, time.monotonic())
 
     def log_out(self, session: str) -> None:

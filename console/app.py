@@ -24,16 +24,16 @@ from console.pages import PAGES
 from console.serving import serving_pages
 from console.settings import ConsoleSettings
 from console.visit import Visit
-from framemesh.errors import ConfigurationError
 from framemesh.rpc.channels import is_loopback
+from framemesh.rpc.exposure import check_exposure
 from framemesh.service import running
 from framemesh.telemetry.page import new_registry, serving_page
 
 log = structlog.get_logger()
 
 _RECONNECT_SECONDS = 20.0
-"""How long a page waits for a browser that is gone: a phone between two networks goes on where it was. As rarely are
-browsers asked whether they are there, so that a busy machine does not lose them; with NiceGUI's 3 s it does."""
+"""How long a page waits for a browser that was cut off, as on the way through a tunnel, before it is built anew. As
+rarely are browsers asked whether they are there: with NiceGUI's 3 s a busy machine loses them."""
 _OWN_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -53,7 +53,14 @@ async def console(settings: ConsoleSettings) -> AsyncIterator[Console]:
         ConfigurationError: An address, certificate, tokens file or NATS user can't be used.
         BusUnavailableError: No NATS server answers.
     """
-    encrypted = _check_door(settings)
+    check_exposure(
+        "console",
+        settings.console_address,
+        cert_file=settings.tls_cert_file,
+        key_file=settings.tls_key_file,
+        tokens_file=settings.tokens_file,
+        tokens_in_plain_text=settings.tokens_in_plain_text,
+    )
     access = Access(settings.tokens_file, session_seconds=settings.session_seconds)
     async with AsyncExitStack() as stack:
         reached = await stack.enter_async_context(mesh(settings))
@@ -64,7 +71,7 @@ async def console(settings: ConsoleSettings) -> AsyncIterator[Console]:
         http_port = await stack.enter_async_context(
             serving_page(settings.http_address, registry, {"nats": reached.bus.problem})
         )
-        app = _app(settings, reached, hub, access, metrics, encrypted=encrypted)
+        app = _app(settings, reached, hub, access, metrics)
         port = await stack.enter_async_context(
             serving_pages(
                 app, settings.console_address, cert_file=settings.tls_cert_file, key_file=settings.tls_key_file
@@ -74,9 +81,8 @@ async def console(settings: ConsoleSettings) -> AsyncIterator[Console]:
         yield Console(port, http_port)
 
 
-def _app(
-    settings: ConsoleSettings, reached: Mesh, hub: Hub, access: Access, metrics: ConsoleMetrics, *, encrypted: bool
-) -> FastAPI:
+def _app(settings: ConsoleSettings, reached: Mesh, hub: Hub, access: Access, metrics: ConsoleMetrics) -> FastAPI:
+    encrypted = settings.tls_cert_file is not None or settings.tokens_in_plain_text
     app = FastAPI(openapi_url=None)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
     add_entrance(app, access, metrics, session_seconds=settings.session_seconds, encrypted=encrypted)
@@ -120,24 +126,3 @@ def _register(page: Page, reached: Mesh) -> None:
 def _hosts(settings: ConsoleSettings) -> frozenset[str]:
     named = frozenset(name.strip().lower() for name in settings.console_hosts.split(",") if name.strip())
     return named | (_OWN_NAMES if named or is_loopback(settings.console_address) else frozenset())
-
-
-def _check_door(settings: ConsoleSettings) -> bool:
-    """Whether browsers come over TLS alone.
-
-    Raises:
-        ConfigurationError: Tokens would go over the network in plain text, or half of a certificate is set.
-    """
-    if (settings.tls_cert_file is None) != (settings.tls_key_file is None):
-        raise ConfigurationError("set both FRAMEMESH_TLS_CERT_FILE and FRAMEMESH_TLS_KEY_FILE, or neither")
-    encrypted = settings.tls_cert_file is not None or settings.tokens_in_plain_text
-    if not encrypted and not is_loopback(settings.console_address):
-        if settings.tokens_file is not None:
-            raise ConfigurationError(
-                f"FRAMEMESH_TOKENS_FILE is set and {settings.console_address} can be reached from other machines "
-                "in plain text: set FRAMEMESH_TLS_CERT_FILE and FRAMEMESH_TLS_KEY_FILE, or, where "
-                "a proxy before the console speaks TLS, FRAMEMESH_TOKENS_IN_PLAIN_TEXT=true",
-                address=settings.console_address,
-            )
-        log.warning("door.open", address=settings.console_address, problem="anybody who reaches it may do anything")
-    return encrypted

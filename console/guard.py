@@ -26,6 +26,7 @@ LOGIN = "/login"
 
 _FORM_SLACK_BYTES = 64 * 1024
 _OPEN = re.compile(r"/(login|static/.*|favicon\.ico|_nicegui/[^/]+/(static|libraries|components|resources|esm)/.*)")
+_ASSETS = "/_nicegui/"
 _SAFE = {"GET", "HEAD", "OPTIONS"}
 _SCRIPT = re.compile(rb"<script\b")
 _POLICY = (
@@ -139,6 +140,8 @@ class Guard:
             await refusal(scope, receive, answer)
             return
         scope[CALLER] = caller
+        if not scope["path"].startswith(_ASSETS):  # a page that NiceGUI has compressed takes no nonce any more
+            scope["headers"] = [header for header in scope["headers"] if header[0] != b"accept-encoding"]
         await self.app(scope, _limited(receive, self._max_body_bytes), answer)
 
 
@@ -157,7 +160,7 @@ def _guarded(send: Send, path: str, nonce: str, *, encrypted: bool) -> Send:
             headers["Content-Security-Policy"] = _POLICY.format(nonce=nonce)
             if encrypted:
                 headers["Strict-Transport-Security"] = "max-age=31536000"
-            if not path.startswith("/_nicegui/"):  # NiceGUI's own have a version in their path
+            if not path.startswith(_ASSETS):  # which have a version in their path
                 headers.setdefault("Cache-Control", "no-cache" if path.startswith("/static/") else "no-store")
             is_page = headers.get("content-type", "").startswith("text/html")
             if is_page:  # its length is known once the nonces are in

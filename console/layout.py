@@ -35,6 +35,7 @@ def frame(visit: Visit, page: Page, pages: tuple[Page, ...]) -> Iterator[None]:
     with ui.element("div").classes("fm-main") as main:  # in NiceGUI's own <main>
         ui.skip_link(_t("Skip to the page"), target=main)
         heading(_t(page.title), level=1)
+        visit.trouble.place()
         yield
 
 

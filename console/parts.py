@@ -21,20 +21,32 @@ def empty(icon: str, title: str, what_to_do: str) -> ui.element:
 
 
 class Trouble:
-    """A line at the current element that says what is wrong with the mesh, while something is."""
+    """The line of a page that says what is wrong with the mesh, while something is: one, however many notice."""
 
     def __init__(self, translate: Translate) -> None:
         self._translate = translate
+        self._problems: dict[object, str] = {}
+
+    def place(self) -> None:
+        """Make the line at the current element."""
         with ui.element("div").classes("fm-trouble").props("role=status") as self._line:
             ui.icon("cloud_off").props("aria-hidden=true")
             self._words = ui.label()
         self._line.set_visibility(False)
 
-    def tell(self, problem: str) -> None:
-        """Show what is wrong."""
-        self._words.set_text(self._translate("The mesh does not answer, trying again: {problem}", problem=problem))
-        self._line.set_visibility(True)
+    def tell(self, who: object, problem: str) -> None:
+        """Show what is wrong, as somebody has noticed."""
+        self._problems[who] = problem
+        self._show()
 
-    def over(self) -> None:
-        """All is well again."""
-        self._line.set_visibility(False)
+    def over(self, who: object) -> None:
+        """They notice nothing any more."""
+        if self._problems.pop(who, None) is not None:
+            self._show()
+
+    def _show(self) -> None:
+        problem = next(iter(self._problems.values()), None)
+        if problem is not None:
+            words = self._translate("The mesh does not answer, trying again: {problem}", problem=problem)
+            self._words.set_text(words)
+        self._line.set_visibility(problem is not None)

@@ -27,7 +27,7 @@ class ConsoleSettings(ServiceSettings, BusSettings, LakeSettings):
     """The authority to trust of the gateway's certificate, in PEM, where it is a private one."""
     tls_cert_file: Path | None = None
     """The certificate for the pages, with those of the authorities between, in PEM; unset, they are served in plain
-    text."""
+    text. Read again when it changes."""
     tls_key_file: Path | None = None
     """The certificate's private key, in PEM and without a password."""
     tokens_file: Path | None = None

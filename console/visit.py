@@ -34,6 +34,7 @@ class Visit:
         query: What stands behind the `?` of the page's address.
         mesh: NATS and the lake, to read.
         client: The gateway, which decides by the caller's own token what they may do.
+        trouble: The page's line that says what is wrong with the mesh.
     """
 
     caller: Caller
@@ -43,6 +44,7 @@ class Visit:
     query: QueryParams
     mesh: Mesh
     client: AsyncClient
+    trouble: Trouble
 
     @staticmethod
     async def of(request: Request, mesh: Mesh) -> "Visit":
@@ -50,7 +52,9 @@ class Visit:
         caller = caller_of(request)
         language = language_of(request)
         client = await mesh.client(caller.token)
-        return Visit(caller, language, translator(language), request.path_params, request.query_params, mesh, client)
+        translate = translator(language)
+        trouble = Trouble(translate)
+        return Visit(caller, language, translate, request.path_params, request.query_params, mesh, client, trouble)
 
     def may(self, role: Role) -> bool:
         """Whether the caller's role reaches so far: what it doesn't, a page leaves out or explains."""
@@ -84,18 +88,18 @@ class Visit:
     async def _follow(
         self, changes: Callable[[], AsyncIterator[Seen]], show: Callable[[Seen], Awaitable[None] | None]
     ) -> None:
-        trouble = Trouble(self.translate)
+        who = object()
         backoff = Backoff(0.5, 5.0)
         while True:
             try:
                 async for seen in changes():
-                    trouble.over()
+                    self.trouble.over(who)
                     backoff.reset()
                     shown = show(seen)
                     if shown is not None:
                         await shown
             except FramemeshError as error:
-                trouble.tell(str(error))
+                self.trouble.tell(who, str(error))
             await asyncio.sleep(backoff.next_seconds())
 
     async def attempt(self, work: Awaitable[Seen]) -> Seen | None:

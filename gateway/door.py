@@ -1,18 +1,13 @@
 """The public port as the operator wants it: encrypted or not, for everybody or for tokens."""
 
-import structlog
-
-from framemesh.errors import ConfigurationError
 from framemesh.rpc.calls import Admission
-from framemesh.rpc.channels import is_loopback
+from framemesh.rpc.exposure import check_exposure
 from framemesh.rpc.server import Connections
 from framemesh.rpc.tls import server_credentials
 from gateway.access import Access
 from gateway.metrics import GatewayMetrics
 from gateway.room import Room
 from gateway.settings import GatewaySettings
-
-log = structlog.get_logger()
 
 _UNREAD_BYTES = 1024 * 1024
 
@@ -24,18 +19,14 @@ def connections(settings: GatewaySettings) -> Connections:
         ConfigurationError: The certificate can't be used, or tokens would go over the network in plain text.
     """
     certificate, key = settings.tls_cert_file, settings.tls_key_file
-    if (certificate is None) != (key is None):
-        raise ConfigurationError("set both FRAMEMESH_TLS_CERT_FILE and FRAMEMESH_TLS_KEY_FILE, or neither")
-    if certificate is None and not is_loopback(settings.grpc_address):
-        if settings.tokens_file is None:
-            log.warning("door.open", address=settings.grpc_address, problem="anybody who reaches it may do anything")
-        elif not settings.tokens_in_plain_text:
-            raise ConfigurationError(
-                f"FRAMEMESH_TOKENS_FILE is set and {settings.grpc_address} can be reached from other machines, which "
-                "would send their tokens in plain text: set FRAMEMESH_TLS_CERT_FILE and FRAMEMESH_TLS_KEY_FILE, or, "
-                "where a proxy before the gateway speaks TLS, FRAMEMESH_TOKENS_IN_PLAIN_TEXT=true",
-                address=settings.grpc_address,
-            )
+    check_exposure(
+        "gateway",
+        settings.grpc_address,
+        cert_file=certificate,
+        key_file=key,
+        tokens_file=settings.tokens_file,
+        tokens_in_plain_text=settings.tokens_in_plain_text,
+    )
     return Connections(
         credentials=None if certificate is None or key is None else server_credentials(certificate, key),
         keepalive_seconds=settings.grpc_keepalive_seconds,

@@ -1,8 +1,8 @@
 """The websocket of a page that watches: wishes come in, pictures go out.
 
 A message out is the length of its JSON in four bytes, the JSON, then the pictures one after another, whose lengths
-`sizes` has. A message in says what to show (`{"camera": null, "models": ["vit"]}`), or that the last one is painted
-(`{"painted": true}`), without which no more than two are under way.
+`sizes` has. A message in says what to show (`{"camera": null, "models": ["vit"]}`), or how many messages with pictures
+have been painted since the last (`{"painted": 1}`): no more than two are under way. A page that says neither is asleep.
 """
 
 import asyncio
@@ -53,7 +53,6 @@ class _Page:
         self._watcher = watcher
         self._told: dict[str, Camera] = {}
         self._models: list[dict[str, Any]] = []
-        self._problem = ""
 
     async def receive(self) -> None:
         """Take wishes until the page is gone; one that says nonsense is gone too."""
@@ -62,8 +61,8 @@ class _Page:
                 wish = await self._socket.receive_json()
                 if not isinstance(wish, dict):
                     return
-                if wish.get("painted"):
-                    self._watcher.painted()
+                if isinstance(painted := wish.get("painted"), int):
+                    self._watcher.painted(painted)
                 else:
                     self._watcher.want(View.parse(wish))
         except (WebSocketDisconnect, ValueError, KeyError):
@@ -77,7 +76,10 @@ class _Page:
             head: dict[str, Any] = {}
             if time.monotonic() >= told + _STATUS_SECONDS:
                 told = time.monotonic()
-                head = {"cameras": self._statuses(), "models": self._models, "problem": self._problem}
+                if self._watcher.awake:
+                    head = {"cameras": self._statuses(), "models": self._models}
+            if not (head or updates):
+                continue
             try:
                 await self._socket.send_bytes(packed(head, updates, now_ns=time.time_ns()))
             except (WebSocketDisconnect, RuntimeError):  # it has closed meanwhile
@@ -99,11 +101,10 @@ class _Page:
         while True:
             try:
                 async for change in changes():
-                    self._problem = ""
                     backoff.reset()
                     take(change)
-            except FramemeshError as error:
-                self._problem = str(error)
+            except FramemeshError:
+                pass  # the page itself follows the same, and says so
             await asyncio.sleep(backoff.next_seconds())
 
     def _statuses(self) -> list[dict[str, Any]]:

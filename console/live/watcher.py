@@ -55,12 +55,12 @@ class Watcher:
         self._waiting: dict[str, Update] = {}
         self._arrived = asyncio.Event()
         self._credits = _AHEAD
-        self._painted_at = time.monotonic()
+        self._heard_at = time.monotonic()
 
     @property
     def awake(self) -> bool:
-        """Whether anybody looks: a hidden page paints nothing."""
-        return time.monotonic() < self._painted_at + _ASLEEP_SECONDS
+        """Whether anybody looks: a hidden page says nothing."""
+        return time.monotonic() < self._heard_at + _ASLEEP_SECONDS
 
     @property
     def ready(self) -> bool:
@@ -72,12 +72,12 @@ class Watcher:
         self.view = view
         self.seen.clear()
         self._waiting.clear()
-        self.painted()
+        self.painted(0)
 
-    def painted(self) -> None:
-        """The browser has painted what it was sent."""
-        self._credits = min(_AHEAD, self._credits + 1)
-        self._painted_at = time.monotonic()
+    def painted(self, count: int) -> None:
+        """The browser has painted so many messages, which may be none: it says at least that somebody looks."""
+        self._credits = min(_AHEAD, self._credits + max(0, count))
+        self._heard_at = time.monotonic()
         self._arrived.set()
 
     def offer(self, update: Update) -> None:

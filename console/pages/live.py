@@ -89,7 +89,6 @@ def _texts(translate: Translate) -> dict[str, Any]:
         "fps": _t("{fps} frames/s"),
         "age": _t("{age} old"),
         "lost": _t("The console does not answer, trying again"),
-        "problem": _t("The mesh does not answer, trying again: {problem}"),
         "states": {
             "live": _t("Live"),
             "away": _t("Away"),

@@ -111,7 +111,7 @@ class Live {
     this.splitter.ariaPressed = String(this.split);
     for (const tile of this.tiles.values()) {
       tile.item.hidden = this.whole !== null && tile.camera !== this.whole;
-      tile.button.disabled = this.whole !== null;
+      this.rest(tile);
       this.panels(tile);
       this.redraw(tile);
     }
@@ -129,15 +129,21 @@ class Live {
     const words = make("p", "fm-camera-words fm-small");
     foot.append(name, state, numbers);
     item.append(button, foot, words);
-    button.addEventListener("click", () => this.look(camera));
+    button.addEventListener("click", () => this.whole === null && this.look(camera));
     const tile = { camera, item, button, state, numbers, words, canvases: [], painted: null };
     this.tiles.set(camera, tile);
     const after = [...this.tiles.keys()].sort().indexOf(camera);
     this.list.insertBefore(item, this.list.children[after] ?? null);
     item.hidden = this.whole !== null && camera !== this.whole;
-    button.disabled = this.whole !== null;
+    this.rest(tile);
     this.panels(tile);
     return tile;
+  }
+
+  /** A camera that is large already can't be opened. Not `disabled`: Quasar would fade the picture. */
+  rest(tile) {
+    tile.button.ariaDisabled = String(this.whole !== null);
+    tile.button.tabIndex = this.whole === null ? 0 : -1;
   }
 
   /** One canvas, or one for each chosen model side by side. */
@@ -186,15 +192,27 @@ class Live {
       this.tries = 0;
       const message = unpack(data);
       if (message.cameras) this.tell(message);
-      if (!message.frames.length) return;
       await Promise.all(message.frames.map((frame) => this.show(frame)));
-      requestAnimationFrame(() => socket.readyState === WebSocket.OPEN && socket.send('{"painted":true}'));
+      this.owe(socket, message.frames.length ? 1 : 0);
     };
     socket.onclose = () => {
       if (this.closed) return;
       if (this.tries > 0) this.say(this.texts.lost);
       setTimeout(() => this.connect(), WAIT_MS[Math.min(this.tries++, WAIT_MS.length - 1)]);
     };
+  }
+
+  /** Say what has been painted, once the browser paints: in a hidden tab it doesn't, and nothing more comes. */
+  owe(socket, count) {
+    socket.owed = (socket.owed ?? 0) + count;
+    if (socket.saying) return;
+    socket.saying = true;
+    requestAnimationFrame(() => {
+      socket.saying = false;
+      if (socket.readyState !== WebSocket.OPEN) return;
+      socket.send(JSON.stringify({ painted: socket.owed }));
+      socket.owed = 0;
+    });
   }
 
   async show(frame) {
@@ -233,9 +251,9 @@ class Live {
 
   // How cameras are.
 
-  tell({ cameras, models, problem }) {
+  tell({ cameras, models }) {
     this.offer(models);
-    this.say(problem ? fill(this.texts.problem, { problem }) : "");
+    this.say("");
     const there = new Set(cameras.map((one) => one.camera));
     for (const [camera, tile] of this.tiles) {
       if (!there.has(camera)) {

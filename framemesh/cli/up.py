@@ -26,7 +26,7 @@ def up(
             ",precision=fp32|int8|fp16|bf16 ,policy=every|latest|fps=N ,start=TIME ,replicas=N ,revision=R ,camera=C "
             "and, for what a zero-shot model looks for, ,label=WORDS. SOURCE is a Hugging Face id, a folder, "
             "lake://models/NAME/VERSION or demo:efficientnet-lite0. Repeatable. Without it, the models of the last "
-            "time, or else the demo's two."
+            "time, or else the demo's two; 'none' runs none, until the console or `framemesh deploy` asks for some."
         ),
     ] = None,
     policy: Annotated[
@@ -73,10 +73,11 @@ def up(
             f"`framemesh up` needs {error.name}, which a client does not: clone the repository and run `make demo`"
         ) from error
     chosen = parse_policy(policy)
+    named = [] if model == ["none"] else model or []
     options = MeshOptions(
         data_dir=data_dir,
         cameras=parse_cameras(cameras, fps=fps, size=size),
-        models=tuple(check_source(parse(text, default_policy=chosen)) for text in model or ()),
+        models=tuple(check_source(parse(text, default_policy=chosen)) for text in named) if model else None,
         policy=chosen,
         duration=duration,
         report=report,

@@ -30,7 +30,7 @@ from framemesh.mesh.door import Door
 from framemesh.mesh.following import Models, model_processes
 from framemesh.mesh.joining import MESH_FILE, MeshState, write_state
 from framemesh.mesh.progress import Progress
-from framemesh.mesh.servers import HOST
+from framemesh.mesh.servers import HOST, Credentials
 from framemesh.mesh.state import credentials, locked, write_processes
 from framemesh.mesh.supervision import Supervisor
 from framemesh.service import interrupted_by, running, stop_signals
@@ -90,7 +90,7 @@ class MeshOptions:
     Attributes:
         data_dir: Everything that the mesh keeps lies there.
         cameras: The cameras to run; frames may come from elsewhere too.
-        models: The models to run and no others; none means those of the last time, or else the demo's.
+        models: The models to run and no others; `None` means those of the last time, or else the demo's.
         policy: The demo models' policy.
         duration: Seconds to run once the cameras do; none means until a signal.
         report: Where to write the report.
@@ -102,7 +102,7 @@ class MeshOptions:
 
     data_dir: Path
     cameras: Cameras
-    models: tuple[ModelSpec, ...]
+    models: tuple[ModelSpec, ...] | None
     policy: FramePolicy
     duration: float | None
     report: Path | None
@@ -319,7 +319,7 @@ async def _start_servers(
             console.print(Text(words, "yellow"))
         secret, agent = credentials(folder, "nats", "framemesh"), credentials(folder, "nats-ingest", "ingest")
         viewer = credentials(folder, "nats-console", "console")
-        others = {
+        others: dict[Credentials, Mapping[str, object]] = {
             agent: servers.agent_permissions(agent.user),
             viewer: servers.console_permissions(viewer.user),
         }
@@ -349,12 +349,15 @@ async def _start_servers(
 async def _deploy(client: AsyncClient, options: MeshOptions, demo_folder: Path, console: Console) -> dict[str, int]:
     """Make the desired state what the user asked for; returns the generation of each wish, by the model's name."""
     before = {model.spec.name: model.generation for model in await client.models()}
-    if not options.models and before:
-        return before
-    asked = options.models or [parse(f"{PREFIX}{name}", default_policy=options.policy) for name in MODELS]
+    asked = options.models
+    if asked is None:
+        if before:
+            return before
+        asked = tuple(parse(f"{PREFIX}{name}", default_policy=options.policy) for name in MODELS)
     for name in before.keys() - {spec.name for spec in asked}:
         await client.delete(name)
-    console.print(f"preparing {', '.join(spec.name for spec in asked)}; the first time takes a minute or two")
+    if asked:
+        console.print(f"preparing {', '.join(spec.name for spec in asked)}; the first time takes a minute or two")
     wishes = [await client.deploy_model(await localised(spec, demo_folder)) for spec in asked]
     return {wish.spec.name: wish.generation for wish in wishes}
 

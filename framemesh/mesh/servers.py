@@ -76,7 +76,7 @@ def agent_permissions(user: str) -> dict[str, list[str]]:
     }
 
 
-def console_permissions(user: str) -> dict[str, list[str]]:
+def console_permissions(user: str) -> dict[str, object]:
     """What NATS must let the console do: see frames and answers go by, and change nothing."""
     return {"publish": {"deny": ">"}, "subscribe": ["frames.*", "results.*.*", f"_INBOX.{user}.>"]}
 
@@ -91,7 +91,7 @@ def nats_server(
     port: int,
     credentials: Credentials,
     *,
-    others: Mapping[Credentials, Mapping[str, list[str]]] | None = None,
+    others: Mapping[Credentials, Mapping[str, object]] | None = None,
     max_payload_bytes: int = MAX_PAYLOAD_BYTES,
 ) -> ProcessSpec:
     """A NATS server with JetStream on disk, which acknowledges only what it has synced.

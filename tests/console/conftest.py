@@ -2,7 +2,8 @@
 chooses, and a real Chromium.
 
 All of it lives on the session's event loop, as the tests in this folder do; an async fixture of a test module's own
-says so: `@pytest_asyncio.fixture(loop_scope="session")`.
+says so: `@pytest_asyncio.fixture(loop_scope="session")`. It ends with the folder's last test, as nothing turns that
+loop while other tests run.
 """
 
 import os
@@ -76,7 +77,7 @@ class Mesh:
     variables: dict[str, str]
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def mesh(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Mesh]:
     folder = tmp_path_factory.mktemp("console")
     tokens = folder / "tokens.toml"
@@ -112,7 +113,9 @@ async def mesh(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Mesh]:
         model = await stack.enter_async_context(serving_model(bus, MODEL))
         await client.deploy(parse(f"{MODEL}=example/{MODEL},policy=every"))
         console = {**s3, "FRAMEMESH_NATS_URL": nats_url(nats_port, _CONSOLE), "FRAMEMESH_TOKENS_FILE": str(tokens)}
-        await supervisor.start(processes.console(console, gateway=address, port=console_port, http_port=http_port))
+        with pytest.MonkeyPatch.context() as environment:
+            environment.delenv("PYTEST_CURRENT_TEST", raising=False)  # by which NiceGUI would know that it is tested
+            await supervisor.start(processes.console(console, gateway=address, port=console_port, http_port=http_port))
         variables = {**s3, "FRAMEMESH_NATS_URL": nats_url(nats_port, CREDENTIALS), "FRAMEMESH_ADDRESS": address}
         url = f"http://{HOST}:{console_port}"
         yield Mesh(bus, client, model, settings, tokens, supervisor, url, variables)
@@ -124,7 +127,7 @@ def console_url(mesh: Mesh) -> str:
     return mesh.console_url
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
     """Debian's Chromium, without a window."""
     if CHROMIUM is None:
@@ -189,15 +192,17 @@ Shoot = Callable[[Page, str], Awaitable[None]]
 
 
 @pytest.fixture(scope="session")
-def shoot(tmp_path_factory: pytest.TempPathFactory) -> Shoot:
+def shoot() -> Shoot:
     """`await shoot(page, "models")` keeps pictures of the page as it is: light and dark, on a desktop and a phone.
 
-    They go to the folder that `FRAMEMESH_SCREENSHOTS` names.
+    They go to the folder that `FRAMEMESH_SCREENSHOTS` names; without it none are made, as nobody would look at them.
     """
     given = os.environ.get("FRAMEMESH_SCREENSHOTS")
-    folder = Path(given) if given else tmp_path_factory.mktemp("screenshots")
+    folder = Path(given) if given else None
 
     async def shoot(page: Page, name: str) -> None:
+        if folder is None:
+            return
         folder.mkdir(parents=True, exist_ok=True)
         before = page.viewport_size
         for size, (width, height) in SIZES_PX.items():

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import psutil
 import pytest
@@ -28,7 +29,7 @@ from tests.model_server import tiny as tiny_models
 from tests.pictures import jpeg, png_bomb
 
 COMMAND = (sys.executable, "-m", "framemesh")
-SERVICES = ("nats", "s3", "gateway", "model-tiny-0", "deployer")
+SERVICES = ("nats", "s3", "gateway", "model-tiny-0", "deployer", "console")
 
 
 @pytest.fixture(scope="module")
@@ -240,6 +241,29 @@ def quiet(tiny: Path, prepared: Path, tmp_path_factory: pytest.TempPathFactory) 
         finished(process)
 
 
+def page(url: str, *, trusted: Path | None = None) -> str:
+    """What the console answers a browser that comes for the first time."""
+    asked = Request(url, headers={"Accept": "text/html"})  # noqa: S310 - the console's own
+    tls = ssl.create_default_context(cafile=trusted) if trusted else None
+    with urlopen(asked, timeout=60, context=tls) as answer:  # noqa: S310
+        body: bytes = answer.read()
+    return body.decode()
+
+
+def test_the_console_is_served_to_this_machine(quiet: tuple[MeshState, Path]) -> None:
+    assert "<title>Live · framemesh</title>" in page(quiet[0].console_url)
+    assert quiet[0].console_url in run("env", "--data-dir", str(quiet[1])).stdout
+
+
+def test_a_mesh_may_begin_without_any_model(prepared: Path, tmp_path: Path) -> None:
+    with mesh(tmp_path, "--cameras", "none", "--model", "none", models=prepared) as process:
+        state = up_and_running(tmp_path)
+        with Client(state.address) as client:
+            assert client.models() == []
+        process.terminate()
+        finished(process)
+
+
 async def test_a_camera_that_knows_nothing_of_us_is_stored_and_answered(quiet: tuple[MeshState, Path]) -> None:
     state, _ = quiet
     answers: list[str] = []
@@ -399,6 +423,7 @@ def test_a_gateway_with_tls_and_tokens_lets_its_mesh_and_its_users_in(
         state = up_and_running(tmp_path / "data")
         own = run("analyze", str(photo), "--data-dir", str(tmp_path / "data"))
         assert own.returncode == 0, own.stderr
+        assert "Token" in page(state.console_url, trusted=pair.ca)
         exports = run("env", "--data-dir", str(tmp_path / "data")).stdout
         assert f"export FRAMEMESH_TOKEN={admin}\n" in exports
         # From elsewhere: an address, the authority, and a token.
