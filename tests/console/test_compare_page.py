@@ -40,7 +40,6 @@ async def frames(mesh: Mesh, photos: Path) -> AsyncIterator[list[FrameId]]:
 async def test_two_models_are_compared_in_figures_and_pictures(page: Page, frames: list[FrameId], shoot: Shoot) -> None:
     await page.goto("/compare?since=")
     await expect(page.get_by_text("Choose two models")).to_be_visible()
-    await shoot(page, "compare-empty")
     for label, model in (("Model A", "old"), ("Model B", "new")):
         await page.get_by_label(label).click()
         await page.get_by_role("option", name=model, exact=True).click()

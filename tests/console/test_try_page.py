@@ -38,7 +38,6 @@ async def test_a_photo_is_answered_in_words_and_as_a_picture(
 ) -> None:
     await page.goto("/try")
     await expect(page.get_by_role("checkbox", name=MODEL)).to_be_checked()
-    await shoot(page, "try-empty")
     async with page.expect_request(lambda request: request.method == "POST") as sending:
         await give(page, "cat.jpg", photo)
     await expect(answers(page)).to_contain_text("in all")
