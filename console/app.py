@@ -32,7 +32,8 @@ from framemesh.telemetry.page import new_registry, serving_page
 log = structlog.get_logger()
 
 _RECONNECT_SECONDS = 20.0
-"""How long a page waits for a browser that was cut off, as on the way through a tunnel, before it is built anew."""
+"""How long a page waits for a browser that was cut off, as on the way through a tunnel, before it is built anew. As
+rarely are browsers asked whether they are there: with NiceGUI's 3 s a busy machine loses them."""
 _OWN_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -97,6 +98,8 @@ def _app(settings: ConsoleSettings, reached: Mesh, hub: Hub, access: Access, met
     )
     theme.set_defaults()
     for page in PAGES:
+        if page.serve is not None:
+            page.serve(app, reached)
         _register(page, reached)
     core.app.config.socket_io_js_transports = ["websocket"]
     ui.run_with(

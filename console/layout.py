@@ -48,8 +48,8 @@ def forbidden(visit: Visit) -> None:
 def _navigation(visit: Visit, page: Page, pages: tuple[Page, ...]) -> None:
     with ui.element("nav").classes("fm-nav").props(f'aria-label="{visit.translate("Pages")}"'):
         for one in pages:
-            if visit.may(one.role):
-                current = ' aria-current="page"' if one is page else ""
+            if visit.may(one.role) and not one.within:
+                current = ' aria-current="page"' if one.path in {page.path, page.within} else ""
                 with ui.element("a").props(f'href="{one.path}"{current}'):
                     ui.icon(one.icon).props("aria-hidden=true")
                     ui.label(visit.translate(one.title))
@@ -87,6 +87,6 @@ def _speak(language: str) -> None:
 
 def _style_sheets(page: Page) -> None:
     ui.add_head_html('<script src="/static/frame.js"></script><link rel="stylesheet" href="/static/console.css">')
-    own = f"{page.path.strip('/') or 'live'}.css"
+    own = f"{(page.within or page.path).strip('/') or 'live'}.css"
     if (_STATIC / own).exists():
         ui.add_head_html(f'<link rel="stylesheet" href="/static/{own}">')

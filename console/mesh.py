@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from console.hearing import Hearing
 from console.looking import Looking
 from console.settings import ConsoleSettings
+from console.tables import TableReader
 from framemesh import specs
 from framemesh.bus import Bus, connect
 from framemesh.client import AsyncClient
@@ -18,7 +19,7 @@ from framemesh.settings import LakeSettings
 class Mesh:
     """The mesh as its console reaches it. Made by `mesh`."""
 
-    def __init__(self, stack: AsyncExitStack, bus: Bus, settings: ConsoleSettings) -> None:
+    def __init__(self, stack: AsyncExitStack, bus: Bus, tables: TableReader, settings: ConsoleSettings) -> None:
         self._stack = stack
         self._address, self._tls = settings.gateway()
         self._clients: dict[str | None, AsyncClient] = {}
@@ -33,6 +34,10 @@ class Mesh:
         """Where the lake is, for what reads its tables."""
         self.frames = Lake.from_settings(settings, bucket=settings.s3_frames_bucket)
         """The bucket of frames, to read."""
+        self.tables = tables
+        """The lake's tables, to ask."""
+        self.max_upload_bytes = settings.max_upload_bytes
+        """The largest picture that may be uploaded."""
         self.grafana_url = settings.grafana_url and settings.grafana_url.rstrip("/")
         """For links; none where there is no Grafana."""
 
@@ -81,4 +86,5 @@ async def mesh(settings: ConsoleSettings) -> AsyncIterator[Mesh]:
     """
     async with AsyncExitStack() as stack:
         bus = await stack.enter_async_context(connect(settings.nats_url.get_secret_value(), name="console"))
-        yield Mesh(stack, bus, settings)
+        tables = await stack.enter_async_context(TableReader(settings))
+        yield Mesh(stack, bus, tables, settings)

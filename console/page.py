@@ -3,6 +3,9 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from fastapi import FastAPI
+
+from console.mesh import Mesh
 from console.visit import Visit
 from framemesh.rpc.tokens import Role
 
@@ -12,12 +15,15 @@ class Page:
     """A page of the console.
 
     Attributes:
-        path: Its address, such as `/models`; `/static/<that>.css` is its own style sheet, where there is one.
+        path: Its address, such as `/models` or `/lake/{frame_id}`; `/static/models.css` is its own style sheet, where
+            there is one.
         title: Its name in the navigation and as its heading, in English, `marked` for translation.
         icon: Name of its Material icon, which NiceGUI brings along.
         role: The least role that sees it.
         build: Makes its elements, inside the frame. It returns within a second: what takes longer goes into
             `visit.run` or `visit.follow`.
+        within: Path of the page that it belongs to, whose place in the navigation and whose style sheet it shares.
+        serve: Adds what it serves beside itself, such as pictures.
     """
 
     path: str
@@ -25,3 +31,5 @@ class Page:
     icon: str
     role: Role
     build: Callable[[Visit], Awaitable[None]]
+    within: str = ""
+    serve: Callable[[FastAPI, Mesh], None] | None = None

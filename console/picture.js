@@ -2,8 +2,13 @@
 import { inWords, paint, ready, bitmap } from "/static/painting.js";
 
 export default {
-  template: '<figure class="fm-picture"><canvas ref="canvas" role="img"></canvas></figure>',
+  template: `
+    <figure class="fm-picture">
+      <canvas v-show="!broken" ref="canvas" role="img"></canvas>
+      <p v-if="broken" class="fm-picture-broken">{{ texts.broken }}</p>
+    </figure>`,
   props: { src: String, answers: Array, texts: Object },
+  data: () => ({ broken: false }),
   mounted() {
     this.observer = new ResizeObserver(() => this.draw());
     this.observer.observe(this.$el);
@@ -23,9 +28,16 @@ export default {
   methods: {
     async load() {
       const turn = (this.turn = (this.turn ?? 0) + 1);
-      const [picture, answers] = await Promise.all([bitmap(this.src), ready(this.answers)]);
+      let loaded = null;
+      try {
+        const [picture, answers] = await Promise.all([bitmap(this.src), ready(this.answers)]);
+        loaded = { picture, answers };
+      } catch {
+        // No picture, or one that this browser can't read.
+      }
       if (turn !== this.turn) return; // a newer one was asked for meanwhile
-      this.loaded = { picture, answers };
+      this.loaded = loaded;
+      this.broken = !loaded;
       this.draw();
     },
     draw() {

@@ -19,6 +19,7 @@ def words_of_drawings(translate: Translate) -> dict[str, str]:
         "numbers": _t("numbers"),
         "other": _t("an answer that can't be drawn"),
         "earlier": _t("earlier"),
+        "broken": _t("The picture can't be shown: it is gone, or no picture."),
     }
 
 

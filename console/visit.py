@@ -1,7 +1,7 @@
 """One open page: who looks at it, in which language, and what it may use. Every page is built from one."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -30,6 +30,7 @@ class Visit:
         caller: Who looks.
         language: Code of their language.
         translate: Puts texts into it; pages call it `_t`.
+        place: What stands in the page's address in place of its `{names}`.
         query: What stands behind the `?` of the page's address.
         mesh: NATS and the lake, to read.
         client: The gateway, which decides by the caller's own token what they may do.
@@ -39,6 +40,7 @@ class Visit:
     caller: Caller
     language: str
     translate: Translate
+    place: Mapping[str, str]
     query: QueryParams
     mesh: Mesh
     client: AsyncClient
@@ -51,13 +53,14 @@ class Visit:
         language = language_of(request)
         client = await mesh.client(caller.token)
         translate = translator(language)
-        return Visit(caller, language, translate, request.query_params, mesh, client, Trouble(translate))
+        trouble = Trouble(translate)
+        return Visit(caller, language, translate, request.path_params, request.query_params, mesh, client, trouble)
 
     def may(self, role: Role) -> bool:
         """Whether the caller's role reaches so far: what it doesn't, a page leaves out or explains."""
         return self.caller.may(role)
 
-    def run(self, work: Coroutine[Any, Any, None], *, name: str) -> None:
+    def run(self, work: Coroutine[Any, Any, None], *, name: str) -> asyncio.Task[None]:
         """Run something beside the open page, inside the element that is current now; it ends with the page."""
         here = ui.context.slot.parent
 
@@ -65,8 +68,9 @@ class Visit:
             with here:
                 await work
 
-        task = background_tasks.create(inside(), name=name)
+        task: asyncio.Task[None] = background_tasks.create(inside(), name=name)
         ui.context.client.on_delete(task.cancel)
+        return task
 
     def follow(
         self, changes: Callable[[], AsyncIterator[Seen]], show: Callable[[Seen], Awaitable[None] | None]

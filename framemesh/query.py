@@ -1,6 +1,6 @@
 """SQL over the lake's tables, in the process that asks: DuckDB on Parquet that pyarrow reads from S3."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,8 +12,14 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 from pyarrow import fs
 
-from framemesh.errors import ConfigurationError, FrameNotFoundError, InvalidRequestError, LakeUnavailableError
-from framemesh.tables import FRAMES, TABLES, Table
+from framemesh.errors import (
+    ConfigurationError,
+    DeadlineError,
+    FrameNotFoundError,
+    InvalidRequestError,
+    LakeUnavailableError,
+)
+from framemesh.tables import FRAMES, RESULTS, TABLES, Table
 
 _CONNECT_SECONDS = 2.0
 _REQUEST_SECONDS = 30.0
@@ -73,13 +79,18 @@ class LakeTables:
 
     Attributes:
         cameras: Those of which there are frames, by name; known without reading a file.
+        models: Those of which there are results, alike.
     """
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, place: LakePlace) -> None:
         self._connection = connection
         self._place = place
         self._store = _store(place)
+        self._files: dict[str, dict[str, datetime]] = {}  # the hour of each file, by table and path
+        self._span: tuple[datetime, datetime] | None = None
+        self._interrupted = False
         self.cameras: list[str] = []
+        self.models: list[str] = []
         self.refresh()
 
     def refresh(self) -> None:
@@ -89,11 +100,35 @@ class LakeTables:
             ConfigurationError: The store refuses the keys.
             LakeUnavailableError: The store can't be reached.
         """
-        for table in TABLES:
-            paths = _paths(table, self._store, self._place.endpoint)
-            self._connection.register(f"{table.name}_files", _dataset(table, self._store, paths))
-            if table.name == FRAMES.name:
-                self.cameras = sorted({path.split("/")[1].removeprefix("camera=") for path in paths})
+        self._files = {table.name: _files(table, self._store, self._place.endpoint) for table in TABLES}
+        self.cameras, self.models = (_owners(self._files[table.name]) for table in (FRAMES, RESULTS))
+        self._register()
+
+    def hours(self, table: Table) -> list[datetime]:
+        """The hours of the table's files, the oldest first; known without reading a file."""
+        return sorted(set(self._files[table.name].values()))
+
+    @contextmanager
+    def between(self, first: datetime, last: datetime) -> Iterator[None]:
+        """Around the block, only the files from one hour to another are there, and nothing else is read.
+
+        Conditions on `date` and `hour` can't say "from 22:00 until 03:00" so that whole folders are left out.
+        """
+        self._span = (first, last)
+        self._register()
+        try:
+            yield
+        finally:
+            self._span = None
+            self._register()
+
+    def interrupt(self) -> None:
+        """From another thread: let what is asked, and what is asked from now on, end with a `DeadlineError`.
+
+        A statement that begins at this very moment may miss it: call it until the asking has ended.
+        """
+        self._interrupted = True
+        self._connection.interrupt()
 
     def check_cameras(self, names: Sequence[str]) -> None:
         """Pass where there are frames of each of these cameras.
@@ -111,6 +146,7 @@ class LakeTables:
 
         Raises:
             InvalidRequestError: The statement is wrong, or wants what it may not have; DuckDB's words say which.
+            DeadlineError: It was interrupted.
             LakeUnavailableError: The lake stopped answering, or has a file that is none of the table's.
         """
         return self._done(sql, values, lambda done: Rows(_columns(done), done.fetchall()))
@@ -120,7 +156,8 @@ class LakeTables:
         few = self._done(sql, values, lambda done: done.fetchmany(_FEW))
         while few:
             yield from few
-            few = self._connection.fetchmany(_FEW)
+            with self._reporting():
+                few = self._connection.fetchmany(_FEW)
 
     def picture(self, object_key: str) -> bytes:
         """A stored frame, as the camera sent it.
@@ -147,14 +184,33 @@ class LakeTables:
                 self.refresh()  # files may have been merged since they were listed
         raise AssertionError
 
+    def _register(self) -> None:
+        for table in TABLES:
+            files = self._files[table.name].items()
+            paths = [path for path, hour in files if self._span is None or self._span[0] <= hour <= self._span[1]]
+            self._connection.register(f"{table.name}_files", _dataset(table, self._store, paths))
+
     def _once(self, sql: str, values: dict[str, object], take: Callable[[duckdb.DuckDBPyConnection], Found]) -> Found:
-        try:
+        with self._reporting():
             done = self._connection.execute(sql, values or None)
             if done is None:
                 raise InvalidRequestError("the statement is empty: try SELECT * FROM frames LIMIT 10")
             return take(done)
+
+    @contextmanager
+    def _reporting(self) -> Iterator[None]:
+        if self._interrupted:
+            raise _stopped()
+        try:
+            yield
         except duckdb.InterruptException:
+            if self._interrupted:
+                raise _stopped() from None
             raise KeyboardInterrupt from None
+        except duckdb.OutOfMemoryException as error:
+            raise InvalidRequestError(
+                "the query needs more memory than it may have: ask for less, or for less time"
+            ) from error
         except duckdb.Error as error:
             words = _words(error)
             if _READING in words:  # what pyarrow says of a file, whatever the class
@@ -163,18 +219,20 @@ class LakeTables:
 
 
 @contextmanager
-def tables(place: LakePlace, *, as_of: datetime | None = None) -> Iterator[LakeTables]:
+def tables(place: LakePlace, *, as_of: datetime | None = None, memory_bytes: int | None = None) -> Iterator[LakeTables]:
     """The lake's tables around the block.
 
     Args:
         place: Where the lake is.
         as_of: The views have what was stored, answered and corrected until then; without it, all that there is.
+        memory_bytes: What a query may take, which fails where it needs more; none is DuckDB's own limit, then the disk.
 
     Raises:
         ConfigurationError: The endpoint is no URL, or the store refuses the keys.
         LakeUnavailableError: The store can't be reached.
     """
-    with duckdb.connect(config=_SAFE) as connection:
+    bounds = {} if memory_bytes is None else {"memory_limit": f"{memory_bytes}B", "temp_directory": ""}
+    with duckdb.connect(config={**_SAFE, **bounds}) as connection:
         found = LakeTables(connection, place)
         for statement in (*(_view(table, as_of) for table in TABLES), *_LOCK):
             connection.execute(statement)
@@ -208,16 +266,22 @@ def _store(place: LakePlace) -> fs.S3FileSystem:
     )
 
 
-def _paths(table: Table, store: fs.S3FileSystem, endpoint: str) -> list[str]:
-    """A table's files, and nothing else that may lie in its bucket; none where nothing was archived yet."""
+def _files(table: Table, store: fs.S3FileSystem, endpoint: str) -> dict[str, datetime]:
+    """A table's files, each with its hour; what else may lie in the bucket is left out."""
     selector = fs.FileSelector(table.bucket, recursive=True, allow_not_found=True)
     try:
-        return [info.path for info in store.get_file_info(selector) if table.holds(info.path.partition("/")[2])]
+        paths = [info.path for info in store.get_file_info(selector)]
     except OSError as error:
         words = _first_line(error)
         if any(code in words.upper().replace("_", "") for code in _REFUSALS):
             raise ConfigurationError(f"the S3 server at {endpoint} refuses us; check the S3 keys") from error
         raise LakeUnavailableError(f"the S3 server at {endpoint} can't be read: {words}") from error
+    return {path: hour for path in paths if (hour := table.hour(path.partition("/")[2])) is not None}
+
+
+def _owners(paths: Iterable[str]) -> list[str]:
+    """The values of the files' first partition."""
+    return sorted({path.split("/")[1].partition("=")[2] for path in paths})
 
 
 def _dataset(table: Table, store: fs.S3FileSystem, paths: Sequence[str]) -> ds.Dataset:
@@ -231,6 +295,10 @@ def _dataset(table: Table, store: fs.S3FileSystem, paths: Sequence[str]) -> ds.D
 
 def _columns(done: duckdb.DuckDBPyConnection) -> tuple[str, ...]:
     return tuple(column[0] for column in done.description or ())
+
+
+def _stopped() -> DeadlineError:
+    return DeadlineError("the query took too long and was stopped: ask for less, or for less time")
 
 
 def _first_line(error: Exception) -> str:

@@ -1,6 +1,7 @@
 """The tables of the lake: what their Parquet files hold and where they lie. docs/lake.md tells it in words."""
 
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 import pyarrow as pa
 
@@ -35,8 +36,18 @@ class Table:
 
     def holds(self, key: str) -> bool:
         """Whether a key of the bucket is that of one of the table's files."""
+        return self.hour(key) is not None
+
+    def hour(self, key: str) -> datetime | None:
+        """The hour whose rows one of the table's files has, by its key; none where the key is no such file's."""
         *folders, name = key.split("/")
-        return name.endswith(".parquet") and [each.partition("=")[0] for each in folders] == self.partitions.names
+        if not name.endswith(".parquet") or [each.partition("=")[0] for each in folders] != self.partitions.names:
+            return None
+        _, day, hour = (each.partition("=")[2] for each in folders)
+        try:
+            return datetime.strptime(f"{day} {hour}", "%Y-%m-%d %H").replace(tzinfo=UTC)
+        except ValueError:
+            return None
 
 
 FRAMES = Table(
