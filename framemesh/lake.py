@@ -18,6 +18,7 @@ from obstore.store import S3Store
 
 from framemesh.errors import ConfigurationError, FrameNotFoundError, LakeUnavailableError
 from framemesh.settings import LakeSettings, ModelStoreSettings
+from framemesh.telemetry import tracing
 from framemesh.waiting import jittered
 
 log = structlog.get_logger()
@@ -165,8 +166,9 @@ class Lake:
             LakeUnavailableError: It may or may not be stored; putting it again is safe.
         """
         attributes: Any = {"Content-Type": content_type, **metadata}
-        async with self._requesting():
-            await obstore.put_async(self._store, key, body, attributes=attributes, use_multipart=False)
+        with tracing.span("put object", kind="CLIENT", size_bytes=len(body)):
+            async with self._requesting():
+                await obstore.put_async(self._store, key, body, attributes=attributes, use_multipart=False)
 
     async def get(self, key: str) -> tuple[bytes, Mapping[str, str]]:
         """An object's bytes, and its metadata by lower-case name.
@@ -175,10 +177,11 @@ class Lake:
             FrameNotFoundError: There is no such object.
             LakeUnavailableError: The store can't be read now.
         """
-        async with self._requesting():
-            found = await obstore.get_async(self._store, key)
-            metadata = {name: value for name, value in found.attributes.items() if name.islower()}
-            return bytes(await found.bytes_async()), metadata
+        with tracing.span("get object", kind="CLIENT"):
+            async with self._requesting():
+                found = await obstore.get_async(self._store, key)
+                metadata = {name: value for name, value in found.attributes.items() if name.islower()}
+                return bytes(await found.bytes_async()), metadata
 
     async def put_file(self, key: str, path: Path) -> None:
         """Store a file, over any older object, in parts where it is large; it is durable when this returns.

@@ -9,6 +9,7 @@ from framemesh.bus import Bus
 from framemesh.errors import FramemeshError
 from framemesh.frames import MESSAGE_ID, timestamp
 from framemesh.rpc.status import to_answer_error
+from framemesh.telemetry import tracing
 from framemesh.v1.answer_pb2 import AnswerState, ModelAnswer
 from framemesh.v1.frame_pb2 import Frame
 from framemesh.v1.inference_service_pb2 import InferResponse
@@ -71,9 +72,9 @@ class Results:
         staleness = (result.answer_time.ToNanoseconds() - frame.capture_time.ToNanoseconds()) / 1e9
         outcome = "succeeded" if answer.state == AnswerState.ANSWER_STATE_SUCCEEDED else "failed"
         self._metrics.answers.labels(answer.model, outcome).inc()
-        self._metrics.latency_seconds.labels(answer.model).observe(latency_seconds)
+        self._metrics.latency_seconds.labels(answer.model).observe(latency_seconds, tracing.exemplar())
         if not retried_dead_letter:  # its age is that of the fault
-            self._metrics.staleness_seconds.labels(answer.model).observe(staleness)
+            self._metrics.staleness_seconds.labels(answer.model).observe(staleness, tracing.exemplar())
         best = answer.answer.classification.labels[0] if answer.answer.classification.labels else None
         log.info(
             "result",
@@ -107,12 +108,13 @@ class Results:
     async def _publish(self, result: Result, *, again: str) -> None:
         """Publish a result; one that is to replace another has a message id of its own, else NATS would drop it."""
         model, frame = result.answer.model, result.frame
-        await self._bus.publish(
-            f"results.{model}.{frame.camera}",
-            result.SerializeToString(),
-            {MESSAGE_ID: f"{model}/{frame.frame_id}" + (f"/{again}" if again else "")},
-            timeout=_ACK_SECONDS,
-        )
+        with tracing.span("publish result", kind="PRODUCER"):
+            await self._bus.publish(
+                f"results.{model}.{frame.camera}",
+                result.SerializeToString(),
+                {MESSAGE_ID: f"{model}/{frame.frame_id}" + (f"/{again}" if again else "")},
+                timeout=_ACK_SECONDS,
+            )
 
 
 def _result(frame: Frame, answer: ModelAnswer, latency_seconds: float) -> Result:
