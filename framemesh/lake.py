@@ -140,9 +140,17 @@ class Lake:
         Raises:
             LakeUnavailableError: It doesn't, or not well.
         """
-        status, code = await self._ask_bucket("HEAD")
-        if status != 200:
-            raise self._answers(code or f"with status {status}")
+        if (status := await self.status()) != 200:
+            raise self._answers(f"with status {status}")
+
+    async def status(self) -> int:
+        """The HTTP status that the server answers with for the bucket: 403 where it refuses the keys, 404 without it.
+
+        Raises:
+            LakeUnavailableError: It doesn't answer.
+        """
+        status, _ = await self._ask_bucket("HEAD")
+        return status
 
     async def when_there(self) -> Self:
         """Enter, once the store is there: one that starts late, or is away for a while, is waited for.

@@ -11,6 +11,7 @@ from framemesh.cli import (
     cameras,
     deadletters,
     deploy,
+    doctor,
     env,
     export,
     frames,
@@ -37,6 +38,7 @@ app = typer.Typer(
 app.command()(up.up)
 app.command()(analyze.analyze)
 app.command()(status.status)
+app.command()(doctor.doctor)
 app.command()(models.models)
 app.command()(cameras.cameras)
 app.command()(deploy.deploy)
