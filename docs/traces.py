@@ -14,7 +14,7 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as pb2
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc as pb2_grpc
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-_QUIET_SECONDS = 6.0
+_QUIET_SECONDS = 10.0
 """A trace of which nothing came for so long is whole: services send every 5 s."""
 _SHOWN = ("framemesh.frame_id", "framemesh.model", "framemesh.batch_size")
 

@@ -34,7 +34,7 @@ _OFF = "off"
 class _Collector(grpc.GenericRpcHandler):
     """Takes whatever is exported."""
 
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:  # noqa: ARG002
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[bytes, bytes]":  # noqa: ARG002
         return grpc.unary_unary_rpc_method_handler(lambda _, __: b"")
 
 

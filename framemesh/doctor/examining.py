@@ -6,11 +6,13 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
+from nats.errors import Error as NatsError
+
 from framemesh.bus import Bus, connect
 from framemesh.doctor import disk, gateway, machine, nats, s3
 from framemesh.doctor.findings import Finding, State, fine, wrong
 from framemesh.doctor.places import Places
-from framemesh.errors import FramemeshError
+from framemesh.errors import ConfigurationError, FramemeshError
 from framemesh.lake import Lake
 from framemesh.mesh.joining import MeshState
 from framemesh.rpc.channels import Tls
@@ -80,8 +82,11 @@ async def _of_nats(url: str) -> AsyncIterator[Finding]:
                 yield fine("NATS credentials", "the server lets us in")
                 async for finding in _of_bus(bus):
                     yield finding
-        except FramemeshError as error:
+        except ConfigurationError as error:
             yield wrong("NATS credentials", str(error), "correct user and password in FRAMEMESH_NATS_URL")
+        except (FramemeshError, NatsError, TimeoutError) as error:
+            words = f"the server stopped answering: {str(error) or type(error).__name__}"
+            yield wrong("NATS credentials", words, "see its log")
 
 
 async def _of_bus(bus: Bus) -> AsyncIterator[Finding]:

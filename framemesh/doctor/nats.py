@@ -54,9 +54,12 @@ def greeting(server: Server) -> tuple[Finding, dict[str, Any]]:
             line = _line(plain)
     except OSError as error:
         return wrong("NATS protocol", f"{place} says nothing: {error}", mend), {}
-    if not line.startswith(b"INFO "):
+    try:
+        info: dict[str, Any] = json.loads(line.removeprefix(b"INFO ")) if line.startswith(b"INFO {") else {}
+    except ValueError:
+        info = {}
+    if not info:
         return wrong("NATS protocol", f"what listens on {place} is no NATS server", mend), {}
-    info: dict[str, Any] = json.loads(line[5:])
     return fine("NATS protocol", f"{place} is NATS {info.get('version', 'of an unknown version')}"), info
 
 

@@ -37,7 +37,7 @@ class Tracing:
 
     def __init__(self, service: str) -> None:
         self.outcomes = Counter(
-            "framemesh_trace_spans",
+            "framemesh_trace_spans_total",
             "Finished spans, by what became of them; those that found the queue to the exporter full are dropped.",
             ["outcome"],
             registry=None,
@@ -77,6 +77,7 @@ class Tracing:
             context=None if parent is None else self._extracted(parent),
             kind=SpanKind[kind],
             attributes=_named(attributes),
+            record_exception=False,  # tracebacks are the log's, which takes secrets out of them
         )
 
     def note(self, attributes: Mapping[str, str | int]) -> None:
@@ -182,9 +183,9 @@ class _Exporter(SpanExporter):
         self._failing = False
         self._words = _Words()
         # Those of the SDK come with each batch, and with each try.
-        logger = logging.getLogger("opentelemetry.exporter")
-        logger.addHandler(self._words)
-        logger.propagate = False
+        self._logger = logging.getLogger("opentelemetry.exporter")
+        self._logger.addHandler(self._words)
+        self._logger.propagate = False
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """See `SpanExporter`."""
@@ -206,6 +207,8 @@ class _Exporter(SpanExporter):
     def shutdown(self) -> None:
         """See `SpanExporter`."""
         self._exporter.shutdown()
+        self._logger.removeHandler(self._words)
+        self._logger.propagate = True
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         """See `SpanExporter`."""
