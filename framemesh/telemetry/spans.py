@@ -70,8 +70,8 @@ class Tracing:
         self, name: str, kind: Kind, parent: Carrier | None, attributes: Mapping[str, str | int]
     ) -> AbstractContextManager[object]:
         """See `tracing.span`."""
-        if parent is None and not trace.get_current_span().get_span_context().is_valid:
-            return _NOTHING
+        if parent is None and not trace.get_current_span().get_span_context().trace_flags.sampled:
+            return _NOTHING  # also what nobody will see of a trace: most of them, where few are sampled
         return self._tracer.start_as_current_span(
             name,
             context=None if parent is None else self._extracted(parent),
