@@ -47,9 +47,9 @@ async def _all_well(places: "Places", ports: list[int], *, as_json: bool) -> boo
     from framemesh.doctor.findings import State  # noqa: PLC0415
 
     console = Console()
-    worst = []
+    wrong = 0
     async for finding in examine(places, ports):
-        worst += [finding] * (finding.state is State.WRONG)
+        wrong += finding.state is State.WRONG
         if as_json:
             typer.echo(json.dumps(asdict(finding)))
             continue
@@ -57,5 +57,5 @@ async def _all_well(places: "Places", ports: list[int], *, as_json: bool) -> boo
         line = Text.assemble((f"{finding.state:<7}", _STYLES[finding.state]), f"{finding.check}: {finding.found}{mend}")
         console.print(line, soft_wrap=True)
     if not as_json:
-        console.print(f"{len(worst)} wrong" if worst else "all is well")
-    return not worst
+        console.print(f"{wrong} wrong" if wrong else "all is well")
+    return not wrong

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from framemesh.doctor.findings import Finding, advice, fine, wrong
 from framemesh.errors import ConfigurationError
-from framemesh.mesh.disk import small_words, stream_bytes_for
+from framemesh.mesh.disk import LOW_BYTES, small_words, stream_bytes, stream_bytes_for
 from framemesh.mesh.joining import MESH_FILE
 from framemesh.words import size
 
@@ -18,6 +18,7 @@ _SYNCS = 16
 _BLOCK = b"\0" * 4096
 _IN_MEMORY = {"tmpfs", "ramfs"}
 _REMOTE = {"nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs", "ceph", "glusterfs", "virtiofs"}
+_FREE = "free some, or choose a --data-dir on another disk"
 _OTHER = "choose a --data-dir on a local disk"
 
 
@@ -46,22 +47,29 @@ def private(folder: Path) -> Finding:
         return wrong(
             "secrets",
             f"others can read the passwords in {path}",
-            f"chmod 600 {path}, and run `up` anew on fresh secrets",
+            f"chmod 600 {path}; where others may have read it, remove {folder}/*.secret and start `up` anew",
         )
     return fine("secrets", f"only its owner can read {path}")
 
 
 def room(folder: Path, chosen: Mapping[str, str]) -> Finding:
-    """Whether the streams get the room that they usually have."""
-    place = _existing(folder)
-    free = size(shutil.disk_usage(place).free)
+    """Whether the streams of a mesh that is yet to be started get the room that they usually have."""
+    free = shutil.disk_usage(_existing(folder)).free
     try:
-        words = small_words(stream_bytes_for(place if place != folder else folder, chosen))
+        sizes = stream_bytes_for(folder, chosen) if folder.exists() else stream_bytes(free, chosen)
     except ConfigurationError as error:
-        return wrong("disk space", str(error).partition(":")[0], "free some, or choose a --data-dir on another disk")
-    if words:
-        return advice("disk space", f"{free} are free; {words}", "free some, or choose a --data-dir on another disk")
-    return fine("disk space", f"{free} are free")
+        return wrong("disk space", str(error).partition(":")[0], _FREE)
+    if words := small_words(sizes):
+        return advice("disk space", f"{size(free)} are free; {words}", _FREE)
+    return fine("disk space", f"{size(free)} are free")
+
+
+def left(folder: Path) -> Finding:
+    """Whether a mesh that runs has room left."""
+    free = shutil.disk_usage(folder).free
+    if free < LOW_BYTES:
+        return wrong("disk space", f"only {size(free)} are free: frames will be refused", _FREE)
+    return fine("disk space", f"{size(free)} are free")
 
 
 def filesystem(folder: Path) -> Finding:

@@ -52,9 +52,10 @@ def _of_machine(places: Places, ports: Iterable[int]) -> Iterator[Callable[[], F
         yield from (partial(machine.port, port) for port in ports)
         yield machine.memory
         yield partial(disk.writable, places.data_dir)
+        yield partial(disk.room, places.data_dir, os.environ)
     else:
         yield partial(disk.private, places.data_dir)
-    yield partial(disk.room, places.data_dir, os.environ)
+        yield partial(disk.left, places.data_dir)
     yield partial(disk.filesystem, places.data_dir)
     yield partial(disk.syncs, places.data_dir)
 

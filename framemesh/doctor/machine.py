@@ -15,7 +15,7 @@ from framemesh.words import size
 
 _GIB = 1024**3
 LEAST_MEMORY_BYTES = 2 * _GIB
-"""Preparing one of the demo's models takes over one, and three services and two model servers run beside it."""
+"""Room for torch, which prepares models, beside the services; with less it may do, or be killed."""
 _REQUIREMENT = re.compile(
     r"(?P<name>[\w.-]+)(?:\[(?P<extras>[\w,-]+)\])?(?P<versions>[^;]*)(?:;.*extra == ['\"](?P<extra>[\w-]+)['\"])?"
 )
@@ -47,10 +47,8 @@ def packages(needed: Iterable[str]) -> Finding:
             met += 1
         else:
             other.append(f"{parts['name']} {found} ({parts['versions'].strip()} is needed)")
-    if missing or other:
-        words = [f"not installed: {', '.join(sorted(missing))}"] * bool(missing) + [
-            f"other versions: {', '.join(other)}"
-        ] * bool(other)
+    groups = {"not installed": missing, "other versions": other}
+    if words := [f"{what}: {', '.join(sorted(names))}" for what, names in groups.items() if names]:
         return wrong("packages", "; ".join(words), _INSTALL)
     return fine("packages", f"{met} packages have the versions that are needed")
 

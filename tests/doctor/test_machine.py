@@ -109,5 +109,7 @@ def test_a_disk_with_too_little_room_is_told(tmp_path: Path) -> None:
         pytest.skip("only root, outside of most containers, can make a small disk")
     try:
         assert disk.room(tmp_path, {}).state is State.WRONG
+        assert disk.room(tmp_path / "not-there-yet", {}).state is State.WRONG
+        assert disk.left(tmp_path).state is State.WRONG
     finally:
         subprocess.run(["umount", str(tmp_path)], check=True)  # noqa: S607 - as above
