@@ -15,22 +15,22 @@ COPY pyproject.toml constraints.txt README.md LICENSE ./
 RUN mkdir framemesh && touch framemesh/__init__.py
 
 FROM environment AS gateway-environment
-RUN pip --python /opt/framemesh install -e '.[gateway]'
+RUN pip --python /opt/framemesh install -e '.[gateway,tracing]'
 
 FROM environment AS archiver-environment
-RUN pip --python /opt/framemesh install -e '.[archiver]'
+RUN pip --python /opt/framemesh install -e '.[archiver,tracing]'
 
 FROM environment AS ingest-environment
-RUN pip --python /opt/framemesh install -e '.[ingest]'
+RUN pip --python /opt/framemesh install -e '.[ingest,tracing]'
 
 FROM environment AS model-server-environment
-RUN pip --python /opt/framemesh install -e '.[model-server]'
+RUN pip --python /opt/framemesh install -e '.[model-server,tracing]'
 
 FROM environment AS exporter-environment
-RUN pip --python /opt/framemesh install -e '.[torch]'
+RUN pip --python /opt/framemesh install -e '.[torch,tracing]'
 
 FROM environment AS deployer-environment
-RUN pip --python /opt/framemesh install -e '.[deployer]'
+RUN pip --python /opt/framemesh install -e '.[deployer,tracing]'
 
 FROM environment AS console-environment
 RUN pip --python /opt/framemesh install -e '.[console]'

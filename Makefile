@@ -9,7 +9,7 @@ PUBLISHED := protos/published.binpb
 IMAGES := gateway archiver ingest model-server exporter deployer console
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 BUILDER ?= $(firstword $(foreach one,docker podman buildah,$(shell $(one) info >/dev/null 2>&1 && echo $(one))))
-PIPELINE := storing outage fanout latency isolation replay
+PIPELINE := storing outage fanout latency isolation replay tracing
 
 # protoc looks for its plugins on the path.
 export PATH := $(abspath $(BIN)):$(PATH)

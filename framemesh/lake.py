@@ -18,6 +18,7 @@ from obstore.store import S3Store
 
 from framemesh.errors import ConfigurationError, FrameNotFoundError, LakeUnavailableError
 from framemesh.settings import LakeSettings, ModelStoreSettings
+from framemesh.telemetry import tracing
 from framemesh.waiting import jittered
 
 log = structlog.get_logger()
@@ -139,9 +140,17 @@ class Lake:
         Raises:
             LakeUnavailableError: It doesn't, or not well.
         """
-        status, code = await self._ask_bucket("HEAD")
-        if status != 200:
-            raise self._answers(code or f"with status {status}")
+        if (status := await self.status()) != 200:
+            raise self._answers(f"with status {status}")
+
+    async def status(self) -> int:
+        """The HTTP status that the server answers with for the bucket: 403 where it refuses the keys, 404 without it.
+
+        Raises:
+            LakeUnavailableError: It doesn't answer.
+        """
+        status, _ = await self._ask_bucket("HEAD")
+        return status
 
     async def when_there(self) -> Self:
         """Enter, once the store is there: one that starts late, or is away for a while, is waited for.
@@ -165,8 +174,9 @@ class Lake:
             LakeUnavailableError: It may or may not be stored; putting it again is safe.
         """
         attributes: Any = {"Content-Type": content_type, **metadata}
-        async with self._requesting():
-            await obstore.put_async(self._store, key, body, attributes=attributes, use_multipart=False)
+        with tracing.span("put object", kind="CLIENT", size_bytes=len(body)):
+            async with self._requesting():
+                await obstore.put_async(self._store, key, body, attributes=attributes, use_multipart=False)
 
     async def get(self, key: str) -> tuple[bytes, Mapping[str, str]]:
         """An object's bytes, and its metadata by lower-case name.
@@ -175,10 +185,11 @@ class Lake:
             FrameNotFoundError: There is no such object.
             LakeUnavailableError: The store can't be read now.
         """
-        async with self._requesting():
-            found = await obstore.get_async(self._store, key)
-            metadata = {name: value for name, value in found.attributes.items() if name.islower()}
-            return bytes(await found.bytes_async()), metadata
+        with tracing.span("get object", kind="CLIENT"):
+            async with self._requesting():
+                found = await obstore.get_async(self._store, key)
+                metadata = {name: value for name, value in found.attributes.items() if name.islower()}
+                return bytes(await found.bytes_async()), metadata
 
     async def put_file(self, key: str, path: Path) -> None:
         """Store a file, over any older object, in parts where it is large; it is durable when this returns.

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from framemesh.errors import EXIT_CONFIGURATION, ConfigurationError, FramemeshError
 from framemesh.leaving import leave
 from framemesh.settings import ServiceSettings
-from framemesh.telemetry import logs
+from framemesh.telemetry import logs, tracing
 
 log = structlog.get_logger()
 
@@ -107,7 +107,8 @@ def main(
         leave(EXIT_CONFIGURATION)
     logs.configure(settings.log_level, service=service)
     try:
-        asyncio.run(_run(settings, open_service))
+        with tracing.started(service):
+            asyncio.run(_run(settings, open_service))
     except (FramemeshError, BaseExceptionGroup) as error:
         problems = list(leaves(error))
         if not all(isinstance(problem, FramemeshError) for problem in problems):

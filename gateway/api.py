@@ -10,6 +10,7 @@ from framemesh.bus import Bus
 from framemesh.errors import FramemeshError, InternalError, InvalidRequestError
 from framemesh.names import MAX_MODEL_LENGTH, check_label
 from framemesh.rpc.status import to_answer_error
+from framemesh.telemetry import tracing
 from framemesh.v1 import analysis_service_pb2 as analysis_pb2
 from framemesh.v1 import analysis_service_pb2_grpc as analysis_grpc
 from framemesh.v1 import model_service_pb2 as model_pb2
@@ -26,6 +27,7 @@ log = structlog.get_logger()
 Context = grpc.aio.ServicerContext[Any, Any]
 
 _DEFAULT_SECONDS = 10.0
+_ONE_OF_MANY = "framemesh.v1.AnalysisService/AnalyzeStream image"
 
 STREAM_IMAGES = 16
 """Of one stream in work at once."""
@@ -49,14 +51,15 @@ class AnalysisApi(analysis_grpc.AnalysisServiceServicer):
         self, requests: AsyncIterator[analysis_pb2.AnalyzeStreamRequest], context: Context
     ) -> None:
         """See `analysis_service.proto`."""
-        await exchange(requests, self._answer_one_of_many, context.write, at_once=STREAM_IMAGES)
+        with tracing.continued(context.invocation_metadata() or ()):
+            await exchange(requests, self._answer_one_of_many, context.write, at_once=STREAM_IMAGES)
 
     async def _answer_one_of_many(
         self, request: analysis_pb2.AnalyzeStreamRequest
     ) -> analysis_pb2.AnalyzeStreamResponse:
         error: FramemeshError
         try:
-            with self._room.image():
+            with self._room.image(), tracing.span(_ONE_OF_MANY, kind="SERVER"):
                 response = await self._analyzer.answer(request.request, timeout=_timeout(request))
             return analysis_pb2.AnalyzeStreamResponse(request_id=request.request_id, response=response)
         except FramemeshError as refusal:

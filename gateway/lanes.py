@@ -28,6 +28,7 @@ from framemesh.errors import (
 )
 from framemesh.frames import frame_id_of
 from framemesh.lake import Lake
+from framemesh.telemetry import tracing
 from framemesh.v1.answer_pb2 import AnswerOptions, ModelAnswer
 from framemesh.v1.frame_pb2 import Frame, StoredFrame
 from framemesh.v1.inference_service_pb2 import Priority
@@ -153,7 +154,8 @@ class Lane:
                         try:
                             await self._offer(message)
                         except Exception:  # or it would come again, and end the lane again, for ever
-                            log.exception("reference.fault", model=self.spec.name)
+                            sequence = message.metadata.sequence.stream
+                            log.exception("reference.fault", model=self.spec.name, sequence=sequence)
                             await self._settle(message)
             except ConsumerGoneError:
                 # With its model, mostly, and then the stop comes. Else somebody deleted the consumer alone.
@@ -214,6 +216,20 @@ class Lane:
         return self._suspect if room else None
 
     async def _handle(self, waiting: Waiting[_Reference]) -> None:
+        """Try one frame, as a step of its trace, however long after it was stored."""
+        item = waiting.item
+        frame, parent = item.frame, item.message.headers or {}
+        with tracing.span(
+            "analyse frame",
+            kind="CONSUMER",
+            parent=parent,
+            model=self.spec.name,
+            camera=frame.camera,
+            frame_id=frame.frame_id,
+        ):
+            await self._try(waiting)
+
+    async def _try(self, waiting: Waiting[_Reference]) -> None:
         item = waiting.item
         try:
             if self._leases.holds(item.message):

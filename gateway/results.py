@@ -10,6 +10,7 @@ from framemesh.bus.streams import result_subject
 from framemesh.errors import FramemeshError
 from framemesh.frames import MESSAGE_ID, timestamp
 from framemesh.rpc.status import to_answer_error
+from framemesh.telemetry import tracing
 from framemesh.v1.answer_pb2 import AnswerState, ModelAnswer
 from framemesh.v1.frame_pb2 import Frame
 from framemesh.v1.inference_service_pb2 import InferResponse
@@ -75,9 +76,9 @@ class Results:
         outcome = "succeeded" if answer.state == AnswerState.ANSWER_STATE_SUCCEEDED else "failed"
         self._metrics.count(answer.model, outcome, shadow=shadow)
         if not shadow:
-            self._metrics.latency_seconds.labels(answer.model).observe(latency_seconds)
+            self._metrics.latency_seconds.labels(answer.model).observe(latency_seconds, tracing.exemplar())
         if not shadow and not retried_dead_letter:  # whose age is that of the fault
-            self._metrics.staleness_seconds.labels(answer.model).observe(staleness)
+            self._metrics.staleness_seconds.labels(answer.model).observe(staleness, tracing.exemplar())
         best = answer.answer.classification.labels[0] if answer.answer.classification.labels else None
         log.info(
             "shadow.result" if shadow else "result",
@@ -114,12 +115,13 @@ class Results:
     async def _publish(self, result: Result, *, shadow: bool, again: str) -> None:
         """Publish a result; one that is to replace another has a message id of its own, else NATS would drop it."""
         model, frame = result.answer.model, result.frame
-        await self._bus.publish(
-            result_subject(model, frame.camera, shadow=shadow),
-            result.SerializeToString(),
-            {MESSAGE_ID: f"{model}/{frame.frame_id}" + (f"/{again}" if again else "")},
-            timeout=_ACK_SECONDS,
-        )
+        with tracing.span("publish result", kind="PRODUCER"):
+            await self._bus.publish(
+                result_subject(model, frame.camera, shadow=shadow),
+                result.SerializeToString(),
+                {MESSAGE_ID: f"{model}/{frame.frame_id}" + (f"/{again}" if again else "")},
+                timeout=_ACK_SECONDS,
+            )
 
 
 def _result(frame: Frame, answer: ModelAnswer, latency_seconds: float) -> Result:

@@ -11,6 +11,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from framemesh.errors import DeadlineError, FramemeshError, ModelUnavailableError, QueueFullError, ServerLostError
 from framemesh.rpc.channels import open_channel
 from framemesh.rpc.status import from_rpc_error
+from framemesh.telemetry import tracing
 from framemesh.v1.answer_pb2 import InferenceTiming
 from framemesh.v1.inference_service_pb2 import InferRequest, InferResponse, Priority
 from framemesh.v1.inference_service_pb2_grpc import InferenceServiceStub
@@ -24,6 +25,7 @@ _QUIET_SECONDS = 2.0
 """A call that has gone on for so long makes us ask whether its server still lives."""
 _AWAY_SECONDS = (0.2, 2.0)  # first and longest wait between looks at a server that is away
 _DETAILS = "grpc-status-details-bin"
+_INFER = "framemesh.v1.InferenceService/Infer"
 
 Call = grpc.aio.UnaryUnaryCall[InferRequest, InferResponse]
 
@@ -75,8 +77,9 @@ class Server:
         """
         self.in_flight += 1
         try:
-            await self._connected(timeout)
-            return await self._infer(request, timeout)
+            with tracing.span(_INFER, kind="CLIENT", model=request.model, server=self.address):
+                await self._connected(timeout)
+                return await self._infer(request, timeout)
         finally:
             self.in_flight -= 1
 
@@ -105,7 +108,7 @@ class Server:
         return True
 
     async def _infer(self, request: InferRequest, timeout: float) -> InferResponse:
-        call = self._stub.Infer(request, timeout=timeout)
+        call = self._stub.Infer(request, timeout=timeout, metadata=tracing.metadata())
         in_flight = self.in_flight
         self._calls[call] = time.monotonic()
         try:

@@ -9,7 +9,7 @@ within 5 s of one another (`gateway.policies`).
 
 import asyncio
 import time
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 import nats.errors
 import structlog
@@ -27,6 +27,7 @@ from framemesh.errors import (
 )
 from framemesh.images import read_header
 from framemesh.lake import Lake
+from framemesh.telemetry import tracing
 from framemesh.v1.frame_pb2 import Frame, StoredFrame
 from framemesh.waiting import cancelled, jittered
 from gateway.deadletters import DeadLetters
@@ -124,6 +125,11 @@ class Storer:
         await self._trouble.over()
 
     async def _handle(self, message: Msg) -> None:
+        """Settle one message, as a step of the trace that its camera began."""
+        with tracing.span("store frame", kind="CONSUMER", parent=message.headers or {}):
+            await self._take(message)
+
+    async def _take(self, message: Msg) -> None:
         """Settle one message: stored, dead-lettered, or put off."""
         started = time.monotonic()
         camera = message.subject.removeprefix(frames.SUBJECT_PREFIX)
@@ -133,11 +139,11 @@ class Storer:
         except (LakeUnavailableError, BusUnavailableError) as error:
             self._trouble.met(str(error))
             delay = _put_off_seconds(message.metadata.num_delivered)
-            log.warning("frame.put_off", subject=message.subject, seconds=round(delay, 2), error=str(error))
+            log.warning("frame.put_off", **_named(message), seconds=round(delay, 2), error=str(error))
             await self._give_back(message, delay)
             outcome = "put_off"
         except Exception:  # one strange frame must not stop the others
-            log.exception("frame.fault", subject=message.subject)
+            log.exception("frame.fault", **_named(message))
             await self._give_back(message, _PUT_OFF_SECONDS[1])
             outcome = "put_off"
         finally:
@@ -146,7 +152,7 @@ class Storer:
             self._metrics.storing_bytes.set(self._leases.size_bytes)
         if outcome == "stored":
             self._trouble.ended()
-            self._metrics.store_seconds.observe(time.monotonic() - started)
+            self._metrics.store_seconds.observe(time.monotonic() - started, tracing.exemplar())
             self._metrics.stored_age_seconds.observe(max(0.0, time.time() - message.metadata.timestamp.timestamp()))
             self._metrics.frame_bytes.labels(camera).inc(len(message.data))
         self._count(camera, outcome)
@@ -155,6 +161,7 @@ class Storer:
         frame = Frame(frame_id=f"unnamed-{message.metadata.sequence.stream}", size_bytes=len(message.data))
         try:
             frame = announced(message)
+            tracing.note(camera=frame.camera, frame_id=frame.frame_id)
             look(frame, message.data)
         except _REFUSALS as error:
             sequence = message.metadata.sequence.stream
@@ -174,13 +181,15 @@ class Storer:
         if not self._leases.holds(message):  # we were frozen for long: it is another's, whose reference is out
             return "put_off"
         stored = StoredFrame(frame=frame, store_time=frames.timestamp(time.time_ns()))
-        await self._bus.publish(
-            f"stored.{frame.camera}",
-            stored.SerializeToString(),
-            {frames.MESSAGE_ID: frame.frame_id},
-            timeout=_ACK_SECONDS,
-        )
-        await self._sync.synced()  # models needn't wait for it: what a power failure takes is stored again
+        with tracing.span("publish reference", kind="PRODUCER"):
+            await self._bus.publish(
+                f"stored.{frame.camera}",
+                stored.SerializeToString(),
+                {frames.MESSAGE_ID: frame.frame_id},
+                timeout=_ACK_SECONDS,
+            )
+        with tracing.span("sync disk"):
+            await self._sync.synced()  # models needn't wait for it: what a power failure takes is stored again
         await self._acknowledge(message)
         return "stored"
 
@@ -189,13 +198,13 @@ class Storer:
             await message.ack()
         except nats.errors.Error as error:
             # It may come again, and is then stored over itself; its reference is told from the first by its id.
-            log.warning("frame.acknowledgement_unsure", subject=message.subject, error=str(error))
+            log.warning("frame.acknowledgement_unsure", **_named(message), error=str(error))
 
     async def _give_back(self, message: Msg, delay: float) -> None:
         try:
             await message.nak(delay)
         except nats.errors.Error:
-            log.debug("frame.comes_after_ack_wait", subject=message.subject)
+            log.debug("frame.comes_after_ack_wait", **_named(message))
 
     def _count(self, camera: str, outcome: str) -> None:
         # A hostile publisher can make up names without end: only proper cameras get a label of their own.
@@ -272,6 +281,13 @@ def look(frame: Frame, body: bytes) -> None:
     frame.width_px, frame.height_px, frame.content_type = header.width_px, header.height_px, header.content_type
     frame_id = frames.FrameId(frame.camera, int(frame.frame_id.rpartition("-")[2]))
     frame.object_key = frames.object_key(frame_id, header.content_type)
+
+
+def _named(message: Msg) -> dict[str, str]:
+    """What log lines call a message."""
+    with suppress(InvalidNameError):
+        return {"subject": message.subject, "frame_id": announced(message).frame_id}
+    return {"subject": message.subject}
 
 
 def _put_off_seconds(deliveries: int) -> float:

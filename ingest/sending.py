@@ -12,6 +12,7 @@ from nats.js.api import PubAck
 from framemesh.bus.connection import ACK_SECONDS
 from framemesh.errors import FramemeshError, ImageTooLargeError, InvalidImageError
 from framemesh.frames import CONTENT_TYPE, HEIGHT, NANOSECONDS, WIDTH, subject
+from framemesh.telemetry import tracing
 from ingest.buffers import Frame
 from ingest.health import CameraHealth
 from ingest.metrics import IngestMetrics
@@ -79,7 +80,9 @@ class Sending:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise asyncio.CancelledError  # nats-py swallows one that comes while it flushes
-        await self._line.publish(self._subject, frame.body, frame.headers, timeout=timeout)
+        camera, frame_id = self._health.camera, str(frame.frame_id)
+        with tracing.span("publish frame", kind="PRODUCER", parent=frame.headers, camera=camera, frame_id=frame_id):
+            await self._line.publish(self._subject, frame.body, frame.headers, timeout=timeout)
 
     async def _fitting(self, frame: Frame, limit_bytes: float) -> Frame:
         """The frame, or one made smaller where it takes more than so many bytes.

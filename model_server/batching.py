@@ -16,10 +16,16 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
 from framemesh.errors import DeadlineError, FramemeshError, ModelUnavailableError, QueueFullError
+from framemesh.telemetry import tracing
 from model_server.inference import Inferred, Job, Outcome
 from model_server.metrics import ModelServerMetrics
+from model_server.phases import record
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import SpanContext
 
 Infer = Callable[[Sequence[Job], Callable[[int], bool]], list[Outcome]]
 """Answers a batch, in its order; called in worker threads, several at once. The second argument tells whether somebody
@@ -45,6 +51,7 @@ class _Call:
     deadline: float
     outcome: asyncio.Future[Inferred] = field(repr=False)
     probe: bool = False
+    span: "SpanContext | None" = None
 
 
 class Batcher:
@@ -170,7 +177,8 @@ class Batcher:
         return sum(len(queue) for queue in self._queues)
 
     async def _wait(self, job: Job, rank: Rank, deadline: float, *, probe: bool = False) -> Inferred:
-        call = _Call(job, rank, time.monotonic(), deadline, self._loop.create_future(), probe=probe)
+        outcome = self._loop.create_future()
+        call = _Call(job, rank, time.monotonic(), deadline, outcome, probe=probe, span=tracing.recorded())
         queue = self._queues[rank]
         with self._changed:
             if probe:
@@ -261,6 +269,13 @@ class Batcher:
             out for call, out in zip(answered, waited, strict=True) if isinstance(out, Inferred) and not call.probe
         ]
         self._metrics.batch(self._model, asked)
+        traced = [
+            (call.span, out)
+            for call, out in zip(answered, waited, strict=True)
+            if call.span is not None and isinstance(out, Inferred)
+        ]
+        if traced:
+            record(traced, model=self._model, began=started, ended=time.monotonic())
         return waited
 
     def _tell(self, what: Callable[..., None], *arguments: object) -> None:

@@ -48,6 +48,7 @@ class Inferred:
         postprocess_seconds: Making the answer of the model's outputs.
         batch_size: How many images ran together.
         queue_seconds: Waiting for a worker.
+        began: When preprocessing, inference and postprocessing began, by `time.monotonic`.
     """
 
     answer: Answer | None
@@ -57,6 +58,7 @@ class Inferred:
     postprocess_seconds: float
     batch_size: int
     queue_seconds: float = 0.0
+    began: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
     def waited(self, seconds: float) -> "Inferred":
         """The same, with how long it waited for a worker."""
@@ -78,6 +80,7 @@ class _Ready:
     number: int
     job: Job
     prepared: Prepared
+    began: float
     seconds: float
 
 
@@ -223,13 +226,13 @@ class Model:
             outcomes.append(None)
             if not wanted(number):
                 continue
-            started = time.perf_counter()
+            started = time.monotonic()
             try:
                 prepared = self._prepare(job)
             except FramemeshError as error:
                 outcomes[number] = error
             else:
-                ready = _Ready(number, job, prepared, time.perf_counter() - started)
+                ready = _Ready(number, job, prepared, started, time.monotonic() - started)
                 groups.setdefault(prepared.pixels.shape[1:], []).append(ready)
                 pixel_count += prepared.pixel_count
         for group in groups.values():
@@ -246,7 +249,7 @@ class Model:
 
     def _run(self, group: Sequence[_Ready]) -> list[Outcome]:
         """The outcomes of jobs whose inputs have one shape."""
-        started = time.perf_counter()
+        started = time.monotonic()
         inputs = [ready.prepared.pixels for ready in group]
         try:
             outputs = self.runtime.run(inputs[0] if len(inputs) == 1 else np.concatenate(inputs))
@@ -254,18 +257,18 @@ class Model:
             if any(isinstance(ready.job.image, bytes) for ready in group):
                 raise
             return [_unfit(inputs[0], error)] * len(group)
-        seconds = time.perf_counter() - started
+        seconds = time.monotonic() - started
         outcomes: list[Outcome] = []
         row = 0
         for ready in group:
             rows = slice(row, row := row + len(ready.prepared.pixels))
-            outcomes.append(
-                self._finish(ready, {name: array[rows] for name, array in outputs.items()}, seconds, len(group))
-            )
+            own = {name: array[rows] for name, array in outputs.items()}
+            outcomes.append(self._finish(ready, own, started, seconds, len(group)))
         return outcomes
 
-    def _finish(self, ready: _Ready, outputs: runtimes.Arrays, seconds: float, batch_size: int) -> Outcome:
-        started = time.perf_counter()
+    def _finish(self, ready: _Ready, outputs: runtimes.Arrays, ran: float, seconds: float, batch_size: int) -> Outcome:
+        """What is made of one image's outputs, of a run that began at `ran` and took so many seconds."""
+        started = time.monotonic()
         try:
             answer = None if ready.job.raw else self._answer(ready, outputs)
         except FramemeshError as error:
@@ -274,8 +277,9 @@ class Model:
             if isinstance(ready.job.image, bytes):
                 raise
             return _unfit(ready.prepared.pixels, error)
-        took = time.perf_counter() - started
-        return Inferred(answer, outputs, ready.seconds, seconds, took, batch_size)
+        took = time.monotonic() - started
+        began = (ready.began, ran, started)
+        return Inferred(answer, outputs, ready.seconds, seconds, took, batch_size, began=began)
 
     def _answer(self, ready: _Ready, outputs: runtimes.Arrays) -> Answer:
         options = ready.job.options

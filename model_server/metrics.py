@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from framemesh.errors import DeadlineError, FramemeshError, ModelUnavailableError, QueueFullError
+from framemesh.telemetry import tracing
 from model_server.artifacts import Manifest
 from model_server.inference import Inferred
 
@@ -151,7 +152,7 @@ class ModelServerMetrics:
             raise
         own = self._of(model)
         own.requests["succeeded"].inc()
-        own.request_seconds.observe(time.monotonic() - started)
+        own.request_seconds.observe(time.monotonic() - started, tracing.exemplar())
 
     def _of(self, model: str) -> "_OfModel":
         """The model's own metrics, looked up once: by label each would cost a tenth of what a call costs us."""

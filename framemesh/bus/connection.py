@@ -23,6 +23,7 @@ from framemesh.errors import (
     PublishDeniedError,
     StreamFullError,
 )
+from framemesh.telemetry import tracing
 
 log = structlog.get_logger()
 
@@ -31,7 +32,7 @@ ACK_SECONDS = 5.0
 
 _FULL = 10077  # JSStreamStoreFailedF: "maximum bytes exceeded"; the class nats-py raises is that of any 503
 _TOO_LONG = 10054  # JSStreamMessageExceedsMaximumErr
-_HEADER_SLACK = 512
+_HEADER_SLACK = 512  # also for a trace's headers, which come last
 _DENIED = re.compile(r'permissions violation for (publish|subscription) to "([^"]+)"', re.IGNORECASE)
 
 
@@ -109,7 +110,7 @@ class Bus:
         return self.client.max_payload - words - _HEADER_SLACK
 
     async def publish(self, subject: str, body: bytes, headers: Mapping[str, str], *, timeout: float) -> PubAck:
-        """Publish to a stream and wait until it has the message on disk.
+        """Publish to a stream and wait until it has the message on disk. In a trace, its headers carry the context.
 
         After an error the message may be stored nevertheless: send it again with the same `Nats-Msg-Id`.
 
@@ -130,7 +131,7 @@ class Bus:
             )
         try:
             async with self._ended_early(subject):
-                return await self.js.publish(subject, body, timeout=timeout, headers=dict(headers))
+                return await self.js.publish(subject, body, timeout=timeout, headers={**headers, **tracing.headers()})
         except APIError as error:
             if error.err_code == _FULL:
                 raise StreamFullError(

@@ -13,6 +13,7 @@ from framemesh.cli import (
     correct,
     deadletters,
     deploy,
+    doctor,
     env,
     export,
     frames,
@@ -39,6 +40,7 @@ app = typer.Typer(
 app.command()(up.up)
 app.command()(analyze.analyze)
 app.command()(status.status)
+app.command()(doctor.doctor)
 app.command()(models.models)
 app.command()(cameras.cameras)
 app.command()(deploy.deploy)

@@ -26,7 +26,7 @@ USUAL_BYTES = {
     "FRAMEMESH_DEADLETTERS_STREAM_BYTES": _GIB,
 }
 _FULL_BYTES = 32 * _MIB
-_LOW_BYTES = 512 * _MIB
+LOW_BYTES = 512 * _MIB
 _LOOK_SECONDS = 2.0
 
 
@@ -93,7 +93,7 @@ class DiskWatch:
         restart_nats: Callable[[], None],
         on_event: Callable[[str], None],
         *,
-        low_bytes: int = _LOW_BYTES,
+        low_bytes: int = LOW_BYTES,
     ) -> None:
         self._folder = folder
         self._restart_nats = restart_nats

@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError
 from framemesh.errors import DeadlineError, FramemeshError, InternalError, InvalidRequestError
 from framemesh.rpc.draining import Calls, UntilDraining, stopping
 from framemesh.rpc.status import to_status
+from framemesh.telemetry import tracing
 
 log = structlog.get_logger()
 
@@ -99,7 +100,7 @@ class _Guard:
 
         async def guarded(_: object, context: Context) -> Any:
             try:
-                with self._entered(context):
+                with self._entered(context), self._traced(context):
                     return await answer(await self._only_request(context), context)
             except Exception as error:  # noqa: BLE001 - the boundary: nothing may pass as a bare traceback
                 await self._abort(context, error)
@@ -155,6 +156,9 @@ class _Guard:
             self._authorize(context)
             with self.admission.room.get(self.method, nullcontext)():
                 yield
+
+    def _traced(self, context: Context) -> AbstractContextManager[object]:
+        return tracing.span(self.method[1:], kind="SERVER", parent=context.invocation_metadata() or ())
 
     def _authorize(self, context: Context) -> None:
         self.admission.authorize(self.method, tuple(context.invocation_metadata() or ()))

@@ -1,1 +1,1 @@
-"""What services tell of themselves: logs, metrics, health."""
+"""What services tell of themselves: logs, metrics, health, traces."""

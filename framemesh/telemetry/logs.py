@@ -4,9 +4,13 @@ import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from types import TracebackType
 from typing import TextIO
 
 import structlog
+
+from framemesh.telemetry import tracing
+from framemesh.telemetry.redaction import Redaction
 
 CONSOLE = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
 """For terminals. Its own tracebacks would show local variables, images and passwords among them, and take half a
@@ -33,20 +37,18 @@ def configure(level: str, *, service: str, stream: TextIO | None = None) -> None
     """
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        structlog.processors.format_exc_info,
+        Redaction(),  # what stands behind it may tell anybody
+        _traced,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _named(service),
         _tell_listeners,
     ]
     stream = stream or sys.stderr
-    watched = stream.isatty()
-    renderer: structlog.typing.Processor = CONSOLE if watched else structlog.processors.JSONRenderer()
+    renderer: structlog.typing.Processor = CONSOLE if stream.isatty() else structlog.processors.JSONRenderer()
     structlog.configure(
-        processors=[
-            *shared,
-            *([] if watched else [structlog.processors.format_exc_info]),
-            renderer,
-        ],
+        processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(file=stream),
         cache_logger_on_first_use=True,
@@ -55,15 +57,23 @@ def configure(level: str, *, service: str, stream: TextIO | None = None) -> None
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                *([] if watched else [structlog.processors.format_exc_info]),
-                renderer,
-            ],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.captureWarnings(capture=True)
+    sys.excepthook = _uncaught
+
+
+def _uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """What ends the process is a line like any other."""
+    structlog.get_logger().critical("process.failed", exc_info=(kind, error, trace))
+
+
+def _traced(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Name the trace in which a line was written."""
+    event.update(tracing.ids())
+    return event
 
 
 def _named(service: str) -> structlog.typing.Processor:

@@ -6,12 +6,14 @@ from types import MappingProxyType
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, choose_encoder, generate_latest
 
 from framemesh.errors import ConfigurationError
+from framemesh.telemetry import tracing
 
 Check = Callable[[], str | None]
 """Says what is wrong, or nothing."""
+_OPEN_METRICS = "application/openmetrics-text"
 NO_CHECKS: Mapping[str, Check] = MappingProxyType({})
 
 
@@ -20,6 +22,7 @@ def new_registry() -> CollectorRegistry:
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
+    tracing.register(registry)
     return registry
 
 
@@ -40,8 +43,12 @@ async def serving_page(
         ConfigurationError: The address can't be listened on.
     """
 
-    async def metrics(_: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+    async def metrics(request: web.Request) -> web.Response:
+        encode: Callable[[CollectorRegistry], bytes] = generate_latest
+        content_type = CONTENT_TYPE_LATEST
+        if _OPEN_METRICS in (accept := request.headers.get("Accept", "")):  # the only format that has exemplars
+            encode, content_type = choose_encoder(accept)
+        return web.Response(body=encode(registry), headers={"Content-Type": content_type})
 
     async def healthz(_: web.Request) -> web.Response:
         wrong, more = _lines(checks), _lines(warnings)

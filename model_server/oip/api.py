@@ -30,6 +30,7 @@ from framemesh.oip.grpc_service_pb2 import (
     ServerReadyResponse,
 )
 from framemesh.oip.grpc_service_pb2_grpc import GRPCInferenceServiceServicer
+from framemesh.telemetry import tracing
 from model_server.batching import Batcher, Rank
 from model_server.hosting import ModelHost, ServedModel
 from model_server.inference import Inferred, Job
@@ -44,6 +45,7 @@ log = structlog.get_logger()
 EXTENSIONS = ("classification", "model_configuration", "schedule_policy", "statistics")
 """What is offered beyond the core protocol, in Triton's words."""
 
+_ONE_OF_MANY = "inference.GRPCInferenceService/ModelStreamInfer image"
 _STREAM_AHEAD = 16  # requests of one stream under way at once
 
 Context = grpc.aio.ServicerContext[object, object]
@@ -129,15 +131,17 @@ class InferenceProtocolApi(GRPCInferenceServiceServicer):
         """
         deadline = _deadline(context)
         answers: asyncio.Queue[asyncio.Task[ModelStreamInferResponse] | None] = asyncio.Queue(_STREAM_AHEAD)
-        async with asyncio.TaskGroup() as group:
-            group.create_task(_write(answers, context))
-            async for request in requests:
-                await answers.put(group.create_task(self._stream_infer(request, deadline)))
-            await answers.put(None)
+        with tracing.continued(context.invocation_metadata() or ()):
+            async with asyncio.TaskGroup() as group:
+                group.create_task(_write(answers, context))
+                async for request in requests:
+                    await answers.put(group.create_task(self._stream_infer(request, deadline)))
+                await answers.put(None)
 
     async def _stream_infer(self, request: ModelInferRequest, deadline: float) -> ModelStreamInferResponse:
         try:
-            response = await self._infer(request, deadline)
+            with tracing.span(_ONE_OF_MANY, kind="SERVER"):
+                response = await self._infer(request, deadline)
         except FramemeshError as error:
             problem = str(error)
         except Exception:

@@ -11,6 +11,7 @@ import psutil
 import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
+from structlog.testing import capture_logs
 
 from framemesh.bus import Bus, leases, streams
 from framemesh.bus.reading import between
@@ -99,7 +100,10 @@ async def test_frames_wait_in_nats_while_the_lake_is_away_and_the_metrics_say_ho
 ) -> None:
     async with behind_proxy(settings) as (way, port):
         await way.cut()
-        frame_ids = [await publish(bus, "away", jpeg(number)) for number in range(300)]
+        with capture_logs() as lines:
+            frame_ids = [await publish(bus, "away", jpeg(number)) for number in range(300)]
+            await until(lambda: [line for line in lines if line["event"] == "frame.put_off"], seconds=60)
+        assert {line.get("frame_id") for line in lines if line["event"] == "frame.put_off"} <= set(map(str, frame_ids))
 
         async def told() -> bool:
             return await metric(port, "framemesh_gateway_waiting_frames") == len(frame_ids)

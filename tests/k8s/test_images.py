@@ -84,7 +84,7 @@ def test_an_image_holds_its_own_service_and_environment(stages: dict[str, Stage]
     ]
     assert json.loads(stages[image]["ENTRYPOINT"][0]) == ["python", "-m", package]
     extra = EXTRAS.get(image, image)
-    assert stages[f"{image}-environment"]["RUN"] == [f"pip --python /opt/framemesh install -e '.[{extra}]'"]
+    assert stages[f"{image}-environment"]["RUN"] == [f"pip --python /opt/framemesh install -e '.[{extra},tracing]'"]
     assert extra in PROJECT["optional-dependencies"]
     assert (ROOT / package / "__main__.py").exists()
 
