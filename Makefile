@@ -58,9 +58,10 @@ protos: $(READY) ## generate the stubs, once the protos are found compatible wit
 	$(BIN)/buf build protos -o $(PUBLISHED)
 
 .PHONY: bench
-bench: $(READY) ## measure the pipeline, cameras and serving beside what others have; takes over an hour
+bench: $(READY) ## measure the pipeline, cameras, datasets and serving beside what others have; takes over an hour
 	for part in $(PIPELINE); do $(BIN)/python -m benchmarks.pipeline.$$part || exit; done
 	$(BIN)/python -m benchmarks.ingest
+	$(BIN)/python -m benchmarks.datasets
 	$(BIN)/python -m benchmarks.serving
 	$(BIN)/python -m benchmarks.serving.endurance
 

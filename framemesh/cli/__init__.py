@@ -10,6 +10,7 @@ from framemesh.cli import (
     bench,
     cameras,
     correct,
+    dataset,
     deadletters,
     deploy,
     env,
@@ -53,6 +54,7 @@ ingest.app.command()(probe.probe)
 app.add_typer(ingest.app, name="ingest")
 app.add_typer(deadletters.app, name="deadletters")
 app.command()(replay.replay)
+app.add_typer(dataset.app, name="dataset")
 app.command()(env.env)
 app.command()(export.export)
 app.command("bench")(bench.bench_model)
