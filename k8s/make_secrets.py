@@ -34,9 +34,14 @@ LAKE_RIGHTS: dict[str, dict[str, tuple[str, ...]]] = {
     "deployer": {"models": _OWN},
     "model-server": {"models": ("Read", "List")},
     "model-exporter": {"models": _OWN},
-    "reader": dict.fromkeys(("frames", "references", "results", "corrections", "models"), ("Read", "List")),
+    "reader": dict.fromkeys(("frames", "references", "results", "corrections", "datasets", "models"), ("Read", "List")),
+    "dataset-exporter": {
+        **dict.fromkeys(("frames", "references", "results", "corrections"), ("Read", "List")),
+        "datasets": _OWN,
+    },
 }
-"""Who may do what in which bucket of a lake inside the cluster. `reader` is for people who query."""
+"""Who may do what in which bucket of a lake inside the cluster. `reader` is for people who query, `dataset-exporter`
+for those who put datasets there too."""
 
 
 def made(lake: str, environment: Mapping[str, str]) -> dict[str, dict[str, str]]:
