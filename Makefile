@@ -66,9 +66,10 @@ dashboards: $(READY) ## write Grafana's dashboards from k8s/dashboards
 	$(BIN)/python -m k8s.dashboards
 
 .PHONY: bench
-bench: $(READY) ## measure the pipeline, cameras and serving beside what others have; takes over an hour
+bench: $(READY) ## measure the pipeline, cameras, datasets and serving beside what others have; takes over an hour
 	for part in $(PIPELINE); do $(BIN)/python -m benchmarks.pipeline.$$part || exit; done
 	$(BIN)/python -m benchmarks.ingest
+	$(BIN)/python -m benchmarks.datasets
 	$(BIN)/python -m benchmarks.serving
 	$(BIN)/python -m benchmarks.serving.endurance
 

@@ -1,10 +1,10 @@
 """SQL over the lake's tables, in the process that asks: DuckDB on Parquet that pyarrow reads from S3."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 import duckdb
@@ -21,6 +21,7 @@ from framemesh.errors import (
 )
 from framemesh.tables import FRAMES, RESULTS, TABLES, Table
 
+_VARIABLES = ("FRAMEMESH_S3_ENDPOINT", "FRAMEMESH_S3_ACCESS_KEY", "FRAMEMESH_S3_SECRET_KEY")
 _CONNECT_SECONDS = 2.0
 _REQUEST_SECONDS = 30.0
 _ATTEMPTS = 3
@@ -55,6 +56,19 @@ class LakePlace:
     access_key: str
     secret_key: str
     region: str = "us-east-1"
+
+    @classmethod
+    def from_environment(cls, variables: Mapping[str, str]) -> Self:
+        """The lake that the usual variables name, as services read them.
+
+        Raises:
+            ConfigurationError: One is missing.
+        """
+        missing = [name for name in _VARIABLES if not variables.get(name)]
+        if missing:
+            raise ConfigurationError(f"{' and '.join(missing)} must be set: `framemesh env` prints those of a mesh")
+        endpoint, access_key, secret_key = (variables[name] for name in _VARIABLES)
+        return cls(endpoint, access_key, secret_key, variables.get("FRAMEMESH_S3_REGION") or "us-east-1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +198,21 @@ class LakeTables:
                 self.refresh()  # files may have been merged since they were listed
         raise AssertionError
 
+    def keep(self, name: str, sql: str) -> None:
+        """Keep what a user's query gives as a table of that name, for as long as these tables are open.
+
+        Raises:
+            InvalidRequestError: It is wrong, or no query.
+            LakeUnavailableError: As `ask`.
+        """
+        try:
+            statements = self._connection.extract_statements(sql)
+        except duckdb.Error as error:
+            raise InvalidRequestError(_words(error)) from error
+        if [statement.type for statement in statements] != [duckdb.StatementType.SELECT]:
+            raise InvalidRequestError("this takes one query: SELECT ... FROM frames, results or corrections")
+        self.ask(f"CREATE OR REPLACE TEMP TABLE {name} AS\n{statements[0].query.rstrip().rstrip(';')}\n")
+
     def _register(self) -> None:
         for table in TABLES:
             files = self._files[table.name].items()
@@ -234,9 +263,20 @@ def tables(place: LakePlace, *, as_of: datetime | None = None, memory_bytes: int
     bounds = {} if memory_bytes is None else {"memory_limit": f"{memory_bytes}B", "temp_directory": ""}
     with duckdb.connect(config={**_SAFE, **bounds}) as connection:
         found = LakeTables(connection, place)
-        for statement in (*(_view(table, as_of) for table in TABLES), *_LOCK):
+        clock = _clock(as_of) if as_of else ()
+        for statement in (*(_view(table, as_of) for table in TABLES), *clock, *_LOCK):
             connection.execute(statement)
         yield found
+
+
+def _clock(as_of: datetime) -> Iterator[str]:
+    """What makes SQL's own words for now say that time, so that the same query gives the same."""
+    now = f"TIMESTAMPTZ '{as_of.isoformat()}'"
+    for name in ("now", "get_current_timestamp", "transaction_timestamp"):
+        yield f"CREATE MACRO {name}() AS {now}"
+    for name in ("current_date", "today"):
+        yield f"CREATE MACRO {name}() AS ({now})::DATE"
+    yield f"CREATE MACRO current_localtimestamp() AS ({now})::TIMESTAMP"
 
 
 def _view(table: Table, as_of: datetime | None) -> str:

@@ -3,6 +3,9 @@
 import re
 from datetime import UTC, datetime, timedelta
 
+EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2262, 4, 11, tzinfo=UTC)
+"""All times that a frame's id can tell."""
+
 _AGO = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 

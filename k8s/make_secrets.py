@@ -28,17 +28,20 @@ NATS_USERS = {
 }
 """Services by name, and who they are in NATS (`base/nats/accounts.conf`)."""
 
+_TABLES = ("frames", "references", "results", "shadows", "corrections")
 _OWN = ("Admin", "Read", "Write", "List")  # in SeaweedFS's words, Admin may make the bucket
 LAKE_RIGHTS: dict[str, dict[str, tuple[str, ...]]] = {
     "gateway": {"frames": _OWN},
-    "archiver": dict.fromkeys(("frames", "references", "results", "shadows", "corrections"), _OWN),
+    "archiver": dict.fromkeys(_TABLES, _OWN),
     "deployer": {"models": _OWN},
-    "console": dict.fromkeys(("frames", "references", "results"), ("Read", "List")),
+    "console": dict.fromkeys(_TABLES, ("Read", "List")),
     "model-server": {"models": ("Read", "List")},
     "model-exporter": {"models": _OWN},
-    "reader": dict.fromkeys(("frames", "references", "results", "shadows", "corrections", "models"), ("Read", "List")),
+    "reader": dict.fromkeys((*_TABLES, "datasets", "models"), ("Read", "List")),
+    "dataset-exporter": {**dict.fromkeys(_TABLES, ("Read", "List")), "datasets": _OWN},
 }
-"""Who may do what in which bucket of a lake inside the cluster. `reader` is for people who query."""
+"""Who may do what in which bucket of a lake inside the cluster. `reader` is for people who query, `dataset-exporter`
+for those who put datasets there too."""
 
 
 def made(lake: str, environment: Mapping[str, str]) -> dict[str, dict[str, str]]:

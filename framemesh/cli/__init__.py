@@ -11,6 +11,7 @@ from framemesh.cli import (
     cameras,
     compare,
     correct,
+    dataset,
     deadletters,
     deploy,
     doctor,
@@ -57,6 +58,7 @@ ingest.app.command()(probe.probe)
 app.add_typer(ingest.app, name="ingest")
 app.add_typer(deadletters.app, name="deadletters")
 app.command()(replay.replay)
+app.add_typer(dataset.app, name="dataset")
 app.command()(env.env)
 app.command()(export.export)
 app.command("bench")(bench.bench_model)

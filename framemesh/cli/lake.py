@@ -11,11 +11,12 @@ import typer
 
 from framemesh.cli.services import lake_of_mesh
 from framemesh.errors import ConfigurationError
+from framemesh.times import EARLIEST, LATEST
 
 if TYPE_CHECKING:  # a client may be installed without them
-    from framemesh.query import LakeTables
+    from framemesh.query import LakePlace, LakeTables
 
-FIRST, LAST = "2000-01-01", "2262-04-11"
+FIRST, LAST = (f"{time:%Y-%m-%d}" for time in (EARLIEST, LATEST))
 """All times that a frame's id can tell."""
 
 Since = Annotated[
@@ -31,23 +32,25 @@ def lake_tables(data_dir: Path) -> "Iterator[LakeTables]":
     Raises:
         ConfigurationError: Neither is there, or what reads tables isn't installed.
     """
+    place = lake_place(data_dir)
+    from framemesh.query import tables  # noqa: PLC0415 - it is there: see below
+
+    with tables(place) as opened:
+        yield opened
+
+
+def lake_place(data_dir: Path) -> "LakePlace":
+    """Where the lake is that the environment names, or that of the mesh on the data directory.
+
+    Raises:
+        ConfigurationError: As `lake_tables`.
+    """
     missing = next((name for name in ("duckdb", "pyarrow") if find_spec(name) is None), None)
     if missing is not None:
         raise ConfigurationError(f"this needs {missing}: run `pip install -e '.[query]'` in framemesh's checkout")
-    from framemesh.query import LakePlace, tables  # noqa: PLC0415 - see above
+    from framemesh.query import LakePlace  # noqa: PLC0415 - see above
 
-    known = {**os.environ, **lake_of_mesh(data_dir, os.environ)}
     try:
-        place = LakePlace(
-            known["FRAMEMESH_S3_ENDPOINT"],
-            known["FRAMEMESH_S3_ACCESS_KEY"],
-            known["FRAMEMESH_S3_SECRET_KEY"],
-            known.get("FRAMEMESH_S3_REGION") or "us-east-1",
-        )
-    except KeyError as missing_name:
-        raise ConfigurationError(
-            f"no mesh runs on {data_dir} and {missing_name.args[0]} is not set: start a mesh with `framemesh up`, or "
-            "set FRAMEMESH_S3_ENDPOINT, FRAMEMESH_S3_ACCESS_KEY and FRAMEMESH_S3_SECRET_KEY"
-        ) from None
-    with tables(place) as opened:
-        yield opened
+        return LakePlace.from_environment({**os.environ, **lake_of_mesh(data_dir, os.environ)})
+    except ConfigurationError as error:
+        raise ConfigurationError(f"no mesh runs on {data_dir} and {error}; `framemesh up` starts a mesh") from None

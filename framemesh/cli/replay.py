@@ -5,34 +5,28 @@ import time
 from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-from rich.text import Text
 
+from framemesh.cli.archived import PATIENCE_SECONDS, await_archive
+from framemesh.cli.bar import Bar
 from framemesh.cli.lake import FIRST, LAST, Since, Until, lake_tables
 from framemesh.cli.target import DEFAULT_DATA_DIR, Address, AsJson, DataDir, open_client
 from framemesh.cli.times import parse_time
 from framemesh.client import REPLAY_SHARE, Client
 from framemesh.errors import (
     BusUnavailableError,
-    ConfigurationError,
     LakeUnavailableError,
     ModelNotFoundError,
     ModelUnavailableError,
 )
 from framemesh.v1.model_pb2 import Model, ReplicaState
-from framemesh.v1.replay_service_pb2 import ReplayResponse
 
 if TYPE_CHECKING:  # it needs what a client may be installed without
     from framemesh.query import LakeTables
     from framemesh.unanswered import Past
 
-_PATIENCE_SECONDS = 60.0
-_POLL_SECONDS = 0.25
-_LINE_SECONDS = 5.0
 _INTERRUPTED = 130
 _PASSING = (ModelUnavailableError, BusUnavailableError, LakeUnavailableError)
 
@@ -124,12 +118,12 @@ class _Work:
         """
         while True:
             try:
-                self._await_archive()
+                await_archive(self._client)
                 self._answer()
-                self._await_archive()
+                await_archive(self._client)
             except _PASSING as error:
                 self._away_since = self._away_since or time.monotonic()
-                if time.monotonic() > self._away_since + _PATIENCE_SECONDS:
+                if time.monotonic() > self._away_since + PATIENCE_SECONDS:
                     raise
                 typer.echo(f"{error}; trying again", err=True)
                 time.sleep(1)
@@ -165,74 +159,10 @@ class _Work:
             return
         before = self.done
         replaying = self._client.replay(self._past.model, keys, share=self._share, again=self._versions is not None)
-        with closing(replaying) as responses, _Bar(self._past.model, len(keys)) as bar:
+        with closing(replaying) as responses, Bar(self._past.model) as bar:
             for response in responses:
-                bar.show(response)
                 self._away_since = None
                 self._gone = response.gone_count
                 self.done = before + response.succeeded_count + response.failed_count
+                bar.show(self.done - before + self._gone, len(keys), waiting=response.waiting_reason)
                 self.left = len(keys) - (self.done - before) - self._gone
-
-    def _await_archive(self) -> None:
-        """Wait until the tables have all that the streams have now.
-
-        Raises:
-            ConfigurationError: They don't get it: nobody writes them.
-        """
-        wanted: dict[str, int] = {}
-        missing, moved = None, time.monotonic()
-        while True:
-            tables = self._client.archive_progress()
-            wanted = wanted or {table.table: table.newest_sequence for table in tables}
-            waiting = sum(max(0, wanted[table.table] - table.archived_sequence) for table in tables)
-            if not waiting:
-                return
-            if waiting != missing:
-                missing, moved = waiting, time.monotonic()
-            elif time.monotonic() > moved + _PATIENCE_SECONDS:
-                raise ConfigurationError(
-                    f"{waiting:,} rows don't get into the lake's tables: is an archiver running? `framemesh up` has one"
-                )
-            time.sleep(_POLL_SECONDS)
-
-
-class _Bar:
-    """How far it is: a bar on a terminal, a line every few seconds elsewhere; on stderr, as it is no result."""
-
-    def __init__(self, model: str, total: int) -> None:
-        self._total = total
-        self._console = Console(stderr=True)
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=None),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(),
-            console=self._console,
-            transient=True,
-            disable=not self._console.is_terminal,
-        )
-        self._task: TaskID = self._progress.add_task(model, total=total, rate="")
-        self._began = self._told = time.monotonic()
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def show(self, response: ReplayResponse) -> None:
-        """Show how far it has come."""
-        done = response.succeeded_count + response.failed_count + response.gone_count
-        now = time.monotonic()
-        rate = done / max(now - self._began, 1e-3)
-        self._progress.update(self._task, completed=done, rate=f"{rate:.0f} frames/s")
-        if self._console.is_terminal:
-            if response.waiting_reason:
-                self._progress.update(self._task, rate=f"waits: {response.waiting_reason[:60]}")
-        elif now > self._told + _LINE_SECONDS:
-            self._told = now
-            words = response.waiting_reason or f"{(self._total - done) / max(rate, 1e-3):,.0f} s left"
-            line = f"{done:,} of {self._total:,} frames, {rate:.0f} a second; {words}"
-            self._console.print(Text(line), soft_wrap=True)

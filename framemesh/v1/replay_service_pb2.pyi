@@ -141,7 +141,7 @@ class ArchivedTable(Message):
     NEWEST_SEQUENCE_FIELD_NUMBER: int
     ARCHIVED_SEQUENCE_FIELD_NUMBER: int
     table: str
-    """The table: `frames` or `results`. Always set."""
+    """The table: `frames`, `results` or `corrections`. Always set."""
     newest_sequence: int
     """Number of the newest message in the table's stream; 0 where there was none yet."""
     archived_sequence: int

@@ -158,8 +158,13 @@ async def test_the_mesh_does_all_its_work_within_its_permissions(
 
         await model_bus.client.publish("logs.model_server.vit-0", b"")
 
+        result = await anext(client.watch_results())
+        for _ in range(2):
+            await client.correct(result.frame.frame_id, "gradient")
+        (_,) = await client.corrections()
+
         async def archived() -> bool:
-            return all(table.archived_sequence > 10 for table in await client.archive_progress())
+            return all(table.archived_sequence > 1 for table in await client.archive_progress())
 
         await until(archived, seconds=60)
         async with connect(nats_of["ingest"], name="ingest") as camera:
@@ -223,6 +228,7 @@ _OWNERS = {
     "results": "archiver",
     "shadows": "archiver",
     "corrections": "archiver",
+    "datasets": "dataset-exporter",
     "models": "model-exporter",
 }
 
