@@ -103,7 +103,12 @@ async def gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
         cameras = Cameras(bus)
         services = Services(bus)
         components = (registry, fanout, storer, cameras, services)
-        telling = (Backlog(bus, registry, metrics), Loads(registry, asker, metrics), Presence(bus, "gateway"), LogLines(bus))
+        telling = (
+            Backlog(bus, registry, metrics),
+            Loads(registry, asker, metrics),
+            Presence(bus, "gateway"),
+            LogLines(bus),
+        )
         await stack.enter_async_context(running(*components, *telling, bus, drain_seconds=settings.drain_seconds))
         http_port = await stack.enter_async_context(
             serving_page(settings.http_address, registry_of_metrics, {"nats": bus.problem})

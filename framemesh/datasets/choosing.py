@@ -159,7 +159,7 @@ class Choosing:
     def frames(self) -> Iterator[Chosen]:
         """The frames, in an order that is the same each time and mixes cameras and times."""
         unlabelled = self._recipe.labels == "none"
-        for row in self._tables.each(_ROWS):
+        for row in self._tables.stream(_ROWS):
             *names, label_source, label, objects, score, version = row
             frame_id, camera, captured_us, object_key, width_px, height_px = names
             by_model = label_source == "model" and not unlabelled
