@@ -28,7 +28,7 @@ from framemesh.lake import Lake
 from framemesh.mesh.servers import HOST, free_port, nats_server, nats_url, program
 from framemesh.mesh.supervision import ProcessSpec, Supervisor
 from framemesh.rpc.server import Connections, serving
-from framemesh.rpc.tls import server_credentials
+from framemesh.rpc.tls import ServerCertificate
 from framemesh.telemetry.page import serving_page
 from framemesh.v1.status_service_pb2 import GetStatusResponse
 from tests.certificates import Pair, issue
@@ -302,7 +302,7 @@ class TestGateway:
 
     async def test_a_gateway_that_speaks_tls_is_told_to_whoever_does_not(self, tmp_path: Path) -> None:
         pair = issue(tmp_path)
-        secured = Connections(credentials=server_credentials(pair.cert, pair.key))
+        secured = Connections(credentials=ServerCertificate(pair.cert, pair.key).credentials())
         async with serving(f"{HOST}:0", {}, drain_seconds=0, connections=secured) as server:
             found, status = await gateway.answers(f"{HOST}:{server.port}", token="", tls=None)
             certified = await asyncio.to_thread(gateway.encryption, HOST, server.port, pair.ca)

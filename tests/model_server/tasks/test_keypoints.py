@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from scipy.ndimage import gaussian_filter  # type: ignore[import-untyped]
+from scipy.ndimage import gaussian_filter
 from transformers import AutoModelForKeypointDetection, AutoModelForPoseEstimation
 
 from framemesh.errors import ConfigurationError, InvalidRequestError
