@@ -33,7 +33,7 @@ _AGAIN_SECONDS = (1.0, 60.0)
 """First and longest wait after what may mend itself, such as a hub that does not answer."""
 _REFUSED_AGAIN_SECONDS = (60.0, 3600.0)
 """And after what somebody has to mend, such as a model that does not exist; deploying it anew tries at once."""
-_OWN = ("source", "revision", "task", "runtime", "precision", "candidate_labels")
+_KEPT_VERSIONS = 16
 
 Tell = Callable[[Phase.ValueType, float, str], None]
 """Takes what is being done, how much of it is done (0 to 1; 0 where that isn't known), and what else is to be said."""
@@ -184,7 +184,7 @@ class _Deployment:
             return
         self._failures = 0
         self._changed.set()
-        same = before is not None and wish is not None and _same(before.spec, wish.spec)
+        same = before is not None and wish is not None and specs.same_version(before.spec, wish.spec)
         if self._trying is not None and not (same and self._preparing):  # what is prepared will do for both
             self._trying.cancel()
 
@@ -245,14 +245,17 @@ class _Deployment:
             await self._restore(serving, wish)
             release = await self._prepare(wish.spec)
             wish = self._wish or wish  # it may have got other replicas meanwhile
-        coming = None if serving is not None and _same(serving.spec, release.spec) else release
+        coming = None if serving is not None and specs.same_version(serving.spec, release.spec) else release
         phase = Phase.DEPLOYMENT_PHASE_STARTING if serving is None else Phase.DEPLOYMENT_PHASE_ROLLING_OUT
         await self._backend.roll_out(
             release, wish.spec.replicas, lambda _, progress, message: self._tell(phase, progress, message, coming)
         )
         log.info("deployment.ready", model=self.name, version=release.model_version, replicas=wish.spec.replicas)
         self._metrics.deployments.labels("ready").inc()
-        self._put(DeploymentStatus(phase=Phase.DEPLOYMENT_PHASE_READY, progress=1, serving=release), wish.generation)
+        status = DeploymentStatus(phase=Phase.DEPLOYMENT_PHASE_READY, progress=1, serving=release)
+        if coming is not None and serving is not None:
+            status.previous.append(serving)
+        self._put(status, wish.generation)
 
     async def _prepare(self, spec: ModelSpec) -> Release:
         coming = Release(spec=spec)
@@ -282,7 +285,7 @@ class _Deployment:
         """Go back to what served before, or else leave what answers, and say why."""
         serving = self._serving()
         log.warning("deployment.failed", model=self.name, error=str(error))
-        before = serving is not None and not _same(serving.spec, wish.spec)
+        before = serving is not None and not specs.same_version(serving.spec, wish.spec)
         again_seconds = self._again(_REFUSED_AGAIN_SECONDS)
         try:
             if serving is None:
@@ -295,6 +298,7 @@ class _Deployment:
         outcome = "rolled_back" if before else "failed"
         self._metrics.deployments.labels(outcome).inc()
         status = self._ledger.get(self.name)
+        del status.previous[:]
         status.phase = Phase.Value(f"DEPLOYMENT_PHASE_{outcome.upper()}")
         status.progress, status.message = 0, str(error)
         self._put(status, wish.generation)
@@ -318,7 +322,7 @@ class _Deployment:
         """The release that was prepared for such a wish already."""
         status = self._ledger.get(self.name)
         for release in (status.serving, status.next):
-            if release.source and _same(release.spec, spec):
+            if release.source and specs.same_version(release.spec, spec):
                 return release
         return None
 
@@ -334,10 +338,9 @@ class _Deployment:
             self._put(status, self._wish.generation)
 
     def _put(self, status: DeploymentStatus, generation: int) -> None:
+        """Tell it, with the versions that served before those which the status names."""
         status.generation = generation
+        earlier = [*status.previous, *self._ledger.get(self.name).previous]
+        del status.previous[:]
+        status.previous.extend(earlier[:_KEPT_VERSIONS])
         self._ledger.put(self.name, status)
-
-
-def _same(one: ModelSpec, other: ModelSpec) -> bool:
-    """Whether the same servers do for both: neither their number counts nor which frames they see."""
-    return all(getattr(one, field) == getattr(other, field) for field in _OWN)

@@ -41,6 +41,10 @@ from framemesh.v1.model_service_pb2 import (
     DeployModelRequest,
     DeployModelResponse,
     ListModelsRequest,
+    PromoteModelRequest,
+    PromoteModelResponse,
+    RollBackModelRequest,
+    RollBackModelResponse,
     ScaleModelRequest,
     ScaleModelResponse,
     WatchModelsRequest,
@@ -214,6 +218,19 @@ class AsyncClient:
         request = ScaleModelRequest(name=model, replicas=replicas)
         with _reporting_errors():
             return await self._models.ScaleModel(request, timeout=timeout)
+
+    async def promote(
+        self, shadow: str, model: str, *, reason: str = "", timeout: float = REGISTRY_SECONDS
+    ) -> PromoteModelResponse:
+        """Ask for a model to be served by a shadow's version; `reason` is for its history."""
+        request = PromoteModelRequest(shadow=shadow, model=model, reason=reason)
+        with _reporting_errors():
+            return await self._models.PromoteModel(request, timeout=timeout)
+
+    async def roll_back(self, model: str, *, timeout: float = REGISTRY_SECONDS) -> RollBackModelResponse:
+        """Ask for a model to be served by the version that served before."""
+        with _reporting_errors():
+            return await self._models.RollBackModel(RollBackModelRequest(name=model), timeout=timeout)
 
     async def progress(self, model: str, generation: int) -> AsyncIterator[Model]:
         """Yield the model as it is, at once and after each change, until a wish for it is fulfilled or has failed.
@@ -440,6 +457,19 @@ class Client:
         """See `AsyncClient.scale_model`."""
         with _reporting_errors():
             return self._models.ScaleModel(ScaleModelRequest(name=model, replicas=replicas), timeout=timeout)
+
+    def promote(
+        self, shadow: str, model: str, *, reason: str = "", timeout: float = REGISTRY_SECONDS
+    ) -> PromoteModelResponse:
+        """See `AsyncClient.promote`."""
+        request = PromoteModelRequest(shadow=shadow, model=model, reason=reason)
+        with _reporting_errors():
+            return self._models.PromoteModel(request, timeout=timeout)
+
+    def roll_back(self, model: str, *, timeout: float = REGISTRY_SECONDS) -> RollBackModelResponse:
+        """See `AsyncClient.roll_back`."""
+        with _reporting_errors():
+            return self._models.RollBackModel(RollBackModelRequest(name=model), timeout=timeout)
 
     def progress(self, model: str, generation: int) -> Iterator[Model]:
         """See `AsyncClient.progress`."""

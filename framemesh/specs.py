@@ -10,7 +10,7 @@ from framemesh.errors import FramemeshError, InvalidSpecError
 from framemesh.limits import MAX_LABEL_LENGTH, MAX_LABELS
 from framemesh.names import MAX_MODEL_LENGTH, check_label, to_label
 from framemesh.times import parse_time
-from framemesh.v1.model_pb2 import EveryFrame, FramePolicy, LatestFrame, ModelSpec, Precision, Runtime
+from framemesh.v1.model_pb2 import EveryFrame, FramePolicy, LatestFrame, ModelSpec, Precision, Release, Runtime
 
 MAX_REPLICAS = 64
 MIN_FPS, MAX_FPS = 0.001, 1000.0
@@ -18,6 +18,7 @@ MAX_SOURCE_LENGTH = 1024
 LAKE = "lake://models/"
 """How the sources begin that name a prepared model in the lake: `lake://models/<name>/<version>`."""
 
+_VERSION = ("source", "revision", "task", "runtime", "precision", "candidate_labels")
 _RUNTIMES = {"onnx": Runtime.RUNTIME_ONNX, "torch": Runtime.RUNTIME_TORCH}
 _PRECISIONS = {
     "fp32": Precision.PRECISION_FP32,
@@ -65,6 +66,33 @@ def complete(spec: ModelSpec) -> ModelSpec:
     except (ValueError, OverflowError):
         raise _wrong("start", done.start.seconds, "use a time of the years 1 to 9999") from None
     return done
+
+
+def same_version(one: ModelSpec, other: ModelSpec) -> bool:
+    """Whether the same servers do for both: neither their number counts nor which frames they see, nor who is told."""
+    return all(getattr(one, field) == getattr(other, field) for field in _VERSION)
+
+
+def served_as(spec: ModelSpec, release: Release) -> ModelSpec:
+    """The spec, but served by exactly this release: as it lies in the lake, whatever its hub's branch is by now."""
+    # Runtime, precision and task of what lies there are as it was prepared, be they as asked for or not.
+    own = ModelSpec(source=release.source, runtime=release.runtime) if release.source else release.spec
+    return complete(
+        ModelSpec(
+            name=spec.name,
+            source=own.source,
+            revision=own.revision,
+            task=own.task,
+            runtime=own.runtime,
+            precision=own.precision,
+            candidate_labels=release.spec.candidate_labels,
+            replicas=spec.replicas,
+            cameras=spec.cameras,
+            policy=spec.policy,
+            start=spec.start if spec.HasField("start") else None,
+            shadow=spec.shadow,
+        )
+    )
 
 
 def dump(spec: ModelSpec) -> bytes:

@@ -19,6 +19,8 @@ ROLES: dict[str, Role] = {
     "/framemesh.v1.AnalysisService/WatchResults": Role.READ,
     "/framemesh.v1.ModelService/DeployModel": Role.ADMIN,
     "/framemesh.v1.ModelService/ScaleModel": Role.ADMIN,
+    "/framemesh.v1.ModelService/PromoteModel": Role.ADMIN,
+    "/framemesh.v1.ModelService/RollBackModel": Role.ADMIN,
     "/framemesh.v1.ModelService/DeleteModel": Role.ADMIN,
     "/framemesh.v1.ModelService/ListModels": Role.READ,
     "/framemesh.v1.ModelService/WatchModels": Role.READ,

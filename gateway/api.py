@@ -15,6 +15,7 @@ from framemesh.v1 import analysis_service_pb2 as analysis_pb2
 from framemesh.v1 import analysis_service_pb2_grpc as analysis_grpc
 from framemesh.v1 import model_service_pb2 as model_pb2
 from framemesh.v1 import model_service_pb2_grpc as model_grpc
+from gateway.access import caller
 from gateway.analysis import Analyzer
 from gateway.exchanging import exchange
 from gateway.metrics import GatewayMetrics
@@ -28,6 +29,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 _DEFAULT_SECONDS = 10.0
 _ONE_OF_MANY = "framemesh.v1.AnalysisService/AnalyzeStream image"
+_MAX_REASON = 1024
 
 STREAM_IMAGES = 16
 """Of one stream in work at once."""
@@ -102,7 +104,7 @@ class ModelApi(model_grpc.ModelServiceServicer):
         context: Context,
     ) -> model_pb2.DeployModelResponse:
         """See `model_service.proto`."""
-        wanted = await self._registry.deploy(request.spec)
+        wanted = await self._registry.deploy(request.spec, caller=caller())
         log.info("model.deployed", model=wanted.spec.name, source=wanted.spec.source)
         return model_pb2.DeployModelResponse(spec=wanted.spec, generation=wanted.generation)
 
@@ -115,6 +117,28 @@ class ModelApi(model_grpc.ModelServiceServicer):
         wanted = await self._registry.scale(request.name, request.replicas)
         log.info("model.scaled", model=wanted.spec.name, replicas=wanted.spec.replicas)
         return model_pb2.ScaleModelResponse(spec=wanted.spec, generation=wanted.generation)
+
+    async def PromoteModel(
+        self,
+        request: model_pb2.PromoteModelRequest,
+        context: Context,
+    ) -> model_pb2.PromoteModelResponse:
+        """See `model_service.proto`."""
+        if len(request.reason) > _MAX_REASON:
+            raise InvalidRequestError(f"a reason has at most {_MAX_REASON:,} characters", field="reason")
+        wanted = await self._registry.promote(request.shadow, request.model, caller=caller(), reason=request.reason)
+        log.info("model.promoted", model=wanted.spec.name, source=wanted.spec.source, shadow=request.shadow)
+        return model_pb2.PromoteModelResponse(spec=wanted.spec, generation=wanted.generation)
+
+    async def RollBackModel(
+        self,
+        request: model_pb2.RollBackModelRequest,
+        context: Context,
+    ) -> model_pb2.RollBackModelResponse:
+        """See `model_service.proto`."""
+        wanted = await self._registry.roll_back(request.name, caller=caller())
+        log.info("model.rolled_back", model=wanted.spec.name, source=wanted.spec.source)
+        return model_pb2.RollBackModelResponse(spec=wanted.spec, generation=wanted.generation)
 
     async def DeleteModel(
         self,

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 
 import structlog
 from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError
@@ -12,8 +12,9 @@ from framemesh.bus import Bus, deployments, routes, streams
 from framemesh.bus.connection import reporting
 from framemesh.bus.streams import DEPLOYMENTS_BUCKET, MODELS_BUCKET, ROUTES_BUCKET
 from framemesh.bus.watching import entries, snapshots
-from framemesh.errors import InvalidSpecError, ModelNotFoundError
-from framemesh.v1.model_pb2 import DeploymentStatus, Model, ModelReplica, ModelSpec, ReplicaState
+from framemesh.errors import InvalidRequestError, InvalidSpecError, ModelNotFoundError, ModelUnavailableError
+from framemesh.frames import timestamp
+from framemesh.v1.model_pb2 import DeploymentStatus, Model, ModelReplica, ModelSpec, Origin, Release, ReplicaState
 from framemesh.waiting import until_set
 from gateway.metrics import GatewayMetrics
 
@@ -85,14 +86,19 @@ class Registry:
             yield
             await changed.wait()
 
-    async def deploy(self, spec: ModelSpec) -> Model:
+    async def deploy(self, spec: ModelSpec, *, caller: str = "") -> Model:
         """Record a model as wanted; returns its spec with the defaults filled in, and the wish's generation.
+
+        Args:
+            spec: The model.
+            caller: Who wants it.
 
         Raises:
             InvalidSpecError: It can't be deployed.
             BusUnavailableError: It can't be recorded now.
         """
         done = specs.complete(spec)
+        done.origin.CopyFrom(_origin(caller, "deployed"))
         return Model(spec=done, generation=await self._write(done))
 
     async def scale(self, model: str, replicas: int) -> Model:
@@ -103,7 +109,70 @@ class Registry:
             InvalidSpecError: Not a number of servers.
             BusUnavailableError: It can't be recorded now.
         """
-        with reporting(f"model {model!r} can't be scaled now"):
+
+        def scaled(spec: ModelSpec) -> ModelSpec:
+            spec.replicas = replicas
+            return specs.complete(spec)
+
+        return await self._change(model, scaled)
+
+    async def promote(self, shadow: str, model: str, *, caller: str, reason: str) -> Model:
+        """Record that a model is to be served by the version that a shadow serves.
+
+        Args:
+            shadow: Name of the shadow.
+            model: Name of the model.
+            caller: Who wants it.
+            reason: What speaks for it.
+
+        Raises:
+            ModelNotFoundError: One of them isn't deployed.
+            InvalidRequestError: One is no shadow, or the other is.
+            ModelUnavailableError: The shadow has yet to serve.
+            BusUnavailableError: It can't be recorded now.
+        """
+        source, target = self.spec(shadow), self.spec(model)
+        if not source.shadow or target.shadow:
+            wrong = f"{shadow!r} is no shadow" if not source.shadow else f"{model!r} is a shadow itself"
+            raise InvalidRequestError(f"{wrong}: promote a model that was deployed with --shadow, to one that was not")
+        status = self._status(shadow)
+        release = Release(spec=source) if status is None else status.serving
+        if not specs.same_version(release.spec, source):
+            raise ModelUnavailableError(f"the shadow {shadow!r} does not serve yet: `framemesh models` shows its state")
+        why = f"promoted from {shadow}" + (f": {reason}" if reason else "")
+        return await self._serve(model, lambda _: release, _origin(caller, why))
+
+    async def roll_back(self, model: str, *, caller: str) -> Model:
+        """Record that a model is to be served by the version that served before the one that is wanted now.
+
+        Raises:
+            ModelNotFoundError: No such model.
+            InvalidRequestError: No other version of it has served, as far as is known.
+            BusUnavailableError: It can't be recorded now.
+        """
+        self.spec(model)
+        status = self._status(model) or DeploymentStatus()
+
+        def before(spec: ModelSpec) -> Release:
+            served = [release for release in (status.serving, *status.previous) if release.source]
+            for release in served:
+                if not specs.same_version(release.spec, spec) and release.source != spec.source:
+                    return release
+            raise InvalidRequestError(f"no other version of {model!r} has served: deploy the one that you want")
+
+        return await self._serve(model, before, _origin(caller, "rolled back"))
+
+    async def _serve(self, model: str, release: Callable[[ModelSpec], Release], origin: Origin) -> Model:
+        def served(spec: ModelSpec) -> ModelSpec:
+            changed = specs.served_as(spec, release(spec))
+            changed.origin.CopyFrom(origin)
+            return changed
+
+        return await self._change(model, served)
+
+    async def _change(self, model: str, change: Callable[[ModelSpec], ModelSpec]) -> Model:
+        """Record what a change makes of a model's spec, as it is recorded by then."""
+        with reporting(f"model {model!r} can't be changed now"):
             bucket = await self._bus.js.key_value(MODELS_BUCKET)
             # From what is recorded, not from what has been told back: no wish of just now must be undone.
             while True:
@@ -111,9 +180,7 @@ class Registry:
                     recorded = await bucket.get(model)
                 except KeyNotFoundError:
                     raise self._unknown(model) from None
-                changed = specs.load(model, recorded.value or b"")
-                changed.replicas = replicas
-                changed = specs.complete(changed)
+                changed = change(specs.load(model, recorded.value or b""))
                 try:
                     generation = await bucket.update(model, specs.dump(changed), last=recorded.revision)
                 except KeyWrongLastSequenceError:
@@ -231,6 +298,10 @@ class Registry:
             self._metrics.replicas.labels(name).set(len(self.serving(name)))
         self._changed.set()
         self._changed = asyncio.Event()
+
+
+def _origin(caller: str, reason: str) -> Origin:
+    return Origin(caller=caller, time=timestamp(time.time_ns()), reason=reason)
 
 
 def _outlines(replicas: dict[str, ModelReplica]) -> dict[str, tuple[object, ...]]:

@@ -59,7 +59,7 @@ def deploy(
     with open_client(address, data_dir) as client:
         wish = client.deploy_model(spec)
         if wait:
-            _follow(client, wish.spec.name, wish.generation)
+            follow(client, wish.spec.name, wish.generation)
 
 
 def scale(
@@ -73,7 +73,7 @@ def scale(
     with open_client(address, data_dir) as client:
         wish = client.scale_model(name, replicas)
         if wait:
-            _follow(client, name, wish.generation)
+            follow(client, name, wish.generation)
 
 
 def delete(
@@ -86,7 +86,7 @@ def delete(
         client.delete(name)
 
 
-def _follow(client: Client, name: str, generation: int) -> None:
+def follow(client: Client, name: str, generation: int) -> None:
     """Show how far a wish is until it is fulfilled or has failed.
 
     Raises:

@@ -25,21 +25,21 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x66ramemesh/v1/model.proto\x12\x0c\x66ramemesh.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x82\x01\n\x0b\x46ramePolicy\x12)\n\x05\x65very\x18\x01 \x01(\x0b\x32\x18.framemesh.v1.EveryFrameH\x00\x12+\n\x06latest\x18\x02 \x01(\x0b\x32\x19.framemesh.v1.LatestFrameH\x00\x12\x11\n\x07max_fps\x18\x03 \x01(\x01H\x00\x42\x08\n\x06policy\"\x0c\n\nEveryFrame\"\r\n\x0bLatestFrame\"\xe1\x02\n\tModelSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\t\x12&\n\x07runtime\x18\x04 \x01(\x0e\x32\x15.framemesh.v1.Runtime\x12\x15\n\x08replicas\x18\x05 \x01(\x05H\x00\x88\x01\x01\x12\x0f\n\x07\x63\x61meras\x18\x06 \x03(\t\x12)\n\x06policy\x18\x07 \x01(\x0b\x32\x19.framemesh.v1.FramePolicy\x12\x0c\n\x04task\x18\x08 \x01(\t\x12*\n\tprecision\x18\t \x01(\x0e\x32\x17.framemesh.v1.Precision\x12\x18\n\x10\x63\x61ndidate_labels\x18\n \x03(\t\x12.\n\x05start\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x01\x88\x01\x01\x12\x0e\n\x06shadow\x18\x0c \x01(\x08\x42\x0b\n\t_replicasB\x08\n\x06_start\"\x80\x02\n\x0cModelReplica\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07replica\x18\x02 \x01(\t\x12\x14\n\x0cgrpc_address\x18\x03 \x01(\t\x12)\n\x05state\x18\x04 \x01(\x0e\x32\x1a.framemesh.v1.ReplicaState\x12\x15\n\rmodel_version\x18\x05 \x01(\t\x12\x32\n\x0eheartbeat_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0cworker_count\x18\x07 \x01(\x05\x12.\n\nstart_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x7f\n\x07Release\x12%\n\x04spec\x18\x01 \x01(\x0b\x32\x17.framemesh.v1.ModelSpec\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x15\n\rmodel_version\x18\x03 \x01(\t\x12&\n\x07runtime\x18\x04 \x01(\x0e\x32\x15.framemesh.v1.Runtime\"\x92\x02\n\x10\x44\x65ploymentStatus\x12,\n\x05phase\x18\x01 \x01(\x0e\x32\x1d.framemesh.v1.DeploymentPhase\x12\x10\n\x08progress\x18\x02 \x01(\x01\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x1b\n\x13ready_replica_count\x18\x04 \x01(\x05\x12&\n\x07serving\x18\x05 \x01(\x0b\x32\x15.framemesh.v1.Release\x12#\n\x04next\x18\x06 \x01(\x0b\x32\x15.framemesh.v1.Release\x12\x12\n\ngeneration\x18\x07 \x01(\x04\x12/\n\x0bupdate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xa0\x01\n\x05Model\x12%\n\x04spec\x18\x01 \x01(\x0b\x32\x17.framemesh.v1.ModelSpec\x12,\n\x08replicas\x18\x02 \x03(\x0b\x32\x1a.framemesh.v1.ModelReplica\x12.\n\x06status\x18\x03 \x01(\x0b\x32\x1e.framemesh.v1.DeploymentStatus\x12\x12\n\ngeneration\x18\x04 \x01(\x04*G\n\x07Runtime\x12\x17\n\x13RUNTIME_UNSPECIFIED\x10\x00\x12\x10\n\x0cRUNTIME_ONNX\x10\x01\x12\x11\n\rRUNTIME_TORCH\x10\x02*v\n\tPrecision\x12\x19\n\x15PRECISION_UNSPECIFIED\x10\x00\x12\x12\n\x0ePRECISION_FP32\x10\x01\x12\x12\n\x0ePRECISION_INT8\x10\x02\x12\x12\n\x0ePRECISION_FP16\x10\x03\x12\x12\n\x0ePRECISION_BF16\x10\x04*\xb9\x01\n\x0cReplicaState\x12\x1d\n\x19REPLICA_STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17REPLICA_STATE_PREPARING\x10\x01\x12\x19\n\x15REPLICA_STATE_LOADING\x10\x02\x12\x19\n\x15REPLICA_STATE_SERVING\x10\x03\x12\x1a\n\x16REPLICA_STATE_DRAINING\x10\x04\x12\x1b\n\x17REPLICA_STATE_UNHEALTHY\x10\x05*\xcf\x02\n\x0f\x44\x65ploymentPhase\x12 \n\x1c\x44\x45PLOYMENT_PHASE_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x44\x45PLOYMENT_PHASE_PENDING\x10\x01\x12 \n\x1c\x44\x45PLOYMENT_PHASE_DOWNLOADING\x10\x02\x12\x1e\n\x1a\x44\x45PLOYMENT_PHASE_EXPORTING\x10\x03\x12\x1e\n\x1a\x44\x45PLOYMENT_PHASE_UPLOADING\x10\x04\x12\x1d\n\x19\x44\x45PLOYMENT_PHASE_STARTING\x10\x05\x12 \n\x1c\x44\x45PLOYMENT_PHASE_ROLLING_OUT\x10\x06\x12\x1a\n\x16\x44\x45PLOYMENT_PHASE_READY\x10\x07\x12 \n\x1c\x44\x45PLOYMENT_PHASE_ROLLED_BACK\x10\x08\x12\x1b\n\x17\x44\x45PLOYMENT_PHASE_FAILED\x10\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x66ramemesh/v1/model.proto\x12\x0c\x66ramemesh.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x82\x01\n\x0b\x46ramePolicy\x12)\n\x05\x65very\x18\x01 \x01(\x0b\x32\x18.framemesh.v1.EveryFrameH\x00\x12+\n\x06latest\x18\x02 \x01(\x0b\x32\x19.framemesh.v1.LatestFrameH\x00\x12\x11\n\x07max_fps\x18\x03 \x01(\x01H\x00\x42\x08\n\x06policy\"\x0c\n\nEveryFrame\"\r\n\x0bLatestFrame\"\x87\x03\n\tModelSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\t\x12&\n\x07runtime\x18\x04 \x01(\x0e\x32\x15.framemesh.v1.Runtime\x12\x15\n\x08replicas\x18\x05 \x01(\x05H\x00\x88\x01\x01\x12\x0f\n\x07\x63\x61meras\x18\x06 \x03(\t\x12)\n\x06policy\x18\x07 \x01(\x0b\x32\x19.framemesh.v1.FramePolicy\x12\x0c\n\x04task\x18\x08 \x01(\t\x12*\n\tprecision\x18\t \x01(\x0e\x32\x17.framemesh.v1.Precision\x12\x18\n\x10\x63\x61ndidate_labels\x18\n \x03(\t\x12.\n\x05start\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x01\x88\x01\x01\x12\x0e\n\x06shadow\x18\x0c \x01(\x08\x12$\n\x06origin\x18\r \x01(\x0b\x32\x14.framemesh.v1.OriginB\x0b\n\t_replicasB\x08\n\x06_start\"R\n\x06Origin\x12\x0e\n\x06\x63\x61ller\x18\x01 \x01(\t\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\x80\x02\n\x0cModelReplica\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07replica\x18\x02 \x01(\t\x12\x14\n\x0cgrpc_address\x18\x03 \x01(\t\x12)\n\x05state\x18\x04 \x01(\x0e\x32\x1a.framemesh.v1.ReplicaState\x12\x15\n\rmodel_version\x18\x05 \x01(\t\x12\x32\n\x0eheartbeat_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0cworker_count\x18\x07 \x01(\x05\x12.\n\nstart_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x7f\n\x07Release\x12%\n\x04spec\x18\x01 \x01(\x0b\x32\x17.framemesh.v1.ModelSpec\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x15\n\rmodel_version\x18\x03 \x01(\t\x12&\n\x07runtime\x18\x04 \x01(\x0e\x32\x15.framemesh.v1.Runtime\"\xbb\x02\n\x10\x44\x65ploymentStatus\x12,\n\x05phase\x18\x01 \x01(\x0e\x32\x1d.framemesh.v1.DeploymentPhase\x12\x10\n\x08progress\x18\x02 \x01(\x01\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x1b\n\x13ready_replica_count\x18\x04 \x01(\x05\x12&\n\x07serving\x18\x05 \x01(\x0b\x32\x15.framemesh.v1.Release\x12#\n\x04next\x18\x06 \x01(\x0b\x32\x15.framemesh.v1.Release\x12\x12\n\ngeneration\x18\x07 \x01(\x04\x12/\n\x0bupdate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x08previous\x18\t \x03(\x0b\x32\x15.framemesh.v1.Release\"\xa0\x01\n\x05Model\x12%\n\x04spec\x18\x01 \x01(\x0b\x32\x17.framemesh.v1.ModelSpec\x12,\n\x08replicas\x18\x02 \x03(\x0b\x32\x1a.framemesh.v1.ModelReplica\x12.\n\x06status\x18\x03 \x01(\x0b\x32\x1e.framemesh.v1.DeploymentStatus\x12\x12\n\ngeneration\x18\x04 \x01(\x04*G\n\x07Runtime\x12\x17\n\x13RUNTIME_UNSPECIFIED\x10\x00\x12\x10\n\x0cRUNTIME_ONNX\x10\x01\x12\x11\n\rRUNTIME_TORCH\x10\x02*v\n\tPrecision\x12\x19\n\x15PRECISION_UNSPECIFIED\x10\x00\x12\x12\n\x0ePRECISION_FP32\x10\x01\x12\x12\n\x0ePRECISION_INT8\x10\x02\x12\x12\n\x0ePRECISION_FP16\x10\x03\x12\x12\n\x0ePRECISION_BF16\x10\x04*\xb9\x01\n\x0cReplicaState\x12\x1d\n\x19REPLICA_STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17REPLICA_STATE_PREPARING\x10\x01\x12\x19\n\x15REPLICA_STATE_LOADING\x10\x02\x12\x19\n\x15REPLICA_STATE_SERVING\x10\x03\x12\x1a\n\x16REPLICA_STATE_DRAINING\x10\x04\x12\x1b\n\x17REPLICA_STATE_UNHEALTHY\x10\x05*\xcf\x02\n\x0f\x44\x65ploymentPhase\x12 \n\x1c\x44\x45PLOYMENT_PHASE_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x44\x45PLOYMENT_PHASE_PENDING\x10\x01\x12 \n\x1c\x44\x45PLOYMENT_PHASE_DOWNLOADING\x10\x02\x12\x1e\n\x1a\x44\x45PLOYMENT_PHASE_EXPORTING\x10\x03\x12\x1e\n\x1a\x44\x45PLOYMENT_PHASE_UPLOADING\x10\x04\x12\x1d\n\x19\x44\x45PLOYMENT_PHASE_STARTING\x10\x05\x12 \n\x1c\x44\x45PLOYMENT_PHASE_ROLLING_OUT\x10\x06\x12\x1a\n\x16\x44\x45PLOYMENT_PHASE_READY\x10\x07\x12 \n\x1c\x44\x45PLOYMENT_PHASE_ROLLED_BACK\x10\x08\x12\x1b\n\x17\x44\x45PLOYMENT_PHASE_FAILED\x10\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'framemesh.v1.model_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_RUNTIME']._serialized_start=1421
-  _globals['_RUNTIME']._serialized_end=1492
-  _globals['_PRECISION']._serialized_start=1494
-  _globals['_PRECISION']._serialized_end=1612
-  _globals['_REPLICASTATE']._serialized_start=1615
-  _globals['_REPLICASTATE']._serialized_end=1800
-  _globals['_DEPLOYMENTPHASE']._serialized_start=1803
-  _globals['_DEPLOYMENTPHASE']._serialized_end=2138
+  _globals['_RUNTIME']._serialized_start=1584
+  _globals['_RUNTIME']._serialized_end=1655
+  _globals['_PRECISION']._serialized_start=1657
+  _globals['_PRECISION']._serialized_end=1775
+  _globals['_REPLICASTATE']._serialized_start=1778
+  _globals['_REPLICASTATE']._serialized_end=1963
+  _globals['_DEPLOYMENTPHASE']._serialized_start=1966
+  _globals['_DEPLOYMENTPHASE']._serialized_end=2301
   _globals['_FRAMEPOLICY']._serialized_start=76
   _globals['_FRAMEPOLICY']._serialized_end=206
   _globals['_EVERYFRAME']._serialized_start=208
@@ -47,13 +47,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LATESTFRAME']._serialized_start=222
   _globals['_LATESTFRAME']._serialized_end=235
   _globals['_MODELSPEC']._serialized_start=238
-  _globals['_MODELSPEC']._serialized_end=591
-  _globals['_MODELREPLICA']._serialized_start=594
-  _globals['_MODELREPLICA']._serialized_end=850
-  _globals['_RELEASE']._serialized_start=852
-  _globals['_RELEASE']._serialized_end=979
-  _globals['_DEPLOYMENTSTATUS']._serialized_start=982
-  _globals['_DEPLOYMENTSTATUS']._serialized_end=1256
-  _globals['_MODEL']._serialized_start=1259
-  _globals['_MODEL']._serialized_end=1419
+  _globals['_MODELSPEC']._serialized_end=629
+  _globals['_ORIGIN']._serialized_start=631
+  _globals['_ORIGIN']._serialized_end=713
+  _globals['_MODELREPLICA']._serialized_start=716
+  _globals['_MODELREPLICA']._serialized_end=972
+  _globals['_RELEASE']._serialized_start=974
+  _globals['_RELEASE']._serialized_end=1101
+  _globals['_DEPLOYMENTSTATUS']._serialized_start=1104
+  _globals['_DEPLOYMENTSTATUS']._serialized_end=1419
+  _globals['_MODEL']._serialized_start=1422
+  _globals['_MODEL']._serialized_end=1582
 # @@protoc_insertion_point(module_scope)

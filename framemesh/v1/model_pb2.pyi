@@ -258,6 +258,7 @@ class ModelSpec(Message):
     CANDIDATE_LABELS_FIELD_NUMBER: int
     START_FIELD_NUMBER: int
     SHADOW_FIELD_NUMBER: int
+    ORIGIN_FIELD_NUMBER: int
     name: str
     """The model's name in this mesh, as a DNS label of at most 40 characters. Required."""
     source: str
@@ -298,6 +299,10 @@ class ModelSpec(Message):
         come, means from now on. Counts only where the model is new: one that has begun goes on where it is.
         """
 
+    @property
+    def origin(self) -> Origin:
+        """How this version came to be wanted. Written by the gateway, whatever a caller sends."""
+
     def __init__(
         self,
         *,
@@ -313,10 +318,11 @@ class ModelSpec(Message):
         candidate_labels: Iterable[str] | None = ...,
         start: Timestamp | None = ...,
         shadow: bool = ...,
+        origin: Origin | None = ...,
     ) -> None: ...
-    _HasFieldArgType: typing_extensions.TypeAlias = Literal["_replicas", b"_replicas", "_start", b"_start", "policy", b"policy", "replicas", b"replicas", "start", b"start"]
+    _HasFieldArgType: typing_extensions.TypeAlias = Literal["_replicas", b"_replicas", "_start", b"_start", "origin", b"origin", "policy", b"policy", "replicas", b"replicas", "start", b"start"]
     def HasField(self, field_name: _HasFieldArgType) -> bool: ...
-    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["_replicas", b"_replicas", "_start", b"_start", "cameras", b"cameras", "candidate_labels", b"candidate_labels", "name", b"name", "policy", b"policy", "precision", b"precision", "replicas", b"replicas", "revision", b"revision", "runtime", b"runtime", "shadow", b"shadow", "source", b"source", "start", b"start", "task", b"task"]
+    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["_replicas", b"_replicas", "_start", b"_start", "cameras", b"cameras", "candidate_labels", b"candidate_labels", "name", b"name", "origin", b"origin", "policy", b"policy", "precision", b"precision", "replicas", b"replicas", "revision", b"revision", "runtime", b"runtime", "shadow", b"shadow", "source", b"source", "start", b"start", "task", b"task"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__replicas: typing_extensions.TypeAlias = Literal["replicas"]
     _WhichOneofArgType__replicas: typing_extensions.TypeAlias = Literal["_replicas", b"_replicas"]
@@ -326,6 +332,35 @@ class ModelSpec(Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__replicas) -> _WhichOneofReturnType__replicas | None: ...
     @overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__start) -> _WhichOneofReturnType__start | None: ...
+
+@final
+class Origin(Message):
+    """Who wanted a version of a model, when, and why."""
+
+    DESCRIPTOR: Descriptor
+
+    CALLER_FIELD_NUMBER: int
+    TIME_FIELD_NUMBER: int
+    REASON_FIELD_NUMBER: int
+    caller: str
+    """The name of the token that the call came with; empty where the gateway wants none."""
+    reason: str
+    """What was asked for, and what speaks for it, in words. Always set."""
+    @property
+    def time(self) -> Timestamp:
+        """When, in UTC. Always set."""
+
+    def __init__(
+        self,
+        *,
+        caller: str = ...,
+        time: Timestamp | None = ...,
+        reason: str = ...,
+    ) -> None: ...
+    _HasFieldArgType: typing_extensions.TypeAlias = Literal["time", b"time"]
+    def HasField(self, field_name: _HasFieldArgType) -> bool: ...
+    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["caller", b"caller", "reason", b"reason", "time", b"time"]
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
 
 @final
 class ModelReplica(Message):
@@ -425,6 +460,7 @@ class DeploymentStatus(Message):
     NEXT_FIELD_NUMBER: int
     GENERATION_FIELD_NUMBER: int
     UPDATE_TIME_FIELD_NUMBER: int
+    PREVIOUS_FIELD_NUMBER: int
     phase: DeploymentPhase.ValueType
     """What is being done. Always set."""
     progress: float
@@ -447,6 +483,10 @@ class DeploymentStatus(Message):
     def update_time(self) -> Timestamp:
         """When this was last changed, in UTC. Always set."""
 
+    @property
+    def previous(self) -> RepeatedCompositeFieldContainer[Release]:
+        """The versions that served before, the newest first, at most 16; the `origin` of each one's spec says how it came."""
+
     def __init__(
         self,
         *,
@@ -458,10 +498,11 @@ class DeploymentStatus(Message):
         next: Release | None = ...,
         generation: int = ...,
         update_time: Timestamp | None = ...,
+        previous: Iterable[Release] | None = ...,
     ) -> None: ...
     _HasFieldArgType: typing_extensions.TypeAlias = Literal["next", b"next", "serving", b"serving", "update_time", b"update_time"]
     def HasField(self, field_name: _HasFieldArgType) -> bool: ...
-    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["generation", b"generation", "message", b"message", "next", b"next", "phase", b"phase", "progress", b"progress", "ready_replica_count", b"ready_replica_count", "serving", b"serving", "update_time", b"update_time"]
+    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["generation", b"generation", "message", b"message", "next", b"next", "phase", b"phase", "previous", b"previous", "progress", b"progress", "ready_replica_count", b"ready_replica_count", "serving", b"serving", "update_time", b"update_time"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
 
 @final

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from framemesh.v1 import model_pb2 as framemesh_dot_v1_dot_model__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n framemesh/v1/model_service.proto\x12\x0c\x66ramemesh.v1\x1a\x18\x66ramemesh/v1/model.proto\";\n\x12\x44\x65ployModelRequest\x12%\n\x04spec\x18\x01 \x01(\x0b\x32\x17.framemesh.v1.ModelSpec\"P\n\x13\x44\x65ployModelResponse\x12%\n\x04spec\x18\x01 \x01(\x0b\x32\x17.framemesh.v1.ModelSpec\x12\x12\n\ngeneration\x18\x02 \x01(\x04\"3\n\x11ScaleModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08replicas\x18\x02 \x01(\x05\"O\n\x12ScaleModelResponse\x12%\n\x04spec\x18\x01 \x01(\x0b\x32\x17.framemesh.v1.ModelSpec\x12\x12\n\ngeneration\x18\x02 \x01(\x04\"\"\n\x12\x44\x65leteModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x15\n\x13\x44\x65leteModelResponse\"\x13\n\x11ListModelsRequest\"9\n\x12ListModelsResponse\x12#\n\x06models\x18\x01 \x03(\x0b\x32\x13.framemesh.v1.Model\"\x14\n\x12WatchModelsRequest\":\n\x13WatchModelsResponse\x12#\n\x06models\x18\x01 \x03(\x0b\x32\x13.framemesh.v1.Model2\xc7\x03\n\x0cModelService\x12W\n\x0b\x44\x65ployModel\x12 .framemesh.v1.DeployModelRequest\x1a!.framemesh.v1.DeployModelResponse\"\x03\x90\x02\x02\x12T\n\nScaleModel\x12\x1f.framemesh.v1.ScaleModelRequest\x1a .framemesh.v1.ScaleModelResponse\"\x03\x90\x02\x02\x12W\n\x0b\x44\x65leteModel\x12 .framemesh.v1.DeleteModelRequest\x1a!.framemesh.v1.DeleteModelResponse\"\x03\x90\x02\x02\x12T\n\nListModels\x12\x1f.framemesh.v1.ListModelsRequest\x1a .framemesh.v1.ListModelsResponse\"\x03\x90\x02\x01\x12Y\n\x0bWatchModels\x12 .framemesh.v1.WatchModelsRequest\x1a!.framemesh.v1.WatchModelsResponse\"\x03\x90\x02\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n framemesh/v1/model_service.proto\x12\x0c\x66ramemesh.v1\x1a\x18\x66ramemesh/v1/model.proto\";\n\x12\x44\x65ployModelRequest\x12%\n\x04spec\x18\x01 \x01(\x0b\x32\x17.framemesh.v1.ModelSpec\"P\n\x13\x44\x65ployModelResponse\x12%\n\x04spec\x18\x01 \x01(\x0b\x32\x17.framemesh.v1.ModelSpec\x12\x12\n\ngeneration\x18\x02 \x01(\x04\"3\n\x11ScaleModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08replicas\x18\x02 \x01(\x05\"O\n\x12ScaleModelResponse\x12%\n\x04spec\x18\x01 \x01(\x0b\x32\x17.framemesh.v1.ModelSpec\x12\x12\n\ngeneration\x18\x02 \x01(\x04\"D\n\x13PromoteModelRequest\x12\x0e\n\x06shadow\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"Q\n\x14PromoteModelResponse\x12%\n\x04spec\x18\x01 \x01(\x0b\x32\x17.framemesh.v1.ModelSpec\x12\x12\n\ngeneration\x18\x02 \x01(\x04\"$\n\x14RollBackModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"R\n\x15RollBackModelResponse\x12%\n\x04spec\x18\x01 \x01(\x0b\x32\x17.framemesh.v1.ModelSpec\x12\x12\n\ngeneration\x18\x02 \x01(\x04\"\"\n\x12\x44\x65leteModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x15\n\x13\x44\x65leteModelResponse\"\x13\n\x11ListModelsRequest\"9\n\x12ListModelsResponse\x12#\n\x06models\x18\x01 \x03(\x0b\x32\x13.framemesh.v1.Model\"\x14\n\x12WatchModelsRequest\":\n\x13WatchModelsResponse\x12#\n\x06models\x18\x01 \x03(\x0b\x32\x13.framemesh.v1.Model2\xfd\x04\n\x0cModelService\x12W\n\x0b\x44\x65ployModel\x12 .framemesh.v1.DeployModelRequest\x1a!.framemesh.v1.DeployModelResponse\"\x03\x90\x02\x02\x12T\n\nScaleModel\x12\x1f.framemesh.v1.ScaleModelRequest\x1a .framemesh.v1.ScaleModelResponse\"\x03\x90\x02\x02\x12Z\n\x0cPromoteModel\x12!.framemesh.v1.PromoteModelRequest\x1a\".framemesh.v1.PromoteModelResponse\"\x03\x90\x02\x02\x12X\n\rRollBackModel\x12\".framemesh.v1.RollBackModelRequest\x1a#.framemesh.v1.RollBackModelResponse\x12W\n\x0b\x44\x65leteModel\x12 .framemesh.v1.DeleteModelRequest\x1a!.framemesh.v1.DeleteModelResponse\"\x03\x90\x02\x02\x12T\n\nListModels\x12\x1f.framemesh.v1.ListModelsRequest\x1a .framemesh.v1.ListModelsResponse\"\x03\x90\x02\x01\x12Y\n\x0bWatchModels\x12 .framemesh.v1.WatchModelsRequest\x1a!.framemesh.v1.WatchModelsResponse\"\x03\x90\x02\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,6 +36,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MODELSERVICE'].methods_by_name['DeployModel']._serialized_options = b'\220\002\002'
   _globals['_MODELSERVICE'].methods_by_name['ScaleModel']._loaded_options = None
   _globals['_MODELSERVICE'].methods_by_name['ScaleModel']._serialized_options = b'\220\002\002'
+  _globals['_MODELSERVICE'].methods_by_name['PromoteModel']._loaded_options = None
+  _globals['_MODELSERVICE'].methods_by_name['PromoteModel']._serialized_options = b'\220\002\002'
   _globals['_MODELSERVICE'].methods_by_name['DeleteModel']._loaded_options = None
   _globals['_MODELSERVICE'].methods_by_name['DeleteModel']._serialized_options = b'\220\002\002'
   _globals['_MODELSERVICE'].methods_by_name['ListModels']._loaded_options = None
@@ -50,18 +52,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SCALEMODELREQUEST']._serialized_end=270
   _globals['_SCALEMODELRESPONSE']._serialized_start=272
   _globals['_SCALEMODELRESPONSE']._serialized_end=351
-  _globals['_DELETEMODELREQUEST']._serialized_start=353
-  _globals['_DELETEMODELREQUEST']._serialized_end=387
-  _globals['_DELETEMODELRESPONSE']._serialized_start=389
-  _globals['_DELETEMODELRESPONSE']._serialized_end=410
-  _globals['_LISTMODELSREQUEST']._serialized_start=412
-  _globals['_LISTMODELSREQUEST']._serialized_end=431
-  _globals['_LISTMODELSRESPONSE']._serialized_start=433
-  _globals['_LISTMODELSRESPONSE']._serialized_end=490
-  _globals['_WATCHMODELSREQUEST']._serialized_start=492
-  _globals['_WATCHMODELSREQUEST']._serialized_end=512
-  _globals['_WATCHMODELSRESPONSE']._serialized_start=514
-  _globals['_WATCHMODELSRESPONSE']._serialized_end=572
-  _globals['_MODELSERVICE']._serialized_start=575
-  _globals['_MODELSERVICE']._serialized_end=1030
+  _globals['_PROMOTEMODELREQUEST']._serialized_start=353
+  _globals['_PROMOTEMODELREQUEST']._serialized_end=421
+  _globals['_PROMOTEMODELRESPONSE']._serialized_start=423
+  _globals['_PROMOTEMODELRESPONSE']._serialized_end=504
+  _globals['_ROLLBACKMODELREQUEST']._serialized_start=506
+  _globals['_ROLLBACKMODELREQUEST']._serialized_end=542
+  _globals['_ROLLBACKMODELRESPONSE']._serialized_start=544
+  _globals['_ROLLBACKMODELRESPONSE']._serialized_end=626
+  _globals['_DELETEMODELREQUEST']._serialized_start=628
+  _globals['_DELETEMODELREQUEST']._serialized_end=662
+  _globals['_DELETEMODELRESPONSE']._serialized_start=664
+  _globals['_DELETEMODELRESPONSE']._serialized_end=685
+  _globals['_LISTMODELSREQUEST']._serialized_start=687
+  _globals['_LISTMODELSREQUEST']._serialized_end=706
+  _globals['_LISTMODELSRESPONSE']._serialized_start=708
+  _globals['_LISTMODELSRESPONSE']._serialized_end=765
+  _globals['_WATCHMODELSREQUEST']._serialized_start=767
+  _globals['_WATCHMODELSREQUEST']._serialized_end=787
+  _globals['_WATCHMODELSRESPONSE']._serialized_start=789
+  _globals['_WATCHMODELSRESPONSE']._serialized_end=847
+  _globals['_MODELSERVICE']._serialized_start=850
+  _globals['_MODELSERVICE']._serialized_end=1487
 # @@protoc_insertion_point(module_scope)

@@ -131,6 +131,98 @@ class ScaleModelResponse(Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
 
 @final
+class PromoteModelRequest(Message):
+    """A shadow to promote."""
+
+    DESCRIPTOR: Descriptor
+
+    SHADOW_FIELD_NUMBER: int
+    MODEL_FIELD_NUMBER: int
+    REASON_FIELD_NUMBER: int
+    shadow: str
+    """The shadow's name. Required."""
+    model: str
+    """The name of the model that takes its version. Required."""
+    reason: str
+    """What speaks for it, in words, for the history; at most 1,024 characters."""
+    def __init__(
+        self,
+        *,
+        shadow: str = ...,
+        model: str = ...,
+        reason: str = ...,
+    ) -> None: ...
+    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["model", b"model", "reason", b"reason", "shadow", b"shadow"]
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+
+@final
+class PromoteModelResponse(Message):
+    """The recorded wish."""
+
+    DESCRIPTOR: Descriptor
+
+    SPEC_FIELD_NUMBER: int
+    GENERATION_FIELD_NUMBER: int
+    generation: int
+    """As in `DeployModelResponse`. Always set."""
+    @property
+    def spec(self) -> ModelSpec:
+        """The model's spec, as changed. Always set."""
+
+    def __init__(
+        self,
+        *,
+        spec: ModelSpec | None = ...,
+        generation: int = ...,
+    ) -> None: ...
+    _HasFieldArgType: typing_extensions.TypeAlias = Literal["spec", b"spec"]
+    def HasField(self, field_name: _HasFieldArgType) -> bool: ...
+    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["generation", b"generation", "spec", b"spec"]
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+
+@final
+class RollBackModelRequest(Message):
+    """A model to roll back."""
+
+    DESCRIPTOR: Descriptor
+
+    NAME_FIELD_NUMBER: int
+    name: str
+    """The model's name. Required."""
+    def __init__(
+        self,
+        *,
+        name: str = ...,
+    ) -> None: ...
+    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["name", b"name"]
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+
+@final
+class RollBackModelResponse(Message):
+    """The recorded wish."""
+
+    DESCRIPTOR: Descriptor
+
+    SPEC_FIELD_NUMBER: int
+    GENERATION_FIELD_NUMBER: int
+    generation: int
+    """As in `DeployModelResponse`. Always set."""
+    @property
+    def spec(self) -> ModelSpec:
+        """The model's spec, as changed. Always set."""
+
+    def __init__(
+        self,
+        *,
+        spec: ModelSpec | None = ...,
+        generation: int = ...,
+    ) -> None: ...
+    _HasFieldArgType: typing_extensions.TypeAlias = Literal["spec", b"spec"]
+    def HasField(self, field_name: _HasFieldArgType) -> bool: ...
+    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["generation", b"generation", "spec", b"spec"]
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+
+@final
 class DeleteModelRequest(Message):
     """A model to remove."""
 

@@ -46,6 +46,16 @@ class ModelServiceStub(object):
                 request_serializer=framemesh_dot_v1_dot_model__service__pb2.ScaleModelRequest.SerializeToString,
                 response_deserializer=framemesh_dot_v1_dot_model__service__pb2.ScaleModelResponse.FromString,
                 _registered_method=True)
+        self.PromoteModel = channel.unary_unary(
+                '/framemesh.v1.ModelService/PromoteModel',
+                request_serializer=framemesh_dot_v1_dot_model__service__pb2.PromoteModelRequest.SerializeToString,
+                response_deserializer=framemesh_dot_v1_dot_model__service__pb2.PromoteModelResponse.FromString,
+                _registered_method=True)
+        self.RollBackModel = channel.unary_unary(
+                '/framemesh.v1.ModelService/RollBackModel',
+                request_serializer=framemesh_dot_v1_dot_model__service__pb2.RollBackModelRequest.SerializeToString,
+                response_deserializer=framemesh_dot_v1_dot_model__service__pb2.RollBackModelResponse.FromString,
+                _registered_method=True)
         self.DeleteModel = channel.unary_unary(
                 '/framemesh.v1.ModelService/DeleteModel',
                 request_serializer=framemesh_dot_v1_dot_model__service__pb2.DeleteModelRequest.SerializeToString,
@@ -77,6 +87,23 @@ class ModelServiceServicer(object):
 
     def ScaleModel(self, request, context):
         """Changes how many servers serve a model. `NOT_FOUND`: no such model; the message names those there are.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PromoteModel(self, request, context):
+        """Has a model served by the version that a shadow serves, which stays until it is deleted. How many servers the model
+        has and which frames it sees stay as they are. `NOT_FOUND`: no such model. `INVALID_ARGUMENT`: one is no shadow, or
+        the other is. `UNAVAILABLE`: the shadow has yet to serve.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RollBackModel(self, request, context):
+        """Has a model served by the version that served before the one that is wanted now: a second time, by that one again.
+        `NOT_FOUND`: no such model. `INVALID_ARGUMENT`: no other version of it has served.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -115,6 +142,16 @@ def add_ModelServiceServicer_to_server(servicer, server):
                     servicer.ScaleModel,
                     request_deserializer=framemesh_dot_v1_dot_model__service__pb2.ScaleModelRequest.FromString,
                     response_serializer=framemesh_dot_v1_dot_model__service__pb2.ScaleModelResponse.SerializeToString,
+            ),
+            'PromoteModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.PromoteModel,
+                    request_deserializer=framemesh_dot_v1_dot_model__service__pb2.PromoteModelRequest.FromString,
+                    response_serializer=framemesh_dot_v1_dot_model__service__pb2.PromoteModelResponse.SerializeToString,
+            ),
+            'RollBackModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.RollBackModel,
+                    request_deserializer=framemesh_dot_v1_dot_model__service__pb2.RollBackModelRequest.FromString,
+                    response_serializer=framemesh_dot_v1_dot_model__service__pb2.RollBackModelResponse.SerializeToString,
             ),
             'DeleteModel': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteModel,
@@ -188,6 +225,60 @@ class ModelService(object):
             '/framemesh.v1.ModelService/ScaleModel',
             framemesh_dot_v1_dot_model__service__pb2.ScaleModelRequest.SerializeToString,
             framemesh_dot_v1_dot_model__service__pb2.ScaleModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PromoteModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/framemesh.v1.ModelService/PromoteModel',
+            framemesh_dot_v1_dot_model__service__pb2.PromoteModelRequest.SerializeToString,
+            framemesh_dot_v1_dot_model__service__pb2.PromoteModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RollBackModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/framemesh.v1.ModelService/RollBackModel',
+            framemesh_dot_v1_dot_model__service__pb2.RollBackModelRequest.SerializeToString,
+            framemesh_dot_v1_dot_model__service__pb2.RollBackModelResponse.FromString,
             options,
             channel_credentials,
             insecure,

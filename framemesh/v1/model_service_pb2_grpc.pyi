@@ -33,6 +33,15 @@ class ModelServiceStub:
     """Adds a model, or replaces the one of the same name. `INVALID_ARGUMENT` says what is wrong with the spec."""
     ScaleModel: grpc.UnaryUnaryMultiCallable[framemesh.v1.model_service_pb2.ScaleModelRequest, framemesh.v1.model_service_pb2.ScaleModelResponse]
     """Changes how many servers serve a model. `NOT_FOUND`: no such model; the message names those there are."""
+    PromoteModel: grpc.UnaryUnaryMultiCallable[framemesh.v1.model_service_pb2.PromoteModelRequest, framemesh.v1.model_service_pb2.PromoteModelResponse]
+    """Has a model served by the version that a shadow serves, which stays until it is deleted. How many servers the model
+    has and which frames it sees stay as they are. `NOT_FOUND`: no such model. `INVALID_ARGUMENT`: one is no shadow, or
+    the other is. `UNAVAILABLE`: the shadow has yet to serve.
+    """
+    RollBackModel: grpc.UnaryUnaryMultiCallable[framemesh.v1.model_service_pb2.RollBackModelRequest, framemesh.v1.model_service_pb2.RollBackModelResponse]
+    """Has a model served by the version that served before the one that is wanted now: a second time, by that one again.
+    `NOT_FOUND`: no such model. `INVALID_ARGUMENT`: no other version of it has served.
+    """
     DeleteModel: grpc.UnaryUnaryMultiCallable[framemesh.v1.model_service_pb2.DeleteModelRequest, framemesh.v1.model_service_pb2.DeleteModelResponse]
     """Removes a model; its stored results stay. `NOT_FOUND`: no such model; the message names those there are."""
     ListModels: grpc.UnaryUnaryMultiCallable[framemesh.v1.model_service_pb2.ListModelsRequest, framemesh.v1.model_service_pb2.ListModelsResponse]
@@ -51,6 +60,15 @@ class ModelServiceAsyncStub(ModelServiceStub):
     """Adds a model, or replaces the one of the same name. `INVALID_ARGUMENT` says what is wrong with the spec."""
     ScaleModel: grpc.aio.UnaryUnaryMultiCallable[framemesh.v1.model_service_pb2.ScaleModelRequest, framemesh.v1.model_service_pb2.ScaleModelResponse]  # type: ignore[assignment]
     """Changes how many servers serve a model. `NOT_FOUND`: no such model; the message names those there are."""
+    PromoteModel: grpc.aio.UnaryUnaryMultiCallable[framemesh.v1.model_service_pb2.PromoteModelRequest, framemesh.v1.model_service_pb2.PromoteModelResponse]  # type: ignore[assignment]
+    """Has a model served by the version that a shadow serves, which stays until it is deleted. How many servers the model
+    has and which frames it sees stay as they are. `NOT_FOUND`: no such model. `INVALID_ARGUMENT`: one is no shadow, or
+    the other is. `UNAVAILABLE`: the shadow has yet to serve.
+    """
+    RollBackModel: grpc.aio.UnaryUnaryMultiCallable[framemesh.v1.model_service_pb2.RollBackModelRequest, framemesh.v1.model_service_pb2.RollBackModelResponse]  # type: ignore[assignment]
+    """Has a model served by the version that served before the one that is wanted now: a second time, by that one again.
+    `NOT_FOUND`: no such model. `INVALID_ARGUMENT`: no other version of it has served.
+    """
     DeleteModel: grpc.aio.UnaryUnaryMultiCallable[framemesh.v1.model_service_pb2.DeleteModelRequest, framemesh.v1.model_service_pb2.DeleteModelResponse]  # type: ignore[assignment]
     """Removes a model; its stored results stay. `NOT_FOUND`: no such model; the message names those there are."""
     ListModels: grpc.aio.UnaryUnaryMultiCallable[framemesh.v1.model_service_pb2.ListModelsRequest, framemesh.v1.model_service_pb2.ListModelsResponse]  # type: ignore[assignment]
@@ -78,6 +96,27 @@ class ModelServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[framemesh.v1.model_service_pb2.ScaleModelResponse, collections.abc.Awaitable[framemesh.v1.model_service_pb2.ScaleModelResponse]]:
         """Changes how many servers serve a model. `NOT_FOUND`: no such model; the message names those there are."""
+
+    @abc.abstractmethod
+    def PromoteModel(
+        self,
+        request: framemesh.v1.model_service_pb2.PromoteModelRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[framemesh.v1.model_service_pb2.PromoteModelResponse, collections.abc.Awaitable[framemesh.v1.model_service_pb2.PromoteModelResponse]]:
+        """Has a model served by the version that a shadow serves, which stays until it is deleted. How many servers the model
+        has and which frames it sees stay as they are. `NOT_FOUND`: no such model. `INVALID_ARGUMENT`: one is no shadow, or
+        the other is. `UNAVAILABLE`: the shadow has yet to serve.
+        """
+
+    @abc.abstractmethod
+    def RollBackModel(
+        self,
+        request: framemesh.v1.model_service_pb2.RollBackModelRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[framemesh.v1.model_service_pb2.RollBackModelResponse, collections.abc.Awaitable[framemesh.v1.model_service_pb2.RollBackModelResponse]]:
+        """Has a model served by the version that served before the one that is wanted now: a second time, by that one again.
+        `NOT_FOUND`: no such model. `INVALID_ARGUMENT`: no other version of it has served.
+        """
 
     @abc.abstractmethod
     def DeleteModel(

@@ -143,6 +143,18 @@ async def test_a_version_that_does_not_become_ready_is_rolled_back(
     assert backend.done.count("prepare good") == 1
 
 
+async def test_the_versions_that_served_before_are_told_whatever_came_between(
+    reconciler: None, bus: Bus, backend: Scripted
+) -> None:
+    await told(bus, "m", "READY", await wish(bus, "m=one"))
+    await told(bus, "m", "READY", await wish(bus, "m=one,replicas=2"))
+    await told(bus, "m", "READY", await wish(bus, "m=two"))
+    backend.unready["bad"] = ConfigurationError("out of memory")
+    await told(bus, "m", "ROLLED_BACK", await wish(bus, "m=bad"))
+    status = await told(bus, "m", "READY", await wish(bus, "m=three"))
+    assert [release.model_version for release in (status.serving, *status.previous)] == ["three", "two", "one"]
+
+
 async def test_a_first_version_of_which_some_servers_answer_is_left_and_one_that_can_not_be_prepared_leaves_it(
     bus: Bus, backend: Scripted
 ) -> None:
