@@ -29,6 +29,9 @@ RUN pip --python /opt/framemesh install -e '.[model-server,tracing]'
 FROM environment AS exporter-environment
 RUN pip --python /opt/framemesh install -e '.[torch,tracing]'
 
+FROM environment AS trainer-environment
+RUN pip --python /opt/framemesh install -e '.[train]'
+
 FROM environment AS deployer-environment
 RUN pip --python /opt/framemesh install -e '.[deployer,tracing]'
 
@@ -86,6 +89,13 @@ COPY model_server model_server
 ENV FRAMEMESH_GRPC_ADDRESS=0.0.0.0:50052
 EXPOSE 50052
 ENTRYPOINT ["python", "-m", "model_server"]
+
+# Fine-tunes models, and prepares what comes of it.
+FROM service AS trainer
+COPY --from=trainer-environment /opt/framemesh /opt/framemesh
+COPY model_server model_server
+COPY trainer trainer
+ENTRYPOINT ["python", "-m", "trainer"]
 
 FROM service AS deployer
 COPY --from=deployer-environment /opt/framemesh /opt/framemesh

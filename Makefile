@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 STUBS := framemesh/v1 framemesh/oip
 PUBLISHED := protos/published.binpb
-IMAGES := gateway archiver ingest model-server exporter deployer console
+IMAGES := gateway archiver ingest model-server exporter trainer deployer console
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 BUILDER ?= $(firstword $(foreach one,docker podman buildah,$(shell $(one) info >/dev/null 2>&1 && echo $(one))))
 PIPELINE := storing outage fanout latency isolation replay tracing
@@ -40,6 +40,10 @@ rollouts: $(READY) ## put 10,000 calls on a model that is scaled and replaced, a
 .PHONY: alerts
 alerts: $(READY) ## cause the fault of every alert for real, and see that none fires in ten healthy minutes; takes half an hour
 	FRAMEMESH_ALERTS=all FRAMEMESH_HEALTHY_SECONDS=600 $(BIN)/python -m pytest -s tests/observability/test_faults.py
+
+.PHONY: train-circle
+train-circle: $(READY) ## go from stored frames to a fine-tuned model in service, at full size; takes a quarter of an hour
+	FRAMEMESH_CIRCLE=1 $(BIN)/python -m pytest -s tests/deployer/test_circle.py
 
 .PHONY: lint
 lint: $(READY) ## check style, types, import rules, the protos, and that the stubs are theirs

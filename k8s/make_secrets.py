@@ -37,6 +37,7 @@ LAKE_RIGHTS: dict[str, dict[str, tuple[str, ...]]] = {
     "console": dict.fromkeys(_TABLES, ("Read", "List")),
     "model-server": {"models": ("Read", "List")},
     "model-exporter": {"models": _OWN},
+    "model-trainer": {"datasets": ("Read", "List"), "training": _OWN, "models": _OWN},
     "reader": dict.fromkeys((*_TABLES, "datasets", "models"), ("Read", "List")),
     "dataset-exporter": {**dict.fromkeys(_TABLES, ("Read", "List")), "datasets": _OWN},
 }
@@ -73,7 +74,8 @@ def made(lake: str, environment: Mapping[str, str]) -> dict[str, dict[str, str]]
     for service, (access_key, secret_key) in keys.items():
         found.setdefault(service, {}).update(FRAMEMESH_S3_ACCESS_KEY=access_key, FRAMEMESH_S3_SECRET_KEY=secret_key)
     if environment.get("HF_TOKEN"):
-        found["model-exporter"]["HF_TOKEN"] = environment["HF_TOKEN"]
+        for service in ("model-exporter", "model-trainer"):
+            found[service]["HF_TOKEN"] = environment["HF_TOKEN"]
     return found
 
 

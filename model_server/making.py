@@ -54,7 +54,7 @@ def make(order: Order, source: sources.Source, folder: Path) -> None:
     network = open_network(source.folder, order.task, order.trust)
     by_size = samples.by_size(order.samples)
     photos = [photo for group in by_size.values() for photo in group]
-    for path in sources.model_files(source.folder, order.trust):
+    for path in (*sources.model_files(source.folder, order.trust), *sources.cards(source.folder)):
         shutil.copyfile(path, folder / path.name)
     exact = ExactPreparer(folder, order.trust)
     if isinstance(network.task, Detection) and exact.processor.to_dict().get("pad_size"):

@@ -129,6 +129,11 @@ def model_files(folder: Path, trust: Trust) -> list[Path]:
     return [path for path in paths if _matches(path.name, (*_SAFE, *pickled, *code))]
 
 
+def cards(folder: Path) -> list[Path]:
+    """The model card, where there is one: it goes with the model, and tells no weights apart."""
+    return [path for path in (folder / "README.md",) if path.is_file()]
+
+
 def is_weights(name: str) -> bool:
     """Whether a file of that name holds weights."""
     return _matches(name, (*_SAFE_WEIGHTS, *_PICKLED_WEIGHTS))

@@ -13,6 +13,7 @@ from framemesh.v1.model_pb2 import ModelSpec, Release
 
 SERVER = "model-server"
 EXPORTER = "model-exporter"
+TRAINER = "model-trainer"
 """`app.kubernetes.io/name` of the pods: what NetworkPolicies and monitors select."""
 GRPC_PORT = 50052
 METRICS_PORT = 9090
@@ -44,6 +45,11 @@ def headless_name(model: str) -> str:
 def job_name(spec: ModelSpec) -> str:
     """Name of the Job that prepares exactly this."""
     return f"model-{spec.name}-{version(spec)}"
+
+
+def training_name(model: str, arguments: Sequence[str]) -> str:
+    """Name of the Job that trains exactly this."""
+    return f"train-{model}-{_digest(arguments)}"
 
 
 def version(spec: ModelSpec) -> str:

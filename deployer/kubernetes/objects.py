@@ -21,6 +21,8 @@ _LEAVE_SECONDS = 5
 """How long a server that is to go still serves, so that no kube-proxy sends new callers to one that is closed."""
 _SETTLE_SECONDS = 5
 _TIDY_SECONDS = 10
+_CHECKPOINT_SECONDS = 300
+"""How long a training that is to end may take to write a checkpoint into the lake."""
 _PROBE_SECONDS = 5
 _UID = 65532
 
@@ -63,14 +65,46 @@ def job(
         "args": [_literally(argument) for argument in arguments],
         "env": _variables({"HOME": TMP, "HF_HOME": f"{CACHE}/hub"}),
     }
-    pod = _pod_spec(container, cache=settings.exporter_cache_size, grace_seconds=30) | {"restartPolicy": "Never"}
+    pod = _pod_spec(container, cache=settings.exporter_cache_size, grace_seconds=30)
+    return _job(settings, marks.job_name(spec), labels, pod, retries=retries, seconds=settings.export_seconds)
+
+
+def training(
+    settings: ClusterSettings, model: str, arguments: Sequence[str], *, retries: int, owner: str = marks.OWNER
+) -> Object:
+    """Fine-tunes a model. A pod that is to end leaves a checkpoint in the lake, from which the next one goes on.
+
+    Args:
+        settings: Of the cluster.
+        model: The model's name.
+        arguments: What the program is told that trains it.
+        retries: How often Kubernetes tries again what may mend itself.
+        owner: Who looks after it.
+    """
+    labels = marks.labels(model, marks.TRAINER, owner=owner)
+    resources = _resources(settings.trainer_cpu, settings.trainer_memory)
+    if settings.trainer_gpus:
+        resources["limits"]["nvidia.com/gpu"] = str(settings.trainer_gpus)
+    container = _container("train", settings.trainer_image, settings.trainer_secret, settings, resources) | {
+        "command": ["python", "-m", "trainer"],
+        "args": [_literally(argument) for argument in ("--folder", CACHE, *arguments)],
+        "env": _variables({"HOME": TMP, "HF_HOME": f"{CACHE}/hub"}),
+    }
+    pod = _pod_spec(container, cache=settings.trainer_cache_size, grace_seconds=_CHECKPOINT_SECONDS)
+    name = marks.training_name(model, arguments)
+    return _job(settings, name, labels, pod, retries=retries, seconds=settings.train_seconds)
+
+
+def _job(
+    settings: ClusterSettings, name: str, labels: Mapping[str, str], pod: Object, *, retries: int, seconds: int
+) -> Object:
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": _metadata(settings, marks.job_name(spec), labels),
+        "metadata": _metadata(settings, name, labels),
         "spec": {
             "backoffLimit": retries,
-            "activeDeadlineSeconds": settings.export_seconds,
+            "activeDeadlineSeconds": seconds,
             "podFailurePolicy": {
                 "rules": [
                     {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
@@ -81,7 +115,7 @@ def job(
                     },
                 ]
             },
-            "template": {"metadata": {"labels": labels}, "spec": pod},
+            "template": {"metadata": {"labels": dict(labels)}, "spec": pod | {"restartPolicy": "Never"}},
         },
     }
 

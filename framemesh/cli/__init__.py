@@ -21,10 +21,12 @@ from framemesh.cli import (
     ingest,
     models,
     probe,
+    promote,
     query,
     render,
     replay,
     status,
+    train,
     up,
     watch,
 )
@@ -47,6 +49,9 @@ app.command()(cameras.cameras)
 app.command()(deploy.deploy)
 app.command()(deploy.scale)
 app.command()(deploy.delete)
+app.command()(promote.promote)
+app.command()(promote.rollback)
+app.command()(promote.history)
 app.command()(render.render)
 app.command()(watch.watch)
 app.command()(frames.frames)
@@ -61,6 +66,7 @@ app.command()(replay.replay)
 app.add_typer(dataset.app, name="dataset")
 app.command()(env.env)
 app.command()(export.export)
+app.command()(train.train)
 app.command("bench")(bench.bench_model)
 
 

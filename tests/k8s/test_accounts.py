@@ -230,6 +230,7 @@ _OWNERS = {
     "corrections": "archiver",
     "datasets": "dataset-exporter",
     "models": "model-exporter",
+    "training": "model-trainer",
 }
 
 

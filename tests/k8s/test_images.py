@@ -13,6 +13,8 @@ from dockerfile_parse import DockerfileParser
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from deployer.kubernetes.settings import ClusterSettings
+from deployer.kubernetes.training import rendered
 from framemesh.mesh.servers import program
 from tests.k8s.rendering import ROOT, containers, pod_labels, pod_of, render, workloads
 
@@ -23,7 +25,9 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 IMAGES = re.findall(r"^IMAGES := (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[0].split()
 PACKAGES = {"model-server": "model_server", "exporter": "model_server"}
 """What an image runs, where that isn't its name."""
-EXTRAS = {"exporter": "torch"}
+EXTRAS = {"exporter": "torch", "trainer": "train"}
+HELPERS = {"trainer": ["model_server model_server"]}
+"""What an image holds besides, as it runs it too."""
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +84,7 @@ def test_an_image_holds_its_own_service_and_environment(stages: dict[str, Stage]
     assert with_service(stages, image, "COPY") == [
         "framemesh framemesh",
         f"--from={image}-environment /opt/framemesh /opt/framemesh",
+        *HELPERS.get(image, []),
         f"{package} {package}",
     ]
     assert json.loads(stages[image]["ENTRYPOINT"][0]) == ["python", "-m", package]
@@ -117,7 +122,8 @@ def test_no_secret_gets_in() -> None:
 
 def test_manifests_run_these_images_as_they_are(stages: dict[str, Stage]) -> None:
     seen = set()
-    for one in workloads([*render("overlays/local"), *render("models/vit-base")]):
+    training = rendered(ClusterSettings(), "signs", ("--dataset", "lake://datasets/signs/1", "--base", "google/vit"))
+    for one in workloads([*render("overlays/local"), *render("models/vit-base"), *training]):
         for container in containers(one):
             image = container["image"].partition(":")[0].removeprefix("framemesh-")
             if image not in IMAGES:
@@ -168,7 +174,7 @@ runpy.run_module(package, run_name="not main")
 """
 
 
-@pytest.mark.parametrize("image", [image for image in IMAGES if image != "exporter"])
+@pytest.mark.parametrize("image", [image for image in IMAGES if EXTRAS.get(image) not in {"torch", "train"}])
 def test_a_service_starts_with_nothing_but_what_its_extra_brings(image: str) -> None:
     brought = closure(EXTRAS.get(image, image))
     assert not brought & {"torch", "transformers"}

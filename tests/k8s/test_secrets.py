@@ -49,7 +49,7 @@ def test_keys_of_an_external_lake_are_those_of_the_environment() -> None:
     assert "s3" not in secrets
     for service in LAKE_RIGHTS:
         assert secrets[service].items() >= KEYS.items()
-    assert [name for name, content in secrets.items() if "HF_TOKEN" in content] == ["model-exporter"]
+    assert [name for name, content in secrets.items() if "HF_TOKEN" in content] == ["model-exporter", "model-trainer"]
 
 
 def test_without_those_it_says_what_to_set() -> None:

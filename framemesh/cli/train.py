@@ -1,0 +1,188 @@
+"""`framemesh train`."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from framemesh.cli.services import check_installed, lake_of_mesh
+from framemesh.cli.target import DEFAULT_DATA_DIR, AsJson, DataDir
+from framemesh.errors import EXIT_CONFIGURATION, ConfigurationError, InternalError, ModelUnavailableError
+from framemesh.names import MAX_MODEL_LENGTH, check_label
+from framemesh.v1.model_pb2 import ModelSpec
+
+_NEEDED = (
+    "trainer",
+    "model_server",
+    "torch",
+    "transformers",
+    "accelerate",
+    "tensorboard",
+    "pydantic_settings",
+    "obstore",
+)
+_EXIT_TRY_AGAIN, _EXIT_INTERRUPTED = 75, 130
+_KILLED = -9
+_METRICS = {"loss": "loss", "accuracy": "accuracy", "mean_recall": "mean recall", "map50": "mAP@0.5"}
+
+
+def train(
+    dataset: Annotated[
+        str, typer.Option(help="A folder that `framemesh dataset export` made, or lake://datasets/NAME/VERSION.")
+    ],
+    base: Annotated[
+        str,
+        typer.Option(
+            help="What to start from: a Hugging Face id, a folder, lake://training/NAME/RUN or a demo: model."
+        ),
+    ],
+    name: Annotated[str, typer.Option(help="The model's name in the lake.")],
+    epochs: Annotated[int | None, typer.Option(min=1, help="At most so many; it ends once there is no gain.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Pictures a step.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Of what is new, the highest.")] = None,
+    head_only: Annotated[
+        bool, typer.Option("--head-only", help="Leave the pretrained part as it is: for few pictures, or no GPU.")
+    ] = False,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of all that is left to chance.")] = None,
+    revision: Annotated[str, typer.Option(help="The base's branch, tag or commit at the hub.")] = "",
+    render: Annotated[
+        bool, typer.Option("--render", help="Print the Kubernetes Job that does it, as YAML, and train nothing.")
+    ] = False,
+    as_json: AsJson = False,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+) -> None:
+    """Fine-tune a model on an exported dataset, and put it into the lake as lake://models/NAME/RUN.
+
+    The same command goes on where an interrupted one stopped, on any machine: checkpoints are in the lake.
+    FRAMEMESH_S3_ENDPOINT, FRAMEMESH_S3_ACCESS_KEY and FRAMEMESH_S3_SECRET_KEY say where that is; without them it is
+    that of the mesh which runs on the data directory.
+    """
+    check_label("model", name, max_length=MAX_MODEL_LENGTH)
+    options = {"--epochs": epochs, "--batch-size": batch_size, "--learning-rate": learning_rate, "--seed": seed}
+    chosen = (
+        *(word for option, value in options.items() if value is not None for word in (option, str(value))),
+        *(("--revision", revision) if revision else ()),
+        *(("--head-only",) if head_only else ()),
+    )
+    if render:
+        check_installed(("deployer", "pydantic_settings", "yaml"), "train --render", "run `make demo`")
+        _exit_as("deployer.kubernetes.training", name, "--dataset", dataset, "--base", base, *chosen)
+    check_installed(_NEEDED, "train", "run `make demo`")
+    from framemesh.mesh.demo import localised  # noqa: PLC0415 - a client has no mesh
+
+    folder = data_dir.resolve() / "training"
+    spec = asyncio.run(localised(ModelSpec(name=name, source=base), data_dir.resolve() / "models" / "demo"))
+    argv = (
+        sys.executable, "-m", "trainer",
+        "--dataset", dataset, "--base", spec.source, "--name", name, "--folder", str(folder), *chosen,
+    )  # fmt: skip
+    console = Console(stderr=True)
+    done = _followed(argv, {**os.environ, **lake_of_mesh(data_dir, os.environ)}, console)
+    if as_json:
+        typer.echo(json.dumps(done))
+        return
+    _show(done)
+
+
+def _exit_as(program: str, *arguments: str) -> NoReturn:
+    """Run a program to its end, and end as it does."""
+    done = subprocess.run((sys.executable, "-m", program, *arguments), check=False)
+    if done.returncode not in {0, EXIT_CONFIGURATION}:
+        raise InternalError(f"rendering ended with {done.returncode}: the lines above say why")
+    raise typer.Exit(done.returncode)
+
+
+def _followed(argv: tuple[str, ...], environment: dict[str, str], console: Console) -> dict[str, Any]:
+    """Show what the program tells until it ends; returns the last thing that it tells.
+
+    Raises:
+        Exit: With 130, where it was told to stop.
+    """
+    last: dict[str, Any] = {}
+    with subprocess.Popen(
+        argv, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, env=environment, text=True
+    ) as process:
+        assert process.stdout is not None  # noqa: S101 - a pipe, as it was started
+        columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+            shown = bar.add_task("", total=1)
+            for last in _lines(process):
+                if (words := _words(last)) is not None:
+                    console.print(Text(words), soft_wrap=True)
+                bar.update(shown, description=str(last["step"]), completed=float(last.get("share", 0)))
+    match process.returncode:
+        case 0:
+            return last
+        case code if code == EXIT_CONFIGURATION:
+            raise ConfigurationError(str(last.get("error")))
+        case code if code == _EXIT_TRY_AGAIN:
+            raise ModelUnavailableError(f"{last.get('error')}; the same command goes on")
+        case code if code == _EXIT_INTERRUPTED:
+            typer.echo("stopped, with a checkpoint in the lake: the same command goes on from there", err=True)
+            raise typer.Exit(_EXIT_INTERRUPTED)
+        case code if code == _KILLED:
+            raise InternalError("out of memory, most likely: the training was killed; choose a smaller --batch-size")
+        case code:
+            raise InternalError(f"training ended with {code}: the lines above say why")
+
+
+def _lines(process: "subprocess.Popen[str]") -> Iterator[dict[str, Any]]:
+    """What the program tells. Ctrl-C reaches it as well: it is waited for, as it has a checkpoint to write."""
+    assert process.stdout is not None  # noqa: S101 - as above
+    while True:
+        try:
+            if not (line := process.stdout.readline()):
+                return
+        except KeyboardInterrupt:
+            continue
+        yield json.loads(line)
+
+
+def _words(said: dict[str, Any]) -> str | None:
+    """What people are told of a step; nothing of one that the bar shows."""
+    words = None
+    match said["step"]:
+        case "dataset":
+            pictures = ", ".join(f"{count:,} {split}" for split, count in said["pictures"].items())
+            left_out = f"; {said['unreadable']:,} can't be decoded and are left out" if said["unreadable"] else ""
+            words = f"{said['task']} of {len(said['classes'])} classes: {pictures}{left_out}"
+        case "run":
+            words = f"run {said['run']}; metrics: tensorboard --logdir {said['metrics']}"
+        case "resuming":
+            words = f"goes on from step {said['at_step']:,}"
+        case "found":
+            words = f"trained already: {said['source']}"
+        case "before":
+            words = f"untrained: validation {_measured(said)}"
+        case "epoch":
+            words = f"epoch {said['epoch']}/{said['epochs']}: loss {said['loss']:.3f}; validation {_measured(said)}"
+    return words
+
+
+def _measured(said: dict[str, Any]) -> str:
+    return ", ".join(f"{_METRICS[key]} {value:.3f}" for key, value in said["validation"].items())
+
+
+def _show(done: dict[str, Any]) -> None:
+    scores = done["scores"]
+    console = Console()
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    for title in ("class", "examples", "precision", "recall"):
+        table.add_column(title, justify="left" if title == "class" else "right")
+    for found in scores["classes"]:
+        shares = ("" if found[key] is None else f"{found[key]:.3f}" for key in ("precision", "recall"))
+        table.add_row(Text(found["name"]), f"{found['count']:,}", *shares)
+    console.print(table)
+    overall = scores["overall"]
+    interval = f"{overall['value']:.3f} [{overall['low']:.3f}, {overall['high']:.3f}]"
+    console.print(Text(f"{scores['measure']} on the test split: {interval}, {scores['images']:,} pictures"))
+    console.print(Text(f"framemesh deploy {done['source']} --shadow"), soft_wrap=True)
