@@ -9,6 +9,7 @@ PUBLISHED := protos/published.binpb
 IMAGES := gateway archiver ingest model-server exporter trainer deployer console
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 BUILDER ?= $(firstword $(foreach one,docker podman buildah,$(shell $(one) info >/dev/null 2>&1 && echo $(one))))
+PIP_FLAGS := --quiet --disable-pip-version-check --no-compile -c constraints.txt
 PIPELINE := storing outage fanout latency isolation replay tracing
 
 # protoc looks for its plugins on the path.
@@ -93,11 +94,12 @@ generate = $(BIN)/python -m grpc_tools.protoc -Iprotos --python_out=$(1) --mypy_
 	$(BIN)/python -m grpc_tools.protoc -Iprotos --grpc_python_out=$(1) --mypy_grpc_out=quiet:$(1) \
 	  protos/framemesh/*/*_service.proto
 
-# torch first and pinned: left to itself, pip may take a build of several GB for another one.
+# torch first and pinned: left to itself, pip may take a build of several GB for another one. Nothing is compiled ahead:
+# what is used is, when it is first imported.
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo 'framemesh needs Python 3.11 or newer: make PYTHON=python3.11 ...'; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,dev]'
+	$(BIN)/pip install $(PIP_FLAGS) torch
+	$(BIN)/pip install $(PIP_FLAGS) -e '.[all,dev]'
 	@touch $@
