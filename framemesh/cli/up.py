@@ -64,10 +64,11 @@ def up(
     try:
         from rich.console import Console  # noqa: PLC0415 - what only this command needs
 
-        from framemesh.mesh.app import ExternalServers, MeshOptions, Ports, run_mesh  # noqa: PLC0415
+        from framemesh.mesh.app import run_mesh  # noqa: PLC0415
         from framemesh.mesh.cameras import parse_cameras  # noqa: PLC0415
         from framemesh.mesh.demo import check_source  # noqa: PLC0415
         from framemesh.mesh.door import Door  # noqa: PLC0415
+        from framemesh.mesh.options import ExternalServers, MeshOptions, Ports  # noqa: PLC0415
         from framemesh.specs import parse, parse_policy  # noqa: PLC0415
         from framemesh.telemetry import logs  # noqa: PLC0415
     except ModuleNotFoundError as error:

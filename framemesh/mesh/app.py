@@ -22,13 +22,14 @@ from framemesh.client import AsyncClient
 from framemesh.errors import ConfigurationError
 from framemesh.lake import Lake
 from framemesh.mesh import disk, observing, processes, report, servers
-from framemesh.mesh.cameras import Cameras, check_cameras
+from framemesh.mesh.cameras import check_cameras
 from framemesh.mesh.demo import MODELS, PREFIX, localised
 from framemesh.mesh.deployed import deployed
 from framemesh.mesh.disk import DiskWatch
 from framemesh.mesh.door import Door
 from framemesh.mesh.following import Models, model_processes
 from framemesh.mesh.joining import MESH_FILE, MeshState, write_state
+from framemesh.mesh.options import MeshOptions
 from framemesh.mesh.progress import Progress
 from framemesh.mesh.servers import HOST, Credentials
 from framemesh.mesh.state import credentials, locked, write_processes
@@ -36,83 +37,10 @@ from framemesh.mesh.supervision import Supervisor
 from framemesh.service import interrupted_by, running, stop_signals
 from framemesh.settings import LakeSettings
 from framemesh.specs import parse
-from framemesh.v1.model_pb2 import FramePolicy, ModelSpec
 
 _POLL_SECONDS = 0.1
 _PATIENCE_SECONDS = 2.0
 _END_SECONDS = 20.0
-
-
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """Ports on the loopback interface; 0 means any free one."""
-
-    nats: int
-    s3: int
-    grpc: int
-    http: int
-    console: int
-    prometheus: int
-
-
-@dataclass(frozen=True, slots=True)
-class ExternalServers:
-    """Servers that run elsewhere; what is not set runs here."""
-
-    nats_url: str | None
-    s3_endpoint: str | None
-    s3_access_key: str | None
-    s3_secret_key: str | None
-
-    @staticmethod
-    def from_environment(env: Mapping[str, str]) -> "ExternalServers":
-        """Those that the variables name.
-
-        Raises:
-            ConfigurationError: An S3 server without its keys.
-        """
-        found = ExternalServers(
-            env.get("FRAMEMESH_NATS_URL") or None,
-            env.get("FRAMEMESH_S3_ENDPOINT") or None,
-            env.get("FRAMEMESH_S3_ACCESS_KEY") or None,
-            env.get("FRAMEMESH_S3_SECRET_KEY") or None,
-        )
-        if found.s3_endpoint and not (found.s3_access_key and found.s3_secret_key):
-            raise ConfigurationError(
-                "FRAMEMESH_S3_ENDPOINT is set: set FRAMEMESH_S3_ACCESS_KEY and FRAMEMESH_S3_SECRET_KEY too"
-            )
-        return found
-
-
-@dataclass(frozen=True, slots=True)
-class MeshOptions:
-    """What a user may choose.
-
-    Attributes:
-        data_dir: Everything that the mesh keeps lies there.
-        cameras: The cameras to run; frames may come from elsewhere too.
-        models: The models to run and no others; `None` means those of the last time, or else the demo's.
-        policy: The demo models' policy.
-        duration: Seconds to run once the cameras do; none means until a signal.
-        report: Where to write the report.
-        drain_seconds: How long frames already accepted may take to be stored and answered at the end.
-        ports: Where to listen.
-        external: Servers to use instead of our own.
-        door: How our own clients get in at the gateway.
-        observe: Whether to run Prometheus too, where it is installed.
-    """
-
-    data_dir: Path
-    cameras: Cameras
-    models: tuple[ModelSpec, ...] | None
-    policy: FramePolicy
-    duration: float | None
-    report: Path | None
-    drain_seconds: float
-    ports: Ports
-    external: ExternalServers
-    door: Door
-    observe: bool
 
 
 async def run_mesh(options: MeshOptions, console: Console) -> None:
