@@ -128,7 +128,7 @@ async def storage(bus: Bus) -> Finding:
 async def stream_names(bus: Bus) -> tuple[Finding, StreamState | None]:
     """Whether our streams are there, and how the stream of frames is."""
     missing, frames = [], None
-    for name in (streams.FRAMES, streams.STORED, streams.RESULTS, streams.DEADLETTERS):
+    for name in (streams.FRAMES, *streams.KEPT):
         try:
             state = await stream_state(bus, name)
         except BusUnavailableError:

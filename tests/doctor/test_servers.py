@@ -225,7 +225,7 @@ class TestNats:
         try:
             async with connect(nats_url(port, CREDENTIALS), name="tests") as fresh:
                 found, frames = await doctor.stream_names(fresh)
-                told(found, State.ADVICE, "no stream FRAMES, STORED, RESULTS, DEADLETTERS")
+                told(found, State.ADVICE, "no stream FRAMES, STORED, RESULTS, SHADOWS, DEADLETTERS")
                 assert frames is None
                 await fresh.js.add_stream(name="FRAMES", subjects=["frames.*"], max_bytes=20_000)
                 for filled, state in ((17_000, State.ADVICE), (2_500, State.WRONG)):
