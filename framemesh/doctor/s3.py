@@ -71,10 +71,18 @@ async def speaks_http(endpoint: str) -> tuple[Finding, Finding | None]:
         return wrong("S3 protocol", f"{endpoint} wants TLS", f"write https://. {_ENDPOINT}"), None
     kind = response.headers.get("Server", "a server that does not say which")
     found = fine("S3 protocol", f"{endpoint} is {kind}")
-    if date is None:
+    there = _time(date)
+    if there is None:
         return found, None
-    there = parsedate_to_datetime(date)
     return found, clocks.skew("S3 clock", "the S3 server", sent=sent, there=there, came=came)
+
+
+def _time(date: str | None) -> datetime | None:
+    """What a header `Date` says; none where it says no time."""
+    try:
+        return None if date is None else parsedate_to_datetime(date).replace(tzinfo=UTC)  # always UTC in HTTP
+    except ValueError:
+        return None
 
 
 async def credentials(lake: Lake, bucket: str) -> Finding:

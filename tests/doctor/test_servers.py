@@ -296,6 +296,10 @@ class TestS3:
         async with page(headers={"Date": late}) as port:
             _, clock = await store.speaks_http(f"http://{HOST}:{port}")
         told(clock, State.WRONG, "behind")
+        async with page(headers={"Date": "half past nine"}) as port:
+            found, clock = await store.speaks_http(f"http://{HOST}:{port}")
+        told(found, State.FINE, str(port))
+        assert clock is None
 
     async def test_keys_that_are_refused_and_buckets_that_are_not_there_are_told(self, s3: dict[str, str]) -> None:
         told(await store.credentials(_lake(s3, secret="not-the-key"), "frames"), State.WRONG, "status 403")
