@@ -14,8 +14,6 @@ from gateway.metrics import GatewayMetrics
 from gateway.registry import Registry
 
 _LOOK_SECONDS = 2.0
-_KEPT = (streams.STORED, streams.RESULTS, streams.DEADLETTERS, streams.EVENTS)
-"""The streams whose oldest messages go when they are full."""
 
 
 class Backlog:
@@ -56,7 +54,7 @@ class Backlog:
         self._metrics.waiting_seconds.set(state.oldest_seconds(datetime.now(UTC)))
 
     async def _look_at_streams(self) -> None:
-        for name in _KEPT:
+        for name in streams.KEPT:
             state = await stream_state(self._bus, name)
             self._metrics.stream_messages.labels(name).set(state.messages)
             self._metrics.stream_bytes.labels(name).set(state.size_bytes)

@@ -131,8 +131,8 @@ class GatewayMetrics:
         )
         self.model_info = Gauge(
             "framemesh_gateway_model_info",
-            "1 for each deployed model, with its policy: every, latest or max_fps.",
-            ["model", "policy"],
+            "1 for each deployed model, with its policy: every, latest or max_fps, and whether it is a shadow.",
+            ["model", "policy", "shadow"],
             registry=registry,
         )
         self.model_waiting = Gauge(
@@ -225,7 +225,8 @@ class GatewayMetrics:
         self.model_info.clear()
         for spec in specs:
             self.wanted_replicas.labels(spec.name).set(spec.replicas)
-            self.model_info.labels(spec.name, spec.policy.WhichOneof("policy") or "latest").set(1)
+            policy = spec.policy.WhichOneof("policy") or "latest"
+            self.model_info.labels(spec.name, policy, str(spec.shadow).lower()).set(1)
 
     def count(self, model: str, outcome: str, *, shadow: bool) -> None:
         """Count a stored frame that a model is done with."""

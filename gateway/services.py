@@ -21,8 +21,7 @@ class Services:
 
     def services(self) -> list[ServicePresence]:
         """Those heard of late, by service and instance."""
-        since = time.monotonic() - presence.SILENT_SECONDS
-        self._heard = {key: heard for key, heard in self._heard.items() if heard[0] > since}
+        self._forget_silent()
         return [told for _, (_, told) in sorted(self._heard.items())]
 
     async def run(self) -> None:
@@ -44,3 +43,8 @@ class Services:
             self._heard.pop((told.service, told.instance), None)
         else:
             self._heard[told.service, told.instance] = (time.monotonic(), told)
+        self._forget_silent()  # here too, as perhaps nobody ever asks
+
+    def _forget_silent(self) -> None:
+        since = time.monotonic() - presence.SILENT_SECONDS
+        self._heard = {key: heard for key, heard in self._heard.items() if heard[0] > since}

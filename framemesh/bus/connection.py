@@ -263,7 +263,7 @@ async def connect(url: str, *, name: str, login: Login | None = None, buffered: 
             nothing waits there: for whoever keeps what has no receipt, and in its order.
 
     Raises:
-        ConfigurationError: The server refuses the credentials, or they are damaged.
+        ConfigurationError: The server refuses the credentials, or they are damaged; or a URL can't be read.
         BusUnavailableError: No server answers there.
     """
     places = ", ".join(_place(part) for part in url.split(","))
@@ -351,8 +351,15 @@ def _absent(places: str) -> BusUnavailableError:
 
 def _place(url: str) -> str:
     """The URL without its credentials."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.hostname}:{parts.port or 4222}"
+    try:
+        parts = urlsplit(url)
+        port = parts.port or 4222
+    except ValueError:  # whose words show what stands where the port belongs: often a part of the password
+        raise ConfigurationError(
+            "the address of NATS can't be read: write nats://HOST:4222 in FRAMEMESH_NATS_URL, with USER:PASSWORD@ "
+            "before the host, and signs in the password as %xx (/ is %2F)"
+        ) from None
+    return f"{parts.scheme}://{parts.hostname}:{port}"
 
 
 def _without_login(url: str) -> str:

@@ -1,7 +1,7 @@
 """What services log, told on NATS for whoever listens at the moment. Never in the way of what is logged about."""
 
 import asyncio
-import sys
+import re
 import threading
 import time
 from collections import deque
@@ -22,7 +22,9 @@ _AT_ONCE = 16
 """Lines a turn: what says more than 64 lines a second is left out."""
 _KEPT = 64
 _VALUE_LENGTH = 500
-_OWN = {"service", "level", "event", "timestamp", "model", "exc_info"}
+_OWN = {"service", "level", "event", "timestamp", "model"}
+_FRAMES = re.compile(r'\n  File "[^\n]*(?:\n    [^\n]*)*\n')
+"""What stands between a traceback's first line and the error itself."""
 
 
 class LogLines:
@@ -94,19 +96,6 @@ def log_line(event: Mapping[str, object], instance: str, model: str, now_ns: int
     own = _OWN if event.get("model", "") == made.model else _OWN - {"model"}
     for name, value in event.items():
         if name not in own and not name.startswith("_"):  # what `logging` passes on for itself
-            made.fields[name] = str(value)[:_VALUE_LENGTH]
-    if (error := _error(event.get("exc_info"))) is not None:
-        made.fields["exception"] = f"{type(error).__name__}: {error}"[:_VALUE_LENGTH]
+            words = _FRAMES.split(str(value))[-1] if name == "exception" else str(value)
+            made.fields[name] = words[:_VALUE_LENGTH]
     return made
-
-
-def _error(exc_info: object) -> BaseException | None:
-    match exc_info:
-        case BaseException() as error:
-            return error
-        case (_, BaseException() as error, _):  # as `logging` has it
-            return error
-        case True:
-            return sys.exc_info()[1]
-        case _:
-            return None

@@ -32,6 +32,8 @@ SHADOWS = "SHADOWS"
 DEADLETTERS = "DEADLETTERS"
 EVENTS = "EVENTS"
 CORRECTIONS = "CORRECTIONS"
+KEPT = (STORED, RESULTS, SHADOWS, DEADLETTERS, EVENTS, CORRECTIONS)
+"""The streams whose oldest messages go when they are full; `FRAMES` refuses new ones."""
 MODELS_BUCKET = "models"
 ROUTES_BUCKET = "routes"
 DEPLOYMENTS_BUCKET = "deployments"

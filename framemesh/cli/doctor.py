@@ -45,6 +45,7 @@ def doctor(
 async def _all_well(places: "Places", ports: list[int], *, as_json: bool) -> bool:
     from framemesh.doctor.examining import examine  # noqa: PLC0415
     from framemesh.doctor.findings import State  # noqa: PLC0415
+    from framemesh.words import printable  # noqa: PLC0415
 
     console = Console()
     wrong = 0
@@ -54,7 +55,8 @@ async def _all_well(places: "Places", ports: list[int], *, as_json: bool) -> boo
             typer.echo(json.dumps(asdict(finding)))
             continue
         mend = f" -> {finding.mend}" if finding.mend else ""
-        line = Text.assemble((f"{finding.state:<7}", _STYLES[finding.state]), f"{finding.check}: {finding.found}{mend}")
+        words = printable(f"{finding.check}: {finding.found}{mend}")  # servers that nobody knows yet speak there too
+        line = Text.assemble((f"{finding.state:<7}", _STYLES[finding.state]), words)
         console.print(line, soft_wrap=True)
     if not as_json:
         console.print(f"{wrong} wrong" if wrong else "all is well")

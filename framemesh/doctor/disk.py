@@ -116,6 +116,9 @@ def _existing(folder: Path) -> Path:
 
 def _kind(place: Path) -> str:
     """The type of the filesystem, by the longest mount point above the place."""
-    mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
+    try:
+        mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
+    except OSError:  # no Linux
+        mounts = []
     above = [(mount[1], mount[2]) for mount in mounts if place.is_relative_to(mount[1].replace("\\040", " "))]
     return max(above, key=lambda mount: len(mount[0]), default=("", "an unknown filesystem"))[1]

@@ -17,6 +17,8 @@ from framemesh.lake import Lake
 from framemesh.mesh.joining import MeshState
 from framemesh.rpc.channels import Tls
 
+_LAST_PORT = 65_535
+
 
 async def examine(places: Places, ports: Iterable[int] = ()) -> AsyncIterator[Finding]:
     """Yield each finding as it comes.
@@ -61,22 +63,14 @@ def _of_machine(places: Places, ports: Iterable[int]) -> Iterator[Callable[[], F
 
 
 async def _of_nats(url: str) -> AsyncIterator[Finding]:
-    infos = []
+    infos: list[dict[str, Any]] = []
+    named = nats.well_formed(url)
+    yield named
+    if named.state is State.WRONG:
+        return
     for server in nats.servers(url):
-        found = await asyncio.to_thread(nats.reachable, server)
-        yield found
-        if found.state is State.WRONG:
-            continue
-        found, info = await asyncio.to_thread(nats.greeting, server)
-        yield found
-        if not info:
-            continue
-        infos.append(info)
-        for check in nats.checks_of(info):
-            yield check()
-        encrypted = await asyncio.to_thread(nats.encryption, server, info)
-        if encrypted is not None:
-            yield encrypted
+        async for finding in _of_nats_server(server, infos):
+            yield finding
     if any(info.get("jetstream") for info in infos):
         try:
             async with connect(url, name="doctor") as bus:
@@ -88,6 +82,24 @@ async def _of_nats(url: str) -> AsyncIterator[Finding]:
         except (FramemeshError, NatsError, TimeoutError) as error:
             words = f"the server stopped answering: {str(error) or type(error).__name__}"
             yield wrong("NATS credentials", words, "see its log")
+
+
+async def _of_nats_server(server: nats.Server, infos: list[dict[str, Any]]) -> AsyncIterator[Finding]:
+    """Adds what the server says of itself to `infos`."""
+    found = await asyncio.to_thread(nats.reachable, server)
+    yield found
+    if found.state is State.WRONG:
+        return
+    found, info = await asyncio.to_thread(nats.greeting, server)
+    yield found
+    if not info:
+        return
+    infos.append(info)
+    for check in nats.checks_of(info):
+        yield check()
+    encrypted = await asyncio.to_thread(nats.encryption, server, info)
+    if encrypted is not None:
+        yield encrypted
 
 
 async def _of_bus(bus: Bus) -> AsyncIterator[Finding]:
@@ -134,7 +146,7 @@ async def _of_gateway(places: Places) -> AsyncIterator[Finding]:
     scheme, _, rest = places.address.rpartition("://")
     address = rest.rstrip("/")
     host, _, port = address.rpartition(":")
-    if not port.isdigit():
+    if not port.isdecimal() or int(port) > _LAST_PORT:
         yield wrong("gateway", f"{address!r} is no address", "write host:port, or https://host:port")
         return
     host = host.strip("[]")

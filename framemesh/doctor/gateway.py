@@ -17,7 +17,7 @@ from framemesh.errors import (
 )
 from framemesh.rpc.channels import Tls
 from framemesh.v1.status_service_pb2 import GetStatusResponse
-from framemesh.words import printable, span
+from framemesh.words import span
 
 _FUTURE_SECONDS = 5.0
 _ASK_SECONDS = 5.0
@@ -54,9 +54,10 @@ async def answers(address: str, *, token: str, tls: Tls) -> tuple[Finding, GetSt
 
 def problems(status: GetStatusResponse) -> list[Finding]:
     """What the gateway itself finds wrong."""
-    return [
-        wrong("mesh", printable(words), "`framemesh status` has the numbers beside it") for words in status.problems
-    ] or [fine("mesh", "the gateway finds nothing wrong")]
+    mend = "`framemesh status` has the numbers beside it"
+    return [wrong("mesh", words, mend) for words in status.problems] or [
+        fine("mesh", "the gateway finds nothing wrong")
+    ]
 
 
 def future_cameras(status: GetStatusResponse, now: datetime | None = None) -> Finding:
@@ -70,7 +71,7 @@ def future_cameras(status: GetStatusResponse, now: datetime | None = None) -> Fi
         > _FUTURE_SECONDS
     }
     if ahead:
-        words = ", ".join(f"{printable(name)} by {span(seconds)}" for name, seconds in ahead.items())
+        words = ", ".join(f"{name} by {span(seconds)}" for name, seconds in ahead.items())
         return wrong("camera clocks", f"frames were taken in the future: {words}", "set the cameras' clocks by NTP")
     return fine("camera clocks", "no frame was taken in the future")
 
@@ -89,9 +90,9 @@ async def service(name: str, address: str) -> Finding:
             check, f"{address} does not answer: {type(error).__name__}", f"see {name}.log in the data directory"
         )
     if response.status != 200:
-        return wrong(check, f"it says {printable(text)}", f"see {name}.log in the data directory")
+        return wrong(check, f"it says {text}", f"see {name}.log in the data directory")
     if text != "ok":
-        return advice(check, f"it says {printable(text)}", f"see {name}.log in the data directory")
+        return advice(check, f"it says {text}", f"see {name}.log in the data directory")
     return fine(check, "it is healthy")
 
 

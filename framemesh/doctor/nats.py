@@ -35,9 +35,28 @@ class Server:
 
 
 def servers(url: str) -> list[Server]:
-    """Those of a URL, or of several with commas between them."""
-    parts = [urlsplit(part.strip()) for part in url.split(",")]
+    """Those of a URL, or of several with commas between them.
+
+    Raises:
+        ValueError: One can't be read; its words may hold a part of the password.
+    """
+    named = [part.strip() for part in url.split(",")]
+    parts = [urlsplit(part if "://" in part else f"nats://{part}") for part in named]
+    if any(part.path.strip("/") for part in parts):
+        raise ValueError("a path: the password has a sign that ended it early")
     return [Server(part.hostname or "", part.port or 4222, part.scheme == "tls") for part in parts]
+
+
+def well_formed(url: str) -> Finding:
+    """Whether the URL is one at all. It is not shown: what can't be read of it may be the password."""
+    try:
+        found = [f"{server.host}:{server.port}" for server in servers(url) if server.host]
+    except ValueError:
+        found = []
+    if len(found) <= url.count(","):
+        mend = "write nats://USER:PASSWORD@HOST:4222 in FRAMEMESH_NATS_URL, signs in the password as %xx (/ is %2F)"
+        return wrong("NATS address", "FRAMEMESH_NATS_URL is no address", mend)
+    return fine("NATS address", f"{', '.join(found)} is named")
 
 
 def reachable(server: Server) -> Finding:
@@ -128,7 +147,7 @@ async def storage(bus: Bus) -> Finding:
 async def stream_names(bus: Bus) -> tuple[Finding, StreamState | None]:
     """Whether our streams are there, and how the stream of frames is."""
     missing, frames = [], None
-    for name in (streams.FRAMES, streams.STORED, streams.RESULTS, streams.DEADLETTERS):
+    for name in (streams.FRAMES, *streams.KEPT):
         try:
             state = await stream_state(bus, name)
         except BusUnavailableError:

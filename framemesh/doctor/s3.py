@@ -16,14 +16,21 @@ _ENDPOINT = "correct FRAMEMESH_S3_ENDPOINT: it is http://host:port, or https://h
 
 
 def place(endpoint: str) -> tuple[SplitResult, int]:
-    """An endpoint's parts, and its port."""
+    """An endpoint's parts, and its port.
+
+    Raises:
+        ValueError: That is none.
+    """
     parts = urlsplit(endpoint)
     return parts, parts.port or (443 if parts.scheme == "https" else 80)
 
 
 def well_formed(endpoint: str) -> Finding:
     """Whether the endpoint is one at all."""
-    parts = urlsplit(endpoint)
+    try:
+        parts, _ = place(endpoint)
+    except ValueError:  # whose words show what stands where a port belongs: of a URL with a login, the password
+        return wrong("S3 endpoint", "the endpoint can't be read: is the port a number?", _ENDPOINT)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path.strip("/") or parts.username:
         return wrong(
             "S3 endpoint", f"the endpoint is none: scheme {parts.scheme!r}, host {parts.hostname!r}", _ENDPOINT
@@ -64,10 +71,18 @@ async def speaks_http(endpoint: str) -> tuple[Finding, Finding | None]:
         return wrong("S3 protocol", f"{endpoint} wants TLS", f"write https://. {_ENDPOINT}"), None
     kind = response.headers.get("Server", "a server that does not say which")
     found = fine("S3 protocol", f"{endpoint} is {kind}")
-    if date is None:
+    there = _time(date)
+    if there is None:
         return found, None
-    there = parsedate_to_datetime(date)
     return found, clocks.skew("S3 clock", "the S3 server", sent=sent, there=there, came=came)
+
+
+def _time(date: str | None) -> datetime | None:
+    """What a header `Date` says; none where it says no time."""
+    try:
+        return None if date is None else parsedate_to_datetime(date).replace(tzinfo=UTC)  # always UTC in HTTP
+    except ValueError:
+        return None
 
 
 async def credentials(lake: Lake, bucket: str) -> Finding:

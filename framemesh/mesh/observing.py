@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import aiohttp
@@ -111,9 +112,9 @@ async def start(folder: Path, port: int, pages: Mapping[str, str], supervisor: S
 
 def _grafana_command(prometheus_url: str) -> str:
     return (
-        f"docker run --rm --network host -e FRAMEMESH_PROMETHEUS_URL={prometheus_url} "
-        f"-v {_DASHBOARDS / 'provisioning'}:/etc/grafana/provisioning:ro "
-        f"-v {_DASHBOARDS}:/var/lib/grafana/dashboards:ro grafana/grafana:11.6.0"
+        f"docker run --rm --network host -e GF_SERVER_HTTP_ADDR={HOST} -e FRAMEMESH_PROMETHEUS_URL={prometheus_url} "
+        f"-v {quote(f'{_DASHBOARDS}/provisioning:/etc/grafana/provisioning:ro')} "
+        f"-v {quote(f'{_DASHBOARDS}:/var/lib/grafana/dashboards:ro')} grafana/grafana:11.6.0"
     )
 
 

@@ -12,7 +12,8 @@ STARS = "***"
 
 _LOOKS = re.compile(
     r"""
-    (?<=://) (?: [^\s/'"]* | [^\s:/@'"]+ : (?!\d+/) [^\s'"]* ) (?=@)      # who, in a URL, and the password there
+    (?<=://) (?: [^\s/'"]* | [^\s:/@'"]+ : (?!\d+/)                       # who, in a URL, and the password there; no
+      (?: (?!://) [^\s'"] )* ) (?=@)                                      # further than that URL, or many take hours
     | (?<=[?&;]) (?P<name> [\w-]* (?: token | key | pass | password | passwd | pwd | secret | sig | signature | auth
       | credential ) =) [^\s&;'"]+                                        # what cameras and stores take in a query
     | (?P<scheme> \b (?:bearer|basic)\s ) \s* [\w.~+/=-]{8,}              # a header's value

@@ -16,11 +16,12 @@ from opentelemetry.sdk.environment_variables import OTEL_BSP_MAX_QUEUE_SIZE
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
-from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind
+from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from prometheus_client import Counter
 
 from framemesh.errors import ConfigurationError
+from framemesh.telemetry.redaction import Redaction
 from framemesh.telemetry.tracing import Carrier, Kind
 
 log = structlog.get_logger()
@@ -59,6 +60,7 @@ class Tracing:
             raise ConfigurationError(f"can't trace with the OTEL_ variables as they are: {error}") from error
         self._tracer = self._provider.get_tracer("framemesh", version("framemesh"))
         self._propagator = TraceContextTextMapPropagator()
+        self._redaction = Redaction()
 
     def close(self) -> None:
         """Send what waits. A collector that is gone holds nobody up for long."""
@@ -72,13 +74,25 @@ class Tracing:
         """See `tracing.span`."""
         if parent is None and not trace.get_current_span().get_span_context().trace_flags.sampled:
             return _NOTHING  # also what nobody will see of a trace: most of them, where few are sampled
-        return self._tracer.start_as_current_span(
+        return self._spanning(name, None if parent is None else self._extracted(parent), SpanKind[kind], attributes)
+
+    @contextmanager
+    def _spanning(
+        self, name: str, context: Context | None, kind: SpanKind, attributes: Mapping[str, str | int]
+    ) -> Iterator[None]:
+        with self._tracer.start_as_current_span(
             name,
-            context=None if parent is None else self._extracted(parent),
-            kind=SpanKind[kind],
+            context=context,
+            kind=kind,
             attributes=_named(attributes),
-            record_exception=False,  # tracebacks are the log's, which takes secrets out of them
-        )
+            record_exception=False,  # tracebacks are the log's
+            set_status_on_exception=False,  # the SDK's words of it may have secrets in them, as log lines would
+        ) as span:
+            try:
+                yield
+            except Exception as error:
+                span.set_status(StatusCode.ERROR, self._redaction.text(f"{type(error).__name__}: {error}"))
+                raise
 
     def note(self, attributes: Mapping[str, str | int]) -> None:
         """See `tracing.note`."""

@@ -198,6 +198,18 @@ BOARD = Board(
                     units.CountsPerSecond,
                 ),
                 Lines(
+                    "Shadows",
+                    "Their frames by outcome. Nobody is told their answers, and what gateways count of models above "
+                    "leaves them out.",
+                    {
+                        "{{model}} {{outcome}}": rate(
+                            "framemesh_gateway_shadow_frames_total", "model", "outcome", only=_OF
+                        )
+                        + " or vector(0)"
+                    },
+                    units.CountsPerSecond,
+                ),
+                Lines(
                     "What is served",
                     "Servers by version, and what runs it. Two versions are a roll-out.",
                     {

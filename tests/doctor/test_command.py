@@ -88,7 +88,19 @@ async def test_of_servers_elsewhere_it_says_what_is_wrong_and_how_to_mend_it(
         assert secret not in printed
 
 
-@pytest.mark.parametrize("address", ["gateway", "https://gateway"])
+async def test_what_a_strange_server_says_can_not_paint_on_the_terminal(tmp_path: Path) -> None:
+    async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b'INFO {"version": "\\u001b[2J9.9.9"}\r\n')
+        writer.close()
+
+    async with await asyncio.start_server(greet, HOST, 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        _, printed = await doctor("--data-dir", str(tmp_path), FRAMEMESH_NATS_URL=f"nats://{HOST}:{port}")
+    assert "is NATS \\x1b[2J9.9.9" in printed
+    assert "\x1b[2J" not in printed
+
+
+@pytest.mark.parametrize("address", ["gateway", "https://gateway", "gateway:99999"])
 async def test_an_address_without_a_port_is_told(address: str, tmp_path: Path) -> None:
     found = [finding async for finding in examine(places(tmp_path, address, {}))]
     assert [finding.mend for finding in found if finding.check == "gateway"] == [

@@ -181,6 +181,19 @@ class TestNats:
     def test_several_servers_are_each_looked_at(self) -> None:
         assert doctor.servers("nats://u:p@a:1, tls://b") == [Server("a", 1, tls=False), Server("b", 4222, tls=True)]
 
+    def test_servers_may_stand_there_without_a_scheme(self) -> None:
+        assert doctor.servers("nats-1, nats-2:4333") == [
+            Server("nats-1", 4222, tls=False), Server("nats-2", 4333, tls=False),
+        ]  # fmt: skip
+
+    @pytest.mark.parametrize(
+        "url", ["nats://u:pass/word@a", "nats://u:1/pass@a", "nats://a:99999", "nats://[a", "nats://u:pass@", "a,"]
+    )
+    def test_an_address_that_is_none_is_told_without_the_password(self, url: str) -> None:
+        found = doctor.well_formed(url)
+        told(found, State.WRONG, "no address")
+        assert "pass" not in found.found
+
     async def test_another_server_on_the_port_is_told(self) -> None:
         async with page() as port:
             found, info = await asyncio.to_thread(doctor.greeting, Server(HOST, port, tls=False))
@@ -225,7 +238,7 @@ class TestNats:
         try:
             async with connect(nats_url(port, CREDENTIALS), name="tests") as fresh:
                 found, frames = await doctor.stream_names(fresh)
-                told(found, State.ADVICE, "no stream FRAMES, STORED, RESULTS, DEADLETTERS")
+                told(found, State.ADVICE, "no stream FRAMES, STORED, RESULTS, SHADOWS, DEADLETTERS")
                 assert frames is None
                 await fresh.js.add_stream(name="FRAMES", subjects=["frames.*"], max_bytes=20_000)
                 for filled, state in ((17_000, State.ADVICE), (2_500, State.WRONG)):
@@ -250,7 +263,18 @@ class TestS3:
         told(await store.keeps(lake), State.FINE, "put, read and deleted")
         assert await lake.keys("") == []
 
-    @pytest.mark.parametrize("endpoint", ["s3:9000", "ftp://s3", "http://", "http://user:pass@s3:9000", "http://s3/x"])
+    @pytest.mark.parametrize(
+        "endpoint",
+        [
+            "s3:9000",
+            "ftp://s3",
+            "http://",
+            "http://user:pass@s3:9000",
+            "http://s3/x",
+            "http://user:pass/word@s3",
+            "http://s3:99999",
+        ],
+    )
     def test_an_endpoint_that_is_none_is_told(self, endpoint: str) -> None:
         found = store.well_formed(endpoint)
         assert found.state is State.WRONG
@@ -272,6 +296,10 @@ class TestS3:
         async with page(headers={"Date": late}) as port:
             _, clock = await store.speaks_http(f"http://{HOST}:{port}")
         told(clock, State.WRONG, "behind")
+        async with page(headers={"Date": "half past nine"}) as port:
+            found, clock = await store.speaks_http(f"http://{HOST}:{port}")
+        told(found, State.FINE, str(port))
+        assert clock is None
 
     async def test_keys_that_are_refused_and_buckets_that_are_not_there_are_told(self, s3: dict[str, str]) -> None:
         told(await store.credentials(_lake(s3, secret="not-the-key"), "frames"), State.WRONG, "status 403")

@@ -203,6 +203,13 @@ async def test_a_wrong_password_says_so_without_the_password(nats: str) -> None:
     assert "wrong-secret" not in str(caught.value)
 
 
+async def test_an_address_that_can_not_be_read_says_so_without_the_password() -> None:
+    with pytest.raises(ConfigurationError, match="FRAMEMESH_NATS_URL") as caught:
+        async with connect("nats://tester:hunter2/hunter2@nats:4222", name="x"):
+            pass
+    assert "hunter2" not in str(caught.value)
+
+
 async def test_streams_that_do_not_fit_say_so(bus: Bus) -> None:
     huge = streams.StreamSizes(1 << 60, 1 << 20, 1 << 20, 1 << 20, keep_days=1, replicas=1)
     with pytest.raises(ConfigurationError, match="JetStream"):

@@ -53,7 +53,7 @@ async def test_each_model_shows_its_policy_what_waits_for_it_and_how_busy_its_se
     async with serving_model(bus, "busy", workers=2) as model:
         model.open_gate.clear()
         await deploy(page.client, bus, "busy=x,policy=every,replicas=3")
-        await page.shows('framemesh_gateway_model_info{model="busy",policy="every"}', 1)
+        await page.shows('framemesh_gateway_model_info{model="busy",policy="every",shadow="false"}', 1)
         await page.shows('framemesh_gateway_model_wanted_replicas{model="busy"}', 3)
         await page.shows('framemesh_gateway_model_replicas{model="busy"}', 1)
         await page.shows('framemesh_gateway_model_waiting_frames{model="busy"}', 0)
@@ -70,12 +70,16 @@ async def test_each_model_shows_its_policy_what_waits_for_it_and_how_busy_its_se
         await page.forgets("busy")
 
 
-async def test_a_changed_policy_takes_the_old_ones_place(page: Page, bus: Bus) -> None:
+async def test_what_is_changed_of_a_model_takes_the_old_ones_place(page: Page, bus: Bus) -> None:
     await deploy(page.client, bus, "one=x,policy=every")
-    await page.shows('framemesh_gateway_model_info{model="one",policy="every"}', 1)
+    await page.shows('framemesh_gateway_model_info{model="one",policy="every",shadow="false"}', 1)
     await page.client.deploy(parse("one=x,policy=fps=2"))
-    await page.shows('framemesh_gateway_model_info{model="one",policy="max_fps"}', 1)
+    await page.shows('framemesh_gateway_model_info{model="one",policy="max_fps",shadow="false"}', 1)
     assert 'policy="every"' not in await asyncio.to_thread(get, page._url)
+    shadow = parse("one=x,policy=fps=2")
+    shadow.shadow = True
+    await page.client.deploy(shadow)
+    await page.shows('framemesh_gateway_model_info{model="one",policy="max_fps",shadow="true"}', 1)
     await page.client.delete("one")
 
 
@@ -85,7 +89,7 @@ async def test_streams_show_what_they_hold_and_may_hold_and_frames_how_old_they_
     await bus.publish("frames.gate", b"no picture", {}, timeout=5)
     await page.shows('framemesh_gateway_stream_messages{stream="DEADLETTERS"}', 1)
     await page.shows('framemesh_gateway_stream_limit_bytes{stream="STORED"}', settings.stored_stream_bytes)
-    for stream in ("RESULTS", "EVENTS"):
+    for stream in ("RESULTS", "SHADOWS", "EVENTS", "CORRECTIONS"):
         await page.shows(f'framemesh_gateway_stream_bytes{{stream="{stream}"}}')
     await publish(bus, "gate", jpeg(1))
     await page.shows('framemesh_gateway_stored_age_seconds_bucket{le="5.0"}')

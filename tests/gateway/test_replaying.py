@@ -269,7 +269,7 @@ async def test_replayed_frames_that_wait_for_others_leave_the_room_for_live_ones
 async def test_the_archives_progress_is_told(client: AsyncClient, bus: Bus) -> None:
     tables = {table.table: table for table in await client.archive_progress()}
     newest = (await bus.js.stream_info(streams.RESULTS)).state.last_seq
-    assert set(tables) == {"frames", "results", "shadows"}
+    assert set(tables) == {"frames", "results", "shadows", "corrections"}
     assert (tables["results"].newest_sequence, tables["results"].archived_sequence) == (newest, 0)
 
 

@@ -36,6 +36,10 @@ def test_every_service_traces_alike(traced: list[Object], service: str) -> None:
     assert told["OTEL_TRACES_SAMPLER"] == "parentbased_traceidratio"
 
 
+def test_the_console_which_has_no_spans_is_told_to_leave_it(traced: list[Object]) -> None:
+    assert not tracing.wanted(variables(traced, "console"))
+
+
 def test_without_the_component_nobody_traces(tmp_path: Path) -> None:
     plain = render(overlay(tmp_path, resources=("base",), components=("seaweedfs", "test-camera")))
     assert not any(tracing.wanted(variables(plain, service)) for service in SERVICES)

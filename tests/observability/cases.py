@@ -183,8 +183,11 @@ CASES = (
     Case(
         "FramemeshModelServersMissing",
         _model({"replicas": "2x3 0x9", "wanted_replicas": "2x12"}),
-        {  # one that nobody wants to serve, and one that is being prepared
+        {  # one that nobody wants to serve, a shadow, and one that is being prepared
             **_model({"replicas": "2x3 0x9", "wanted_replicas": "0x12"}),
+            'framemesh_gateway_model_replicas{model="shadow"}': "2x3 0x9",
+            'framemesh_gateway_model_wanted_replicas{model="shadow"}': "2x12",
+            'framemesh_gateway_model_info{model="shadow", policy="latest", shadow="true"}': "1x12",
             'framemesh_gateway_model_replicas{model="new"}': "0x12",
             'framemesh_gateway_model_wanted_replicas{model="new"}': "2x12",
         },

@@ -32,6 +32,7 @@ class Collected:
     attributes: dict[str, str]
     links: tuple[str, ...]
     failed: bool
+    error: str
 
 
 class Collector(TraceServiceServicer):
@@ -106,4 +107,5 @@ def _collected(service: str, span: Span) -> Collected:
         {each.key: each.value.string_value or str(each.value.int_value) for each in span.attributes},
         tuple(link.span_id.hex() for link in span.links),
         span.status.code == span.status.STATUS_CODE_ERROR,
+        span.status.message,
     )

@@ -60,10 +60,10 @@ def test_nothing_is_a_span_outside_of_a_trace(listener: Collector) -> None:
     assert listener.spans == []
 
 
-def test_an_error_that_leaves_a_span_marks_it(listener: Collector) -> None:
+def test_an_error_that_leaves_a_span_marks_it_and_takes_no_secret_along(listener: Collector) -> None:
     with tracing.started("gateway"), pytest.raises(ValueError, match="wrong"), tracing.span("work", parent={}):
-        raise ValueError("wrong")
-    assert [span.failed for span in listener.spans] == [True]
+        raise ValueError("wrong: nats://u:hunter2@nats:4222")
+    assert [(span.failed, span.error) for span in listener.spans] == [(True, "ValueError: wrong: nats://***@nats:4222")]
 
 
 @pytest.mark.parametrize(

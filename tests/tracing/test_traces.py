@@ -232,7 +232,7 @@ async def test_histograms_lead_to_traces_where_openmetrics_is_asked_for(
     mesh: Mesh, collector: Collector, bus: Bus
 ) -> None:
     await publish(bus, "exemplary", jpeg())
-    await until(lambda: collector.named("publish result"))
+    await until(lambda: collector.named("analyse frame", camera="exemplary"))
     prometheus = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
     for url, names in (
         (mesh.gateway_page, ["store_duration", "model_latency", "model_staleness"]),
