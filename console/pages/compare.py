@@ -20,11 +20,10 @@ from console.texts import marked
 from console.visit import Visit
 from framemesh.comparing import Comparison, Side, compare
 from framemesh.errors import FramemeshError
-from framemesh.finding import EARLIEST, LATEST
 from framemesh.names import is_label
 from framemesh.query import LakeTables
 from framemesh.rpc.tokens import Role
-from framemesh.times import parse_time
+from framemesh.times import EARLIEST, LATEST, parse_time
 
 COMPARE: Final = "/compare"
 
