@@ -277,6 +277,8 @@ def _clock(as_of: datetime) -> Iterator[str]:
     for name in ("current_date", "today"):
         yield f"CREATE MACRO {name}() AS ({now})::DATE"
     yield f"CREATE MACRO current_localtimestamp() AS ({now})::TIMESTAMP"
+    yield f"CREATE MACRO get_current_time() AS ({now})::TIMETZ"
+    yield f"CREATE MACRO current_localtime() AS ({now})::TIMESTAMP::TIME"
 
 
 def _view(table: Table, as_of: datetime | None) -> str:
