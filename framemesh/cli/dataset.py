@@ -90,7 +90,7 @@ def export(
 ) -> None:
     """Write stored frames with their labels as a dataset, split so that no neighbours are told apart.
 
-    The folder has a recipe.json, from which --recipe makes the same again. A stopped export leaves nothing that looks whole.
+    The folder has a recipe.json, from which --recipe makes the same again. A stopped export never looks whole.
     """
     check_installed(_NEEDED, "dataset", "run `pip install -e '.[datasets]'` in it")
     from framemesh.datasets.exporting import export as make  # noqa: PLC0415 - as checked

@@ -88,7 +88,9 @@ def bucket(place: LakePlace, name: str) -> Lake:
 
 @asynccontextmanager
 async def opened(out: str, place: LakePlace) -> AsyncIterator[Place]:
-    """Where `out` says, a path or `lake://datasets/<name>/<version>`; whole if the block ends well, else not there, or without its recipe.
+    """Where `out` says, a path or `lake://datasets/<name>/<version>`; whole if the block ends well.
+
+    Else nothing is at the path, or no recipe in the lake.
 
     Raises:
         ConfigurationError: Something is there already, or it can't be written.

@@ -255,6 +255,8 @@ def test_detectors_are_compared_object_by_object(filled: LakePlace) -> None:
     assert sure.accuracy is not None
     assert (sure.accuracy.frames, sure.accuracy.a.value, sure.accuracy.b.value) == (1, 1, 1)
     assert sure.accuracy.calibration_a is None
+    surest = compared(filled, "boxes", "others", min_score=0.85)
+    assert {(each.a, each.b) for each in surest.disagreements} == {("car", "nothing")}
 
 
 def test_one_frame_says_little_and_says_so(filled: LakePlace) -> None:
