@@ -18,7 +18,7 @@ from console.parts import empty
 from console.searching import times
 from console.texts import marked
 from console.visit import Visit
-from framemesh.comparing import Comparison, Side, compare
+from framemesh.comparing import Comparison, Side, answering, compare
 from framemesh.errors import FramemeshError
 from framemesh.names import is_label
 from framemesh.query import LakeTables
@@ -133,7 +133,7 @@ class _Compare:
         _t, question = self._t, self._question
         self._found.clear()
         try:
-            cameras, models = await self._visit.mesh.tables.ask(lambda tables: (tables.cameras, tables.models))
+            cameras, models = await self._visit.mesh.tables.ask(lambda tables: (tables.cameras, answering(tables)))
             self._offer(question, cameras, models)
             if not question.a or not question.b:
                 with self._found:

@@ -16,7 +16,7 @@ from scipy import stats
 from typer.testing import CliRunner
 
 from framemesh.cli import app
-from framemesh.comparing import Comparison, Side, Task, compare
+from framemesh.comparing import Comparison, Side, Task, answering, compare
 from framemesh.errors import FrameNotFoundError, InvalidRequestError, ModelNotFoundError
 from framemesh.lake import Lake
 from framemesh.mesh.joining import MeshState, write_state
@@ -112,6 +112,12 @@ def compared(place: LakePlace, a: str, b: str, **options: Any) -> Comparison:
 @pytest.fixture(scope="module")
 def found(filled: LakePlace) -> Comparison:
     return compared(filled, "old", "new")
+
+
+def test_shadows_are_among_those_that_can_be_compared(filled: LakePlace) -> None:
+    with tables(filled) as lake:
+        assert lake.shadows == ["new"]
+        assert {"new", "old"} <= set(answering(lake))
 
 
 def test_every_frame_that_both_answered_is_compared_once(found: Comparison) -> None:
