@@ -8,10 +8,10 @@ from urllib.parse import urlencode
 from starlette.datastructures import QueryParams
 
 from console.texts import Translate, marked
-from framemesh.finding import EARLIEST, LATEST, Wanted
+from framemesh.finding import Wanted
 from framemesh.frames import FrameId
 from framemesh.names import MAX_MODEL_LENGTH, is_label
-from framemesh.times import parse_time
+from framemesh.times import EARLIEST, LATEST, parse_time
 
 LAKE: Final = "/lake"
 MAX_LABEL_LENGTH: Final = 200

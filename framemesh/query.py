@@ -19,7 +19,7 @@ from framemesh.errors import (
     InvalidRequestError,
     LakeUnavailableError,
 )
-from framemesh.tables import FRAMES, RESULTS, TABLES, Table
+from framemesh.tables import FRAMES, RESULTS, SHADOWS, TABLES, Table
 
 _VARIABLES = ("FRAMEMESH_S3_ENDPOINT", "FRAMEMESH_S3_ACCESS_KEY", "FRAMEMESH_S3_SECRET_KEY")
 _CONNECT_SECONDS = 2.0
@@ -94,6 +94,7 @@ class LakeTables:
     Attributes:
         cameras: Those of which there are frames, by name; known without reading a file.
         models: Those of which there are results, alike.
+        shadows: Those of which there are answers that they gave as shadows, alike.
     """
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, place: LakePlace) -> None:
@@ -105,6 +106,7 @@ class LakeTables:
         self._interrupted = False
         self.cameras: list[str] = []
         self.models: list[str] = []
+        self.shadows: list[str] = []
         self.refresh()
 
     def refresh(self) -> None:
@@ -115,7 +117,8 @@ class LakeTables:
             LakeUnavailableError: The store can't be reached.
         """
         self._files = {table.name: _files(table, self._store, self._place.endpoint) for table in TABLES}
-        self.cameras, self.models = (_owners(self._files[table.name]) for table in (FRAMES, RESULTS))
+        owners = (_owners(self._files[table.name]) for table in (FRAMES, RESULTS, SHADOWS))
+        self.cameras, self.models, self.shadows = owners
         self._register()
 
     def hours(self, table: Table) -> list[datetime]:
@@ -277,6 +280,8 @@ def _clock(as_of: datetime) -> Iterator[str]:
     for name in ("current_date", "today"):
         yield f"CREATE MACRO {name}() AS ({now})::DATE"
     yield f"CREATE MACRO current_localtimestamp() AS ({now})::TIMESTAMP"
+    yield f"CREATE MACRO get_current_time() AS ({now})::TIMETZ"
+    yield f"CREATE MACRO current_localtime() AS ({now})::TIMESTAMP::TIME"
 
 
 def _view(table: Table, as_of: datetime | None) -> str:

@@ -18,13 +18,12 @@ from console.parts import empty
 from console.searching import times
 from console.texts import marked
 from console.visit import Visit
-from framemesh.comparing import Comparison, Side, compare
+from framemesh.comparing import Comparison, Side, answering, compare
 from framemesh.errors import FramemeshError
-from framemesh.finding import EARLIEST, LATEST
 from framemesh.names import is_label
 from framemesh.query import LakeTables
 from framemesh.rpc.tokens import Role
-from framemesh.times import parse_time
+from framemesh.times import EARLIEST, LATEST, parse_time
 
 COMPARE: Final = "/compare"
 
@@ -134,7 +133,7 @@ class _Compare:
         _t, question = self._t, self._question
         self._found.clear()
         try:
-            cameras, models = await self._visit.mesh.tables.ask(lambda tables: (tables.cameras, tables.models))
+            cameras, models = await self._visit.mesh.tables.ask(lambda tables: (tables.cameras, answering(tables)))
             self._offer(question, cameras, models)
             if not question.a or not question.b:
                 with self._found:

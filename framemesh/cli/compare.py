@@ -6,14 +6,14 @@ import urllib.request
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
+from framemesh.cli.bar import Bar
 from framemesh.cli.lake import FIRST, LAST, Since, Until, lake_tables
 from framemesh.cli.services import check_installed
 from framemesh.cli.target import DEFAULT_DATA_DIR, DataDir
@@ -83,12 +83,17 @@ def compare(
     now = datetime.now(UTC)
     sides = comparing.Side.parse(a), comparing.Side.parse(b)
     first, last = parse_time(since, now=now), parse_time(until, now=now)
-    with lake_tables(data_dir) as tables, _Bar() as bar:
+    with lake_tables(data_dir) as tables, Bar("comparing") as bar:
         tables.check_cameras(camera or [])
+
+        def show(done: int, total: int) -> None:
+            if total:  # until then it counts the frames
+                bar.show(done, total)
+
         try:
             found = comparing.compare(
                 tables, *sides, since=first, until=last, cameras=camera or [], min_score=min_score, max_frames=frames,
-                limit=limit, on_progress=bar.show,
+                limit=limit, on_progress=show,
             )  # fmt: skip
         except KeyboardInterrupt:
             raise typer.Exit(_INTERRUPTED) from None
@@ -204,27 +209,3 @@ def _plain(value: Any) -> Any:
             return None
         case _:
             return value
-
-
-class _Bar:
-    """How far it is, on a terminal; on stderr, as it is no result."""
-
-    def __init__(self) -> None:
-        console = Console(stderr=True)
-        self._progress = Progress(
-            TextColumn("{task.description}"), BarColumn(bar_width=None), MofNCompleteColumn(), TimeRemainingColumn(),
-            console=console, transient=True, disable=not console.is_terminal,
-        )  # fmt: skip
-        self._task = self._progress.add_task("counting", total=None)
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def show(self, done: int, total: int) -> None:
-        """Show how far it has come."""
-        if total:
-            self._progress.update(self._task, description="comparing", completed=done, total=total)

@@ -90,7 +90,7 @@ def export(
 ) -> None:
     """Write stored frames with their labels as a dataset, split so that no neighbours are told apart.
 
-    The folder has a recipe.json, from which --recipe makes the same again. A stopped export leaves nothing.
+    The folder has a recipe.json, from which --recipe makes the same again. A stopped export never looks whole.
     """
     check_installed(_NEEDED, "dataset", "run `pip install -e '.[datasets]'` in it")
     from framemesh.datasets.exporting import export as make  # noqa: PLC0415 - as checked
@@ -129,7 +129,10 @@ def export(
         with Bar(out) as bar:
             report = make(out, document, place, tell=bar.show, shard_bytes=shard_mib * _MIB)
     except KeyboardInterrupt:
-        typer.echo("stopped; nothing of the dataset is left", err=True)
+        left = "nothing of the dataset is left"
+        if out.startswith("lake://"):
+            left = f"{out} has no recipe.json, so it is not whole: the next export to there removes what is left"
+        typer.echo(f"stopped; {left}", err=True)
         raise typer.Exit(_INTERRUPTED) from None
     _show(out, report, as_json=as_json)
 

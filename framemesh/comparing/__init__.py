@@ -2,5 +2,6 @@
 
 from framemesh.comparing.comparing import OnProgress, compare
 from framemesh.comparing.comparison import Comparison, Side, Task
+from framemesh.comparing.pairs import answering
 
-__all__ = ["Comparison", "OnProgress", "Side", "Task", "compare"]
+__all__ = ["Comparison", "OnProgress", "Side", "Task", "answering", "compare"]

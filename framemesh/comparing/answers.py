@@ -59,8 +59,8 @@ def name_of(label: str) -> str:
     return " ".join(label.replace("_", " ").casefold().split())
 
 
-def in_words(said: Said, task: Task) -> str:
-    """An answer in a line."""
+def in_words(said: Said, task: Task, *, min_score: float = 0.0) -> str:
+    """An answer in a line, without the objects of a lower score."""
     match task:
         case Task.TEXT:
             words = said.text or ""
@@ -77,7 +77,8 @@ def in_words(said: Said, task: Task) -> str:
         case Task.DETECTION | Task.SEGMENTATION:
             counts: dict[str, int] = {}
             for seen in said.labels:
-                counts[seen["name"]] = counts.get(seen["name"], 0) + 1
+                if task is Task.SEGMENTATION or seen["score"] >= min_score:
+                    counts[seen["name"]] = counts.get(seen["name"], 0) + 1
             words = ", ".join(name if count == 1 else f"{count} {name}" for name, count in counts.items())
     words = " ".join(words.split()) or "nothing"
     return words if len(words) <= _LONGEST else f"{words[: _LONGEST - 3]}..."

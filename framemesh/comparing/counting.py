@@ -64,7 +64,7 @@ class Counting:
         self.a, self.b = SideCounts(), SideCounts()
         self.classes = Classes()
         self.correctness = Correctness(task, self.judge)
-        self.disagreements = Disagreements(task, limit=limit)
+        self.disagreements = Disagreements(task, min_score=min_score, limit=limit)
         self.compared = 0
         self.first_time, self.last_time = datetime.max.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC)
         self._cluster: tuple[str, datetime] | None = None

@@ -16,12 +16,14 @@ class Disagreements:
 
     Args:
         task: What the answers are.
+        min_score: Objects of a lower score are not told.
         limit: How many to keep.
     """
 
-    def __init__(self, task: Task, *, limit: int) -> None:
+    def __init__(self, task: Task, *, min_score: float, limit: int) -> None:
         self.count = 0
         self._task = task
+        self._min_score = min_score
         self._limit = limit
         self._open: dict[tuple[str, str], tuple[Pair, Judgement, int]] = {}
         self._kept: list[tuple[float, int, Disagreement]] = []
@@ -55,8 +57,8 @@ class Disagreements:
             object_key=pair.object_key,
             camera=pair.camera,
             capture_time=pair.capture_time,
-            a=in_words(a, self._task),
-            b=in_words(b, self._task),
+            a=in_words(a, self._task, min_score=self._min_score),
+            b=in_words(b, self._task, min_score=self._min_score),
             score_a=a.score,
             score_b=b.score,
             likeness=judged.likeness,

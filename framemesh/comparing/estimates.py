@@ -93,9 +93,7 @@ def share(sums: Sums) -> Estimate | None:
     if sums.variance and 0 < p < 1:
         effective = min(n, p * (1 - p) / sums.variance * (_Z / float(stdtrit(clusters - 1, _TAIL))) ** 2)
     else:
-        effective = float(
-            clusters
-        )  # no cluster differs from another: how many more than one frame each says isn't seen
+        effective = float(clusters)  # none differs from another: how many more than one frame each says isn't seen
     low, high = _wilson(p, effective)
     return Estimate(p, low, high, n, effective, clusters)
 

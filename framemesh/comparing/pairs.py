@@ -18,8 +18,7 @@ _TASKS = {Task.CLASSIFICATION: "image-classification", Task.DETECTION: "object-d
 _ANSWERS = "(SELECT *, false AS shadow FROM results_files UNION ALL SELECT *, true AS shadow FROM shadows_files)"
 # Partitions go by the frame's id, which may lie beside the capture time that a foreign camera tells.
 _NEAR = "date BETWEEN $since::DATE - 1 AND $until::DATE + 1"
-_MODELS = f"SELECT DISTINCT model FROM {_ANSWERS} ORDER BY model"  # noqa: S608 - our own words, here and below
-_HOURS = f"SELECT DISTINCT date, hour FROM {_ANSWERS} WHERE list_contains($models, model) AND {_NEAR} ORDER BY ALL"  # noqa: S608
+_HOURS = f"SELECT DISTINCT date, hour FROM {_ANSWERS} WHERE list_contains($models, model) AND {_NEAR} ORDER BY ALL"  # noqa: S608 - our own words, here and below
 
 
 def _newest(side: str, columns: str) -> str:
@@ -116,6 +115,11 @@ class Pair:
     b: Answered
 
 
+def answering(lake: LakeTables) -> list[str]:
+    """The models that have answered, as shadows or not."""
+    return sorted({*lake.models, *lake.shadows})
+
+
 @dataclass(frozen=True, slots=True)
 class Pairs:
     """The answers of two sides in a part of the lake.
@@ -142,7 +146,7 @@ class Pairs:
         Raises:
             ModelNotFoundError: It has none of one; the message names the models that it has answers of.
         """
-        known = [name for (name,) in self.lake.ask(_MODELS).rows]
+        known = answering(self.lake)
         for side in (self.a, self.b):
             if side.model not in known:
                 raise ModelNotFoundError(

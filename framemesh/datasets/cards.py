@@ -28,9 +28,15 @@ def _yaml(recipe: Recipe, report: DatasetReport) -> Iterator[str]:
         yield f"  - split: {split}"
         yield f"    path: {f'{split}/**' if folders else f'{split}-*.tar'}"
     if folders:
-        yield "  features:"  # JSON is YAML
-        yield textwrap.indent(json.dumps(columns(recipe, report.classes), indent=2, ensure_ascii=False), "    ")
+        yield "  features:"
+        yield textwrap.indent(_json_in_yaml(columns(recipe, report.classes)), "    ")
     yield "---"
+
+
+def _json_in_yaml(value: object) -> str:
+    """JSON, which is YAML but for the characters that YAML wants escaped: models name their classes as they like."""
+    lines = json.dumps(value, indent=2, ensure_ascii=False)
+    return "".join(each if each.isprintable() or each == "\n" else f"\\U{ord(each):08x}" for each in lines)
 
 
 def _words(recipe: Recipe, report: DatasetReport) -> Iterator[str]:

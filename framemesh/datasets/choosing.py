@@ -23,7 +23,8 @@ _JOIN = f"""
 CREATE OR REPLACE TEMP TABLE joined AS
 SELECT taken.*, seen.score, seen.model_version, seen.label AS seen_label, said.label AS said_label,
        seen.frame_id IS NOT NULL AS is_seen, said.frame_id IS NOT NULL AS is_said,
-       $other = '' OR (other.frame_id IS NOT NULL AND other.label IS DISTINCT FROM seen.label) AS is_disputed,
+       $other = '' OR (seen.frame_id IS NOT NULL AND other.frame_id IS NOT NULL
+                       AND other.label IS DISTINCT FROM seen.label) AS is_disputed,
        [{_BOX} FOR x IN said.objects IF {_WANTED}] AS said_objects,
        [{_BOX} FOR x IN seen.labels IF x.x_min_px IS NOT NULL AND x.score >= $min_score::FLOAT AND {_WANTED}]
        AS seen_objects
@@ -179,14 +180,10 @@ class Choosing:
 
     def _check_models(self) -> None:
         wanted = [name for name in (self._recipe.choose.model, self._recipe.choose.disagrees_with) if name]
-        if not wanted:
-            return
-        known = [name for (name,) in self._tables.ask("SELECT DISTINCT model FROM results_files ORDER BY model").rows]
         for name in wanted:
-            if name not in known:
-                raise ModelNotFoundError(
-                    f"the lake has no answers of model {name!r}; it has those of: {', '.join(known) or 'none'}"
-                )
+            if name not in self._tables.models:
+                known = ", ".join(self._tables.models) or "none"
+                raise ModelNotFoundError(f"the lake has no answers of model {name!r}; it has those of: {known}")
 
     def _take(self) -> int:
         """Make the table of frames that are taken, before anything of labels; how many of the query's are gone."""

@@ -88,7 +88,9 @@ def bucket(place: LakePlace, name: str) -> Lake:
 
 @asynccontextmanager
 async def opened(out: str, place: LakePlace) -> AsyncIterator[Place]:
-    """Where `out` says, a path or `lake://datasets/<name>/<version>`; whole if the block ends well, else not there.
+    """Where `out` says, a path or `lake://datasets/<name>/<version>`; whole if the block ends well.
+
+    Else nothing is at the path, or no recipe in the lake.
 
     Raises:
         ConfigurationError: Something is there already, or it can't be written.
@@ -106,6 +108,8 @@ async def opened(out: str, place: LakePlace) -> AsyncIterator[Place]:
             if unfinished is None:
                 raise ConfigurationError(f"{out} was made by somebody else meanwhile: choose another name")
             yield Folder(unfinished)
+            if path.exists():  # it would be taken for a damaged one, and replaced
+                raise ConfigurationError(f"{out} was made by somebody else meanwhile: choose another name")
     except OSError as error:
         raise ConfigurationError(
             f"can't write {out}: {error.strerror or error}; nothing of it is left there"

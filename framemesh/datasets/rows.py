@@ -20,6 +20,7 @@ class Sample:
         extension: Of its file, such as `jpg`.
         body: The picture, byte for byte.
         row: What is said of it, by column.
+        labels: Names of what it shows: its class, or each object's; none where nothing is said.
         label_number: The number of its class; none where it has none.
     """
 
@@ -28,6 +29,7 @@ class Sample:
     extension: str
     body: bytes
     row: Mapping[str, Any]
+    labels: tuple[str, ...]
     label_number: int | None
 
     @property
@@ -36,8 +38,10 @@ class Sample:
         return f"{self.frame_id}.{self.extension}"
 
     def line(self) -> bytes:
-        """What the digest is made of."""
-        said = self.row.get("label", self.row.get("objects"))
+        """What the digest is made of; classes by name, as their numbers mean others in another dataset."""
+        said: object = self.row.get("label")
+        if "objects" in self.row:
+            said = {"bbox": self.row["objects"]["bbox"], "categories": self.labels}
         return text([self.split, self.frame_id, self.row["sha256"], said]) + b"\n"
 
 
@@ -94,6 +98,7 @@ class Rows:
             chosen.object_key.rpartition(".")[2],
             body,
             row,
+            (chosen.label,) if chosen.label else tuple(each.name for each in chosen.objects),
             self._numbers[chosen.label] if chosen.label else None,
         )
 

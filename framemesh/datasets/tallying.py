@@ -14,7 +14,7 @@ class Tally:
     """Counts a dataset's frames as they come.
 
     Args:
-        classes: Names of the classes.
+        classes: Names of the classes, in the order of their numbers.
     """
 
     def __init__(self, classes: Sequence[str]) -> None:
@@ -34,10 +34,7 @@ class Tally:
         self._camera_frames[camera] += 1
         self._frames[sample.split] += 1
         self._groups[sample.split].add((camera, block))
-        if "label" in sample.row:
-            self._labels[sample.split][sample.row["label"]] += 1
-        for number in sample.row.get("objects", {}).get("categories", ()):
-            self._labels[sample.split][self._classes[number]] += 1
+        self._labels[sample.split].update(sample.labels)
 
     def report(self, left_out: LeftOut) -> DatasetReport:
         """What came out."""

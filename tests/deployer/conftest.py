@@ -50,8 +50,10 @@ def version(prepared: Callable[..., Path], s3: dict[str, str], tmp_path_factory:
         s3_secret_key=SecretStr(s3["FRAMEMESH_S3_SECRET_KEY"]),
     )
 
+    exported = prepared("vit")  # now, as it takes seconds in which nobody else gets a turn
+
     def put(name: str, **options: Any) -> Awaitable[str]:
-        return asyncio.to_thread(upload_version, prepared("vit"), name, store, tmp_path_factory.mktemp(name), **options)
+        return asyncio.to_thread(upload_version, exported, name, store, tmp_path_factory.mktemp(name), **options)
 
     return put
 

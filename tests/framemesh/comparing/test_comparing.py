@@ -1,6 +1,8 @@
 """Comparisons of real tables: figures are checked against what numpy makes of the same answers."""
 
+import asyncio
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -14,11 +16,15 @@ from scipy import stats
 from typer.testing import CliRunner
 
 from framemesh.cli import app
-from framemesh.comparing import Comparison, Side, Task, compare
+from framemesh.comparing import Comparison, Side, Task, answering, compare
 from framemesh.errors import FrameNotFoundError, InvalidRequestError, ModelNotFoundError
 from framemesh.lake import Lake
+from framemesh.mesh.joining import MeshState, write_state
+from framemesh.mesh.servers import free_port
 from framemesh.query import LakePlace, tables
+from framemesh.telemetry.page import new_registry, serving_page
 from framemesh.v1.answer_pb2 import Answer, Embedding, Text
+from model_server.metrics import ModelServerMetrics
 from tests.framemesh.comparing.conftest import Fill
 from tests.framemesh.comparing.said import Reply, Word, classes, frame, objects
 from tests.pictures import jpeg
@@ -106,6 +112,12 @@ def compared(place: LakePlace, a: str, b: str, **options: Any) -> Comparison:
 @pytest.fixture(scope="module")
 def found(filled: LakePlace) -> Comparison:
     return compared(filled, "old", "new")
+
+
+def test_shadows_are_among_those_that_can_be_compared(filled: LakePlace) -> None:
+    with tables(filled) as lake:
+        assert lake.shadows == ["new"]
+        assert {"new", "old"} <= set(answering(lake))
 
 
 def test_every_frame_that_both_answered_is_compared_once(found: Comparison) -> None:
@@ -249,6 +261,8 @@ def test_detectors_are_compared_object_by_object(filled: LakePlace) -> None:
     assert sure.accuracy is not None
     assert (sure.accuracy.frames, sure.accuracy.a.value, sure.accuracy.b.value) == (1, 1, 1)
     assert sure.accuracy.calibration_a is None
+    surest = compared(filled, "boxes", "others", min_score=0.85)
+    assert {(each.a, each.b) for each in surest.disagreements} == {("car", "nothing")}
 
 
 def test_one_frame_says_little_and_says_so(filled: LakePlace) -> None:
@@ -312,7 +326,7 @@ def run(filled: LakePlace, tmp_path: Path) -> Callable[..., str]:
         done = CliRunner().invoke(app, ["compare", *arguments, "--data-dir", str(tmp_path)], env=env)
         if done.exception is not None and not isinstance(done.exception, SystemExit):
             raise done.exception
-        return done.output
+        return done.stdout or done.stderr
 
     return invoke
 
@@ -331,6 +345,28 @@ def test_the_command_prints_tables_or_json(run: Callable[..., str], found: Compa
     assert "there is no folder" in run("old", "new", "--report", "nowhere/page.md")
     with pytest.raises(FrameNotFoundError, match="camera 'attic'"):
         run("old", "new", "--camera", "attic")
+
+
+async def test_a_mesh_that_runs_tells_what_its_servers_have_used_of_the_cpu(
+    run: Callable[..., str], filled: LakePlace, tmp_path: Path
+) -> None:
+    registry = new_registry()
+    metrics = ModelServerMetrics(registry)
+    for model, calls in (("old", 3), ("old-er", 5)):
+        for _ in range(calls):
+            with metrics.counting(model, math.inf):
+                pass
+    async with serving_page("127.0.0.1:0", registry, {}) as port:
+        page, nowhere = f"127.0.0.1:{port}", f"127.0.0.1:{free_port()}"
+        http = {"model-old-0": page, "model-old-1": nowhere, "model-old-er-0": page, "model-new-0": nowhere}
+        keys = filled.endpoint, filled.access_key, filled.secret_key
+        write_state(tmp_path, MeshState("127.0.0.1:1", "", *keys, http=http, processes={}))
+        found = json.loads(await asyncio.to_thread(run, "old", "new", "--json"))
+        shown = await asyncio.to_thread(run, "old", "new")
+    assert found["a"]["cpu"]["answers"] == 3
+    assert found["a"]["cpu"]["cpu_seconds"] > 0
+    assert found["b"]["cpu"] is None
+    assert "CPU for each answer" in shown
 
 
 async def test_a_report_has_pictures_of_the_frames_that_are_still_there(

@@ -82,6 +82,10 @@ def test_the_time_in_a_query_is_the_recipes(lake: MadeLake) -> None:
         then = recipe(labels="none", model="", query=query, as_of=NOON + timedelta(days=1, minutes=10))
         assert {frame.captured_ns >= _ns(minutes=5) for frame in chosen(lake, then)} == {True}
         assert len(chosen(lake, then)) == COUNT // 2 - 2
+    for time in ("current_time", "localtime"):
+        query = f"SELECT frame_id FROM frames WHERE ({time})::TIME = TIME '12:10'"  # noqa: S608
+        then = recipe(labels="none", model="", query=query, as_of=NOON + timedelta(days=1, minutes=10))
+        assert len(chosen(lake, then)) == COUNT
 
 
 def _ns(*, minutes: int) -> int:

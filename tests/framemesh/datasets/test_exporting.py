@@ -11,26 +11,29 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import datasets
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from framemesh.cli import app
-from framemesh.datasets.choosing import EmptyDatasetError
+from framemesh.corrections import CLASSIFICATION, TASKS, LabelTask
+from framemesh.datasets.cards import card
+from framemesh.datasets.choosing import Choosing, EmptyDatasetError
 from framemesh.datasets.exporting import DatasetChangedError, export
 from framemesh.datasets.loading import load
 from framemesh.datasets.places import bucket
 from framemesh.datasets.recipes import Recipe, Split
 from framemesh.datasets.reports import DatasetReport, Document, LeftOut, dump, parse
 from framemesh.errors import ConfigurationError, FrameNotFoundError, InvalidNameError, InvalidRequestError
-from framemesh.query import LakePlace
+from framemesh.query import LakePlace, tables
 from tests.faults.proxy import proxy
-from tests.framemesh.datasets.conftest import AS_OF, COUNT, MINUTES, NOON, MadeLake, recipe
+from tests.framemesh.datasets.conftest import AS_OF, BOX, COUNT, MINUTES, NOON, MadeLake, recipe
 
 
 async def make(lake: MadeLake, out: Path | str, made_by: Recipe | Document, **options: Any) -> DatasetReport:
@@ -210,6 +213,16 @@ async def test_what_is_there_stays(lake: MadeLake, tmp_path: Path) -> None:
     assert (tmp_path / "out" / "thesis.txt").read_text() == "years of work"
 
 
+async def test_what_came_there_while_an_export_went_on_stays(lake: MadeLake, tmp_path: Path) -> None:
+    def somebody_else(done: int, total: int) -> None:
+        (tmp_path / "out").mkdir(exist_ok=True)
+        (tmp_path / "out" / "thesis.txt").write_text("years of work")
+
+    with pytest.raises(ConfigurationError, match="by somebody else meanwhile"):
+        await make(lake, tmp_path / "out", recipe(cameras=("test",)), tell=somebody_else)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["thesis.txt"]
+
+
 async def test_a_disk_that_takes_no_more_is_told_in_a_line(lake: MadeLake, tmp_path: Path) -> None:
     """The limit on the size of files is as good as a full disk, which a test can't have."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -303,16 +316,43 @@ async def test_frames_that_retention_took_are_told(made: MadeLake, tmp_path: Pat
     assert not (tmp_path / "again").exists()
 
 
-async def test_other_labels_under_the_same_recipe_are_told(made: MadeLake, tmp_path: Path) -> None:
-    frame = await made.frame("relabelled", 0)
-    made.correct(frame, "cat", at=NOON)
-    await made.write()
-    await make(made, tmp_path / "first", recipe(labels="corrections", model="", cameras=("relabelled",)))
+@pytest.mark.parametrize("task", TASKS)
+async def test_other_labels_under_the_same_recipe_are_told(made: MadeLake, tmp_path: Path, task: LabelTask) -> None:
+    camera = f"re-{task}"
+    frame = await made.frame(camera, 0)
+
+    async def say(name: str, at: datetime) -> None:
+        if task == CLASSIFICATION:
+            made.correct(frame, name, at=at)
+        else:
+            made.correct(frame, None, objects=[{"name": name, **BOX}], at=at)
+        await made.write()
+
+    await say("cat", NOON)
+    await make(made, tmp_path / "first", recipe(labels="corrections", model="", task=task, cameras=(camera,)))
     document = parse((tmp_path / "first" / "recipe.json").read_bytes())
-    made.correct(frame, "dog", at=NOON + timedelta(seconds=1))  # as of a gateway whose clock is late
-    await made.write()
-    with pytest.raises(DatasetChangedError, match="1 frames of camera relabelled have other labels"):
+    await say("dog", NOON + timedelta(seconds=1))  # as of a gateway whose clock is late
+    with pytest.raises(DatasetChangedError, match=f"1 frames of camera {camera} have other labels"):
         await make(made, tmp_path / "again", document)
+
+
+async def test_a_model_that_said_nothing_of_a_frame_disagrees_with_nobody(made: MadeLake) -> None:
+    frame = await made.frame("silent", 0)
+    made.answer("vit", await made.frame("silent", 600), "cat")
+    made.answer("detr", frame, "car")
+    made.correct(frame, "wolf")
+    await made.write()
+    with tables(made.place, as_of=AS_OF) as found:
+        assert Choosing(found, recipe(cameras=("silent",))).count == 2
+        with pytest.raises(EmptyDatasetError):
+            Choosing(found, recipe(cameras=("silent",), disagrees_with="detr"))
+
+
+def test_a_card_holds_whatever_a_model_calls_its_classes() -> None:
+    names = ("bell\x7f", "next\x85line", "c1\x9f", "tag\U000e0001", 'a "b": c', "고양이 😀")
+    _, front, _ = card(recipe(), DatasetReport(names, 0, "", {}, {}, LeftOut(0, 0))).split("---\n", 2)
+    features = {column["name"]: column["dtype"] for column in yaml.safe_load(front)["configs"][0]["features"]}
+    assert tuple(features["label"]["class_label"]["names"].values()) == names
 
 
 async def test_a_recipe_is_a_dataset_without_files_of_ours(
