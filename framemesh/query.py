@@ -19,7 +19,7 @@ from framemesh.errors import (
     InvalidRequestError,
     LakeUnavailableError,
 )
-from framemesh.tables import FRAMES, RESULTS, TABLES, Table
+from framemesh.tables import FRAMES, RESULTS, SHADOWS, TABLES, Table
 
 _VARIABLES = ("FRAMEMESH_S3_ENDPOINT", "FRAMEMESH_S3_ACCESS_KEY", "FRAMEMESH_S3_SECRET_KEY")
 _CONNECT_SECONDS = 2.0
@@ -94,6 +94,7 @@ class LakeTables:
     Attributes:
         cameras: Those of which there are frames, by name; known without reading a file.
         models: Those of which there are results, alike.
+        shadows: Those of which there are results as shadows, alike.
     """
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, place: LakePlace) -> None:
@@ -105,6 +106,7 @@ class LakeTables:
         self._interrupted = False
         self.cameras: list[str] = []
         self.models: list[str] = []
+        self.shadows: list[str] = []
         self.refresh()
 
     def refresh(self) -> None:
@@ -115,7 +117,9 @@ class LakeTables:
             LakeUnavailableError: The store can't be reached.
         """
         self._files = {table.name: _files(table, self._store, self._place.endpoint) for table in TABLES}
-        self.cameras, self.models = (_owners(self._files[table.name]) for table in (FRAMES, RESULTS))
+        self.cameras, self.models, self.shadows = (
+            _owners(self._files[kind.name]) for kind in (FRAMES, RESULTS, SHADOWS)
+        )
         self._register()
 
     def hours(self, table: Table) -> list[datetime]:

@@ -78,6 +78,11 @@ class Question:
         )
 
 
+def _known(tables: LakeTables) -> tuple[list[str], list[str]]:
+    """Cameras, and models that have answered, shadows too: that is what they are for."""
+    return tables.cameras, sorted({*tables.models, *tables.shadows})
+
+
 def _side(text: str) -> str:
     return text if is_label(Side.parse(text).model) and len(text) < 200 else ""
 
@@ -134,7 +139,7 @@ class _Compare:
         _t, question = self._t, self._question
         self._found.clear()
         try:
-            cameras, models = await self._visit.mesh.tables.ask(lambda tables: (tables.cameras, tables.models))
+            cameras, models = await self._visit.mesh.tables.ask(_known)
             self._offer(question, cameras, models)
             if not question.a or not question.b:
                 with self._found:
