@@ -19,7 +19,7 @@ class Choice:
     @property
     def signature(self) -> tuple[int, ...]:
         """Differs where anything to be seen does."""
-        return (id(self.shot), *map(id, self.said))
+        return (self.shot.number, *(one.number for one in self.said))
 
 
 def choose(shots: Sequence[Shot], said: Mapping[str, Sequence[Said]], *, not_before_ns: int = 0) -> Choice | None:

@@ -2,7 +2,8 @@
 
 from collections import OrderedDict, deque
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import count
 
 from framemesh.v1.answer_pb2 import ModelAnswer
 from framemesh.v1.frame_pb2 import Frame
@@ -13,6 +14,7 @@ _RATE_SECONDS = 5.0
 _FEWEST = 3
 _SAME_NS = 3_000_000_000
 MAX_CAMERAS = 64
+_numbers = count()
 
 
 @dataclass(slots=True, eq=False)
@@ -24,22 +26,25 @@ class Shot:
         captured_ns: When, in Unix nanoseconds.
         frame_id: Empty where it came without one: then the stream names it, which only its answers tell.
         body: The encoded image.
+        number: Tells it from all others that were or will be, as its address in memory doesn't.
     """
 
     camera: str
     captured_ns: int
     frame_id: str
     body: bytes
+    number: int = field(default_factory=_numbers.__next__, init=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Said:
-    """What a model said of a frame, in `size_bytes` on the wire."""
+    """What a model said of a frame, in `size_bytes` on the wire; `number` is as a frame's."""
 
     frame_id: str
     captured_ns: int
     answer: ModelAnswer
     size_bytes: int
+    number: int = field(default_factory=_numbers.__next__, init=False)
 
 
 class RecentFrames:

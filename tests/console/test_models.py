@@ -236,6 +236,15 @@ async def test_deleting_asks_first_by_name_and_escape_leaves_everything_as_it_wa
     assert await deployed(mesh, "vit") is None
 
 
+async def tell_line(mesh: Mesh, level: str, error: str) -> None:
+    """Have a model server log something."""
+    line = LogLine(
+        time=timestamp(1_790_000_000_000_000_000), service="model_server", instance="box-12", level=level,
+        event="model.does_not_answer", model=MODEL, fields={"error": error},
+    )  # fmt: skip
+    await mesh.bus.client.publish("logs.model_server.box-12", encoding.dump(line))
+
+
 async def test_hostile_answers_and_log_lines_are_only_words(mesh: Mesh, page: Page, shoot: Shoot) -> None:
     await page.goto("/models")
     await page.get_by_role("button", name=f"Log of {MODEL}").click()
@@ -246,15 +255,16 @@ async def test_hostile_answers_and_log_lines_are_only_words(mesh: Mesh, page: Pa
         await expect(card(page, MODEL)).to_contain_text(f"gate: {HOSTILE}")
     finally:
         mesh.model.text = None
-    for number, level in enumerate(("info", "warning", "error")):
-        line = LogLine(
-            time=timestamp(1_790_000_000_000_000_000), service="model_server", instance="box-12", level=level,
-            event="model.does_not_answer", model=MODEL, fields={"error": f"{HOSTILE} {number}"},
-        )  # fmt: skip
-        await mesh.bus.client.publish("logs.model_server.box-12", encoding.dump(line))
+    levels = ("info", "warning", "error")
+    for number in range(3):
+        await tell_line(mesh, levels[number], f"{HOSTILE} {number}")
     await expect(log).to_contain_text(f"error={HOSTILE} 2")
     await expect(log.get_by_role("listitem")).to_have_count(3)
     await shoot(page, "models-log")
+    for number in range(3, 220):
+        await tell_line(mesh, "info", f"line {number}")
+    await expect(log).to_contain_text("error=line 219")
+    await expect(log.get_by_role("listitem")).to_have_count(200)  # as many as the page says it shows
     await page.keyboard.press("Escape")
     assert "pwned" not in await page.title()
 
