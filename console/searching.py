@@ -8,10 +8,10 @@ from urllib.parse import urlencode
 from starlette.datastructures import QueryParams
 
 from console.texts import Translate, marked
-from framemesh.finding import EARLIEST, LATEST, Wanted
+from framemesh.finding import Wanted
 from framemesh.frames import FrameId
 from framemesh.names import MAX_MODEL_LENGTH, is_label
-from framemesh.times import parse_time
+from framemesh.times import EARLIEST, LATEST, parse_time
 
 LAKE: Final = "/lake"
 MAX_LABEL_LENGTH: Final = 200
@@ -61,8 +61,8 @@ class Search:
         """
         return Wanted(
             cameras=self.cameras,
-            since=parse_time(self.since, now=now) if self.since else EARLIEST,
-            until=parse_time(self.until, now=now) if self.until else LATEST,
+            since=max(parse_time(self.since, now=now), EARLIEST) if self.since else EARLIEST,
+            until=min(parse_time(self.until, now=now), LATEST) if self.until else LATEST,
             label=self.label,
             min_score=self.min_score,
             models=self.models,

@@ -11,6 +11,7 @@ from google.protobuf.duration_pb2 import Duration
 from framemesh.frames import NANOSECONDS, FrameId
 from framemesh.query import LakeTables, Rows
 from framemesh.tables import FRAMES, RESULTS
+from framemesh.times import EARLIEST, LATEST
 from framemesh.v1.answer_pb2 import (
     Answer,
     AnswerError,
@@ -68,8 +69,6 @@ _ANSWERS = "SELECT * FROM results WHERE frame_id = $frame_id AND date = $date AN
 
 _RECENT = timedelta(days=1)
 """The newest are mostly there: a year of frames is read only where these are too few."""
-EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2262, 4, 11, tzinfo=UTC)
-"""All times that a frame's id can tell."""
 
 
 @dataclass(frozen=True, slots=True)

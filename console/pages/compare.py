@@ -20,11 +20,10 @@ from console.texts import marked
 from console.visit import Visit
 from framemesh.comparing import Comparison, Side, compare
 from framemesh.errors import FramemeshError
-from framemesh.finding import EARLIEST, LATEST
 from framemesh.names import is_label
 from framemesh.query import LakeTables
 from framemesh.rpc.tokens import Role
-from framemesh.times import parse_time
+from framemesh.times import EARLIEST, LATEST, parse_time
 
 COMPARE: Final = "/compare"
 
@@ -69,7 +68,7 @@ class Question:
             tables,
             Side.parse(self.a),
             Side.parse(self.b),
-            since=parse_time(self.since, now=datetime.now(UTC)) if self.since else EARLIEST,
+            since=max(parse_time(self.since, now=datetime.now(UTC)), EARLIEST) if self.since else EARLIEST,
             until=LATEST,
             cameras=self.cameras,
             max_frames=_MOST_FRAMES,
