@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from console.live.recent import Said, Shot
+from console.live.recent import KEEP_NS, Said, Shot
 
 _BEHIND_NS = 2_000_000_000
 _WAIT_NS = 700_000_000
@@ -52,4 +52,4 @@ def choose(shots: Sequence[Shot], said: Mapping[str, Sequence[Said]], *, not_bef
 
 
 def _before(shot: Shot, answers: Sequence[Said]) -> Said | None:
-    return next((one for one in answers if one.captured_ns <= shot.captured_ns), None)
+    return next((one for one in answers if 0 <= shot.captured_ns - one.captured_ns <= KEEP_NS), None)
