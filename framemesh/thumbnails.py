@@ -8,7 +8,7 @@ from PIL import Image, ImageOps
 from PIL.ExifTags import Base
 
 from framemesh.errors import InvalidImageError
-from framemesh.images import opened
+from framemesh.images import DAMAGE, opened
 
 _QUALITY = 78
 _FIRST_SIDEWAYS = 5
@@ -45,13 +45,5 @@ def reporting_damage() -> Iterator[None]:
     """Make an `InvalidImageError` of what Pillow's decoders raise on damaged pixels in the block."""
     try:
         yield
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        IndexError,
-        TypeError,
-        OverflowError,
-        Image.DecompressionBombError,
-    ) as error:
+    except DAMAGE as error:
         raise InvalidImageError(f"the image is damaged: {error}") from None
