@@ -7,6 +7,7 @@ time, so one that is taken back logs its sessions out. The gateway decides on ea
 import secrets
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -57,14 +58,16 @@ class Access:
     Args:
         tokens_file: The tokens that let people in; none lets everybody in.
         session_seconds: How long a login lasts.
+        on_end: Called with each session that is over.
 
     Raises:
         ConfigurationError: The file can't be used.
     """
 
-    def __init__(self, tokens_file: Path | None, *, session_seconds: float) -> None:
+    def __init__(self, tokens_file: Path | None, *, session_seconds: float, on_end: Callable[[str], None]) -> None:
         self._tokens = Reloaded((tokens_file,), partial(load_tokens, tokens_file)) if tokens_file else None
         self._seconds = session_seconds
+        self._on_end = on_end
         self._sessions: OrderedDict[str, _Session] = OrderedDict()
         self._failures = Failures()
 
@@ -102,7 +105,7 @@ class Access:
         session = secrets.token_urlsafe(32)
         self._sessions[session] = _Session(token.value, time.monotonic() + self._seconds)
         while len(self._sessions) > _MAX_SESSIONS:
-            self._sessions.popitem(last=False)
+            self.log_out(next(iter(self._sessions)))
         return Caller(token.name, token.role, token.value, session)
 
     def refuses(self, place: str) -> bool:
@@ -111,7 +114,8 @@ class Access:
 
     def log_out(self, session: str) -> None:
         """End a session; one that isn't there has ended."""
-        self._sessions.pop(session, None)
+        if self._sessions.pop(session, None) is not None:
+            self._on_end(session)
 
 
 class Failures:

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import structlog
 from fastapi import FastAPI
-from nicegui import core, ui
+from nicegui import Client, core, ui
 from starlette.requests import Request
 from starlette.staticfiles import StaticFiles
 
 from console import layout, theme
 from console.access import Access
 from console.entrance import add_entrance
-from console.guard import Guard
+from console.guard import CALLER, Guard
 from console.live.hub import Hub
 from console.live.stream import add_stream
 from console.mesh import Mesh, mesh
@@ -61,7 +61,7 @@ async def console(settings: ConsoleSettings) -> AsyncIterator[Console]:
         tokens_file=settings.tokens_file,
         tokens_in_plain_text=settings.tokens_in_plain_text,
     )
-    access = Access(settings.tokens_file, session_seconds=settings.session_seconds)
+    access = Access(settings.tokens_file, session_seconds=settings.session_seconds, on_end=_close_pages)
     async with AsyncExitStack() as stack:
         reached = await stack.enter_async_context(mesh(settings))
         registry = new_registry()
@@ -122,6 +122,14 @@ def _register(page: Page, reached: Mesh) -> None:
                 await page.build(visit)
             else:
                 layout.forbidden(visit)
+
+
+def _close_pages(session: str) -> None:
+    """End the pages of a session, with its rights: else whoever logs in next in that browser could take them up."""
+    for client in list(Client.instances.values()):
+        caller = client.request.scope.get(CALLER)
+        if caller is not None and caller.session == session:
+            client.delete()
 
 
 def _hosts(settings: ConsoleSettings) -> frozenset[str]:

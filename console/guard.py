@@ -94,7 +94,7 @@ class Guard:
             await self._request(scope, receive, send, caller, refusal)
 
     def _refusal(self, connection: HTTPConnection, caller: Caller | None) -> Response | None:
-        headers, path = connection.headers, connection.url.path
+        headers, path = connection.headers, connection.scope["path"]  # as routes see it, whatever `Host` says
         changes = connection.scope["type"] == "websocket" or connection.scope["method"] not in _SAFE
         if self._hosts and _host(headers.get("host", "")) not in self._hosts:
             return self._refuse("host", "this console is not known under that name: see FRAMEMESH_CONSOLE_HOSTS", 421)
@@ -197,7 +197,10 @@ def _same_origin(headers: Headers, *, changes: bool) -> bool:
     origin = headers.get("origin")
     if origin is None:
         return not changes and headers.get("sec-fetch-site", "same-origin") == "same-origin"
-    return urlsplit(origin).netloc.lower() == headers.get("host", "").lower() != ""
+    try:
+        return urlsplit(origin).netloc.lower() == headers.get("host", "").lower() != ""
+    except ValueError:  # such as `http://[`
+        return False
 
 
 def _length(headers: Headers) -> int:

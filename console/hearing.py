@@ -10,6 +10,7 @@ from nats.aio.msg import Msg
 from nicegui import Event
 
 from framemesh.bus import Bus, encoding, loglines
+from framemesh.bus.streams import result_subject
 from framemesh.figures import ModelFigures
 from framemesh.v1.result_pb2 import Result
 from framemesh.v1.service_pb2 import LogLine
@@ -52,7 +53,8 @@ class Hearing:
         """Listen until stopped."""
         client = self._bus.client
         heard = [
-            await client.subscribe("results.*.*", cb=self._hear_result),
+            await client.subscribe(result_subject("*", "*", shadow=False), cb=self._hear_result),
+            await client.subscribe(result_subject("*", "*", shadow=True), cb=self._hear_result),
             await client.subscribe(loglines.SUBJECTS, cb=self._hear_line),
         ]
         await self._stopping.wait()

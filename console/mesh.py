@@ -25,7 +25,7 @@ class Mesh:
         self._clients: dict[str | None, AsyncClient] = {}
         self._looking: dict[AsyncClient, Looking] = {}
         self.bus = bus
-        """To subscribe to `frames.*`, `results.*.*` and `logs.*.*`; nothing else is permitted."""
+        """To listen to frames, results, also of shadows, and log lines; nothing else is permitted."""
         self.hearing = Hearing(bus)
         """What results and logs say of models."""
         self.quick_models = _sources(settings.quick_models)

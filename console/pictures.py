@@ -6,9 +6,10 @@ object of the lake: the key is made of the id, and of nothing else that the addr
 
 import asyncio
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 from fastapi import FastAPI
+from fastapi import Path as Parameter
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -32,6 +33,7 @@ PICTURES: Final = "/lake/pictures"
 THUMBNAILS: Final = "/lake/thumbnails"
 DEAD_LETTERS: Final = "/lake/dead-letters"
 
+_Number = Annotated[int, Parameter(ge=0, lt=1 << 64)]
 _FOR_GOOD = {"Cache-Control": "private, max-age=31536000, immutable"}
 _NOT_KEPT = {"Cache-Control": "no-store"}
 _TYPES = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
@@ -45,7 +47,8 @@ _STATUSES: dict[type[FramemeshError], int] = {
 }
 _WIDTH_PX = 480
 """Of small pictures: sharp on a card 240 px wide on a phone's or a new laptop's screen."""
-_DECODED_AT_ONCE = 2
+_decoding = asyncio.Semaphore(2)
+"""For how many at once, whoever asks."""
 _MISSING = (Path(__file__).parent / "static" / "missing.svg").read_bytes()
 """What a browser shows in the picture's place: it draws the body of a 404 too."""
 
@@ -74,7 +77,6 @@ def name_in(object_key: str) -> str:
 def add_pictures(app: FastAPI, mesh: Mesh) -> None:
     """Serve the pictures of the lake's frames."""
     frames = mesh.frames
-    decoding = asyncio.Semaphore(_DECODED_AT_ONCE)
 
     @app.get(f"{PICTURES}/{{name}}")
     async def picture(name: str, request: Request) -> Response:
@@ -88,9 +90,7 @@ def add_pictures(app: FastAPI, mesh: Mesh) -> None:
     @app.get(f"{THUMBNAILS}/{{name}}")
     async def small(name: str) -> Response:
         try:
-            body = await _body(frames, name)
-            async with decoding:
-                made = await asyncio.to_thread(_small, body)
+            made = await _small(await _body(frames, name))
         except FramemeshError as error:
             return _refusal(error)
         return Response(made, media_type="image/jpeg", headers=_FOR_GOOD)
@@ -100,18 +100,19 @@ def add_dead_pictures(app: FastAPI, mesh: Mesh) -> None:
     """Serve small pictures of dead letters' bodies, to whom the gateway gives them."""
 
     @app.get(f"{DEAD_LETTERS}/{{number}}/thumbnail")
-    async def small(number: int, request: Request) -> Response:
+    async def small(number: _Number, request: Request) -> Response:
         try:
             client = await mesh.client(caller_of(request).token)
             kept = await client.dead_letter(number)
-            made = await asyncio.to_thread(_small, kept.dead_letter.body)
+            made = await _small(kept.dead_letter.body)
         except FramemeshError as error:
             return _refusal(error)
         return Response(made, media_type="image/jpeg", headers=_NOT_KEPT)
 
 
-def _small(body: bytes) -> bytes:
-    return thumbnail(body, width_px=_WIDTH_PX, height_px=2 * _WIDTH_PX)
+async def _small(body: bytes) -> bytes:
+    async with _decoding:
+        return await asyncio.to_thread(thumbnail, body, width_px=_WIDTH_PX, height_px=2 * _WIDTH_PX)
 
 
 async def _body(frames: Lake, name: str) -> bytes:

@@ -61,8 +61,8 @@ class Search:
         """
         return Wanted(
             cameras=self.cameras,
-            since=parse_time(self.since, now=now) if self.since else EARLIEST,
-            until=parse_time(self.until, now=now) if self.until else LATEST,
+            since=max(parse_time(self.since, now=now), EARLIEST) if self.since else EARLIEST,
+            until=min(parse_time(self.until, now=now), LATEST) if self.until else LATEST,
             label=self.label,
             min_score=self.min_score,
             models=self.models,

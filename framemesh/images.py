@@ -1,5 +1,7 @@
 """What an encoded image claims to be, read from its header without decoding it."""
 
+import struct
+import zlib
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -10,6 +12,12 @@ from framemesh.limits import LARGEST, ImageLimits, check_size
 
 FORMATS = ("JPEG", "PNG", "WEBP")
 """What is read; a decoder that no camera needs is only a way in for hostile files."""
+
+DAMAGE = (
+    OSError, SyntaxError, ValueError, LookupError, TypeError, OverflowError, EOFError, struct.error, zlib.error,
+    Image.DecompressionBombError,
+)  # fmt: skip
+"""What Pillow's parsers and decoders raise on damaged data, by their sources."""
 
 _MAX_PARTS = 2000  # an 8 MiB file of nothing but ICC profile has 128
 _JPEG_SCAN = 0xDA
@@ -62,8 +70,7 @@ def opened(body: bytes, limits: ImageLimits = LARGEST) -> Image.Image:
         raise InvalidImageError(
             "no image that framemesh reads, or one that stops in its header: send the bytes of a JPEG, PNG or WebP file"
         ) from None
-    except (OSError, SyntaxError, ValueError, IndexError, TypeError, OverflowError) as error:
-        # What Pillow's parsers raise on damaged headers.
+    except DAMAGE as error:
         raise InvalidImageError(f"the image's header is damaged: {error}") from None
     width, height = image.size
     if width * height > limits.max_pixels:

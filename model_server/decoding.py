@@ -1,7 +1,5 @@
 """From an encoded image to RGB pixels, no larger than the model needs."""
 
-import struct
-import zlib
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -9,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from framemesh.errors import InvalidImageError
-from framemesh.images import FORMATS, opened
+from framemesh.images import DAMAGE, FORMATS, opened
 from model_server.geometry import Size
 
 _ORIENTATION = 0x0112  # the EXIF tag
@@ -23,11 +21,6 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-
-# What Pillow's decoders raise on damaged data, by their sources.
-_DAMAGE = (
-    OSError, SyntaxError, ValueError, LookupError, TypeError, OverflowError, EOFError, struct.error, zlib.error
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +51,7 @@ class EncodedImage:
         try:
             self._image.draft(None, (wanted.width, wanted.height))
             image = _rgb(self._image)
-        except _DAMAGE as error:
+        except DAMAGE as error:
             raise _damaged(error) from None
         method = _UPRIGHT.get(self._orientation)
         return image if method is None else image.transpose(method)
@@ -77,7 +70,7 @@ def open_image(body: bytes) -> EncodedImage:
     if image.format == "PNG":
         try:
             image.verify()  # takes the image with it
-        except _DAMAGE as error:
+        except DAMAGE as error:
             raise _damaged(error) from None
         image = Image.open(BytesIO(body), formats=FORMATS)
     orientation = _orientation_of(image)
@@ -92,7 +85,7 @@ def _damaged(error: Exception) -> InvalidImageError:
 def _orientation_of(image: Image.Image) -> int:
     try:
         return int(image.getexif().get(_ORIENTATION, 1))
-    except _DAMAGE:  # metadata alone must not cost us the picture; damaged pixels show in decoding
+    except DAMAGE:  # metadata alone must not cost us the picture; damaged pixels show in decoding
         return 1
 
 

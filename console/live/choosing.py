@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from console.live.recent import Said, Shot
+from console.live.recent import KEEP_NS, Said, Shot
 
 _BEHIND_NS = 2_000_000_000
 _WAIT_NS = 700_000_000
@@ -19,7 +19,7 @@ class Choice:
     @property
     def signature(self) -> tuple[int, ...]:
         """Differs where anything to be seen does."""
-        return (id(self.shot), *map(id, self.said))
+        return (self.shot.number, *(one.number for one in self.said))
 
 
 def choose(shots: Sequence[Shot], said: Mapping[str, Sequence[Said]], *, not_before_ns: int = 0) -> Choice | None:
@@ -52,4 +52,4 @@ def choose(shots: Sequence[Shot], said: Mapping[str, Sequence[Said]], *, not_bef
 
 
 def _before(shot: Shot, answers: Sequence[Said]) -> Said | None:
-    return next((one for one in answers if one.captured_ns <= shot.captured_ns), None)
+    return next((one for one in answers if 0 <= shot.captured_ns - one.captured_ns <= KEEP_NS), None)

@@ -53,7 +53,7 @@ class Hub:
         self.frames = RecentFrames(_FRAME_BYTES)
         self._answers = RecentAnswers(_ANSWER_BYTES)
         self._watchers: set[Watcher] = set()
-        self._pictures: OrderedDict[tuple[Shot, int], Picture] = OrderedDict()
+        self._pictures: OrderedDict[tuple[int, int], Picture] = OrderedDict()  # by the frame's number and width
         self._shown_ns: dict[tuple[str, View], int] = {}
         self._due: dict[tuple[str, View], float] = {}
         self._stopping = asyncio.Event()
@@ -169,10 +169,10 @@ class Hub:
             return whole(shot.body)
         few = len(self.frames.cameras()) <= _FEW_CAMERAS
         width = _LARGE_PX if alone else _MEDIUM_PX if few else _SMALL_PX
-        known = self._pictures.get((shot, width))
+        known = self._pictures.get((shot.number, width))
         if known is None:
             began = time.monotonic()
-            known = self._pictures[shot, width] = await asyncio.to_thread(tile, shot.body, width)
+            known = self._pictures[shot.number, width] = await asyncio.to_thread(tile, shot.body, width)
             took = time.monotonic() - began
             self._metrics.picture_seconds.observe(took)
             while len(self._pictures) > _KEPT_PICTURES:

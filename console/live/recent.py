@@ -2,17 +2,19 @@
 
 from collections import OrderedDict, deque
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import count
 
 from framemesh.v1.answer_pb2 import ModelAnswer
 from framemesh.v1.frame_pb2 import Frame
 
 KEEP_NS = 4_000_000_000
-"""How long frames and answers are kept; a camera's newest frame stays."""
+"""How long frames and answers are kept, by the clock of their own camera; its newest frame stays."""
 _RATE_SECONDS = 5.0
 _FEWEST = 3
 _SAME_NS = 3_000_000_000
 MAX_CAMERAS = 64
+_numbers = count()
 
 
 @dataclass(slots=True, eq=False)
@@ -24,22 +26,25 @@ class Shot:
         captured_ns: When, in Unix nanoseconds.
         frame_id: Empty where it came without one: then the stream names it, which only its answers tell.
         body: The encoded image.
+        number: Tells it from all others that were or will be, as its address in memory doesn't.
     """
 
     camera: str
     captured_ns: int
     frame_id: str
     body: bytes
+    number: int = field(default_factory=_numbers.__next__, init=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Said:
-    """What a model said of a frame, in `size_bytes` on the wire."""
+    """What a model said of a frame, in `size_bytes` on the wire; `number` is as a frame's."""
 
     frame_id: str
     captured_ns: int
     answer: ModelAnswer
     size_bytes: int
+    number: int = field(default_factory=_numbers.__next__, init=False)
 
 
 class RecentFrames:
@@ -62,7 +67,7 @@ class RecentFrames:
         shots = self._shots.setdefault(shot.camera, deque())
         shots.append(shot)
         self._bytes += len(shot.body)
-        while len(shots) > 1 and shots[0].captured_ns < shot.captured_ns - KEEP_NS:
+        while abs(shots[0].captured_ns - shot.captured_ns) > KEEP_NS:  # a clock may be set back too
             self._drop(shots)
         while self._bytes > self._max_bytes and (longest := max(self._shots.values(), key=len)) and len(longest) > 1:
             self._drop(longest)
@@ -126,28 +131,25 @@ class RecentAnswers:
     def add(self, camera: str, said: Said) -> None:
         """Take an answer in."""
         key = (camera, said.answer.model, said.frame_id)
+        ids = self._newest.setdefault(key[:2], deque())
         if key in self._said:  # a retried one takes its place
             self._bytes -= self._said.pop(key).size_bytes
         else:
-            self._newest.setdefault(key[:2], deque()).append(said.frame_id)
+            ids.append(said.frame_id)
         self._said[key] = said
         self._bytes += said.size_bytes
-        while self._bytes > self._max_bytes or self._oldest().captured_ns < said.captured_ns - KEEP_NS:
-            self._drop()
-            if not self._said:
-                return
+        while abs(self._said[*key[:2], ids[0]].captured_ns - said.captured_ns) > KEEP_NS:
+            self._drop(*key[:2], ids[0])
+        while self._bytes > self._max_bytes and self._said:
+            self._drop(*next(iter(self._said)))
 
     def of(self, camera: str, model: str) -> list[Said]:
         """What a model said of a camera's frames, the newest first."""
         ids = self._newest.get((camera, model), ())
         return [self._said[camera, model, frame_id] for frame_id in reversed(ids)]
 
-    def _oldest(self) -> Said:
-        return next(iter(self._said.values()))
-
-    def _drop(self) -> None:
-        (camera, model, frame_id), said = self._said.popitem(last=False)
-        self._bytes -= said.size_bytes
+    def _drop(self, camera: str, model: str, frame_id: str) -> None:
+        self._bytes -= self._said.pop((camera, model, frame_id)).size_bytes
         ids = self._newest[camera, model]
         ids.remove(frame_id)
         if not ids:

@@ -92,7 +92,8 @@ class _Page:
             self._told = {camera.name: camera for camera in told}
 
         def models(found: list[Model]) -> None:
-            self._models = [{"model": model.spec.name, "serving": _serves(model)} for model in found]
+            told = [model for model in found if not model.spec.shadow]
+            self._models = [{"model": model.spec.name, "serving": _serves(model)} for model in told]
 
         return self._keep(client.watch_cameras, cameras), self._keep(client.watch_models, models)
 

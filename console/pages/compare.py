@@ -68,7 +68,7 @@ class Question:
             tables,
             Side.parse(self.a),
             Side.parse(self.b),
-            since=parse_time(self.since, now=datetime.now(UTC)) if self.since else EARLIEST,
+            since=max(parse_time(self.since, now=datetime.now(UTC)), EARLIEST) if self.since else EARLIEST,
             until=LATEST,
             cameras=self.cameras,
             max_frames=_MOST_FRAMES,

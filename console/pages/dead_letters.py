@@ -49,12 +49,15 @@ class _DeadLetters:
 
     async def show(self) -> None:
         """List them anew."""
+        wanted = self._filter()
         try:
-            letters = await self._visit.client.dead_letters(self._filter(), limit=_MOST)
+            letters = await self._visit.client.dead_letters(wanted, limit=_MOST)
         except FramemeshError as error:
             self._list.clear()
             with self._list, empty("cloud_off", self._t("The gateway does not list them"), str(error)):
                 ui.button(self._t("Try again"), on_click=self.show)
+            return
+        if self._filter() != wanted:  # chosen anew meanwhile: that answer comes too
             return
         for name, select in self._choices.items():  # what was there to choose stays
             found = {_names(kept.dead_letter)[name] for kept in letters} - {""}

@@ -232,7 +232,7 @@ def _on_the_clock(text: str) -> str:
     """A time as its field shows it, in UTC; empty where it is none."""
     try:
         return f"{parse_time(text, now=datetime.now(UTC)).astimezone(UTC):%Y-%m-%dT%H:%M}" if text else ""
-    except ValueError:
+    except (ValueError, OverflowError):
         return ""
 
 

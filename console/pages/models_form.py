@@ -46,6 +46,7 @@ class DeployForm:
         self._cameras_now = cameras
         self._deploy = deploy
         self._fields: dict[str, ValidationElement[Any]] = {}
+        self._start = ""
         with (
             ui.dialog() as self._dialog,
             ui.card().classes("fm-dialog"),
@@ -71,7 +72,7 @@ class DeployForm:
         self._name.set_enabled(not replaces)
         self._cameras.set_options(sorted({*self._cameras_now(), *order.cameras}))
         self._fill(order)
-        self._more.set_value(bool(order.task or order.revision or order.labels))
+        self._more.set_value(bool(order.task or order.revision or order.labels or order.shadow))
         self._dialog.open()
 
     def _fill(self, order: Order) -> None:
@@ -87,6 +88,8 @@ class DeployForm:
         self._task.value = order.task
         self._revision.value = order.revision
         self._labels.value = list(order.labels)
+        self._shadow.value = order.shadow
+        self._start = order.start
         self._complain(None)
 
     def _main(self, quick: tuple[str, ...]) -> None:
@@ -135,6 +138,7 @@ class DeployForm:
             _hint(self._revision, _t("A branch, tag or commit of the hub"))
             self._labels = ui.input_chips(_t("Labels to look for")).props("outlined dense")
             _hint(self._labels, _t("For zero-shot models: type one and press Enter"))
+            self._shadow = ui.checkbox(_t("Shadow: its answers are kept to be compared, and nobody is given them"))
         self._fields |= {
             "name": self._name,
             "runtime": self._runtime,
@@ -166,6 +170,8 @@ class DeployForm:
             task=self._task.value or "",
             revision=self._revision.value or "",
             labels=tuple(self._labels.value or ()),
+            shadow=bool(self._shadow.value),
+            start=self._start,
         )
 
     def _check_source(self) -> None:
@@ -196,6 +202,8 @@ class DeployForm:
     def _complain(self, error: InvalidSpecError | None) -> None:
         """Show an error at the field that it is about, or else at the end; none takes it back."""
         about = field_of(error) if error is not None else ""
+        if about not in self._fields:
+            about = ""
         for name, element in self._fields.items():
             element.error = str(error) if name == about else None
         self._problem.set_text(str(error) if error is not None and not about else "")

@@ -62,7 +62,7 @@ class LogPane:
             self._add(line)
             self._empty.set_visibility(False)
             children = list(self._list)
-            for old in children[: len(children) - _SHOWN]:
+            for old in children[: max(0, len(children) - _SHOWN)]:
                 old.delete()
 
     def _add(self, line: LogLine) -> None:

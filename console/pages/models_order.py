@@ -1,6 +1,7 @@
 """What somebody fills in to deploy a model, and the spec that it makes. Pure."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from datetime import UTC
 
 from framemesh import specs
 from framemesh.errors import InvalidSpecError
@@ -21,7 +22,7 @@ _FIELDS = {"max_fps": "policy", "candidate_labels": "labels", "label": "labels",
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """The form's fields, as they stand in it."""
+    """The form's fields, as they stand in it, and what it only keeps: from when on the model sees frames."""
 
     source: str = ""
     name: str = ""
@@ -33,7 +34,9 @@ class Order:
     precision: str = "fp32"
     task: str = ""
     revision: str = ""
-    labels: tuple[str, ...] = field(default=())
+    labels: tuple[str, ...] = ()
+    shadow: bool = False
+    start: str = ""
 
     def spec(self) -> ModelSpec:
         """The complete spec.
@@ -50,7 +53,10 @@ class Order:
             *(("camera", camera) for camera in self.cameras),
             *(("label", label) for label in self.labels),
         ]
-        options += [(key, value) for key, value in (("task", self.task), ("revision", self.revision)) if value.strip()]
+        others = (("task", self.task), ("revision", self.revision), ("start", self.start))
+        options += [(key, value) for key, value in others if value.strip()]
+        if self.shadow:
+            options.append(("shadow", "true"))
         return specs.made(self.source.strip(), options, name=self.name.strip() or None)
 
 
@@ -69,6 +75,8 @@ def of_spec(spec: ModelSpec) -> Order:
         task=spec.task,
         revision=spec.revision,
         labels=tuple(spec.candidate_labels),
+        shadow=spec.shadow,
+        start=spec.start.ToDatetime(UTC).isoformat() if spec.HasField("start") else "",
     )
 
 

@@ -55,7 +55,7 @@ class ModelView:
     Attributes:
         name: Its name.
         source: Where it comes from.
-        form: Runtime, precision and policy in a few words.
+        form: Runtime, precision and policy in a few words, and whether it is a shadow.
         cameras: The cameras whose frames it sees; none means all.
         tone: How its state looks.
         state: Its state in a word or two; ours.
@@ -92,6 +92,7 @@ def model_view(model: Model) -> ModelView:
     version = status.serving.model_version or ", ".join(sorted(versions))
     runs_on = status.serving.runtime or spec.runtime
     form = f"{runtime_text(runs_on)} {precision_text(spec.precision)} · {policy_text(spec.policy)}"
+    form += " · shadow" if spec.shadow else ""
     if status.serving.runtime == Runtime.RUNTIME_TORCH != spec.runtime and not advice:
         advice = marked("It could not be exported to ONNX with the same answers, so torch serves it. Its log says why.")
     return ModelView(

@@ -11,7 +11,7 @@ from playwright.async_api import Page, expect
 
 from console.access import Failures
 from framemesh.limits import MAX_IMAGE_BYTES
-from tests.console.conftest import OPERATOR, TOKENS, VIEWER, Mesh, Shoot
+from tests.console.conftest import MODEL, OPERATOR, TOKENS, VIEWER, Mesh, Shoot
 from tests.console.live import camera, plain
 
 ELSEWHERE = "https://elsewhere.example"
@@ -49,6 +49,16 @@ async def test_who_logs_out_is_out(page: Page) -> None:
     await expect(page).to_have_url("/login")
     await page.goto("/")
     await expect(page.get_by_label("Token")).to_be_visible()
+
+
+async def test_who_logs_in_next_in_the_same_browser_gets_no_page_of_the_one_before(page: Page, mesh: Mesh) -> None:
+    await page.goto("/models")
+    await expect(page.get_by_role("button", name="Deploy a model")).to_be_visible()
+    origin = {"Origin": mesh.console_url}
+    await page.request.post("/logout", headers=origin)
+    await page.request.post("/login", form={"token": VIEWER}, headers=origin)
+    await page.get_by_role("button", name=f"Log of {MODEL}").click()  # the page speaks, and is not heard any more
+    await expect(page.get_by_text("takes a token of role admin")).to_be_visible()
 
 
 async def test_a_token_that_is_taken_back_ends_its_sessions(anonymous: Page, mesh: Mesh) -> None:
@@ -94,7 +104,7 @@ async def test_a_page_loads_nothing_from_elsewhere(page: Page, console_url: str)
 
 @pytest.mark.parametrize("path", ["/login", "/logout", "/_nicegui/client/1/upload/1"])
 async def test_another_site_can_change_nothing(session: ClientSession, path: str) -> None:
-    for origin in (ELSEWHERE, "null", ""):
+    for origin in (ELSEWHERE, "null", "", "http://["):
         headers = {"Origin": origin}
         async with session.post(path, data={"token": VIEWER}, headers=headers, allow_redirects=False) as answer:
             assert (answer.status, "another web site" in await answer.text()) == (403, True)

@@ -112,5 +112,21 @@ def test_answers_are_kept_for_some_seconds_and_some_bytes() -> None:
     answers.add("door", said(3100, "detr", camera="door", size=30))
     assert [one.captured_ns // MS for one in answers.of("gate", "vit")] == [3000]
     answers.add("gate", said(9000))
-    assert answers.of("door", "detr") == []
+    assert [one.captured_ns // MS for one in answers.of("gate", "vit")] == [9000]
     assert answers.of("gate", "depth") == []
+    answers.add("yard", said(1, camera="yard", size=60))
+    assert [answers.of(*named) for named in (("gate", "vit"), ("door", "detr"), ("yard", "vit"))] == [[], [], []]
+
+
+def test_a_camera_whose_clock_is_ahead_takes_no_answers_from_the_others() -> None:
+    answers = RecentAnswers(max_bytes=1000)
+    for at_ms in (1000, 1100):
+        answers.add("gate", said(at_ms))
+        answers.add("ahead", said(at_ms + 3_600_000, camera="ahead"))
+    assert [one.captured_ns // MS for one in answers.of("gate", "vit")] == [1100, 1000]
+    answers.add("ahead", said(1200, camera="ahead"))  # its clock is set right
+    assert [one.captured_ns // MS for one in answers.of("ahead", "vit")] == [1200]
+
+
+def test_an_answer_of_long_ago_is_not_drawn() -> None:
+    assert chosen(choose(newest_first(9000), {"vit": [said(1000)]})) == (9000, [])

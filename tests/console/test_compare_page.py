@@ -43,6 +43,7 @@ async def test_two_models_are_compared_in_figures_and_pictures(page: Page, frame
     for label, model in (("Model A", "old"), ("Model B", "new")):
         await page.get_by_label(label).click()
         await page.get_by_role("option", name=model, exact=True).click()
+        await expect(page.get_by_role("option")).to_have_count(0)  # the list has gone, and hides no other
     await page.get_by_role("button", name="Compare").click()
     found = page.get_by_role("region", name="Comparison")
     await expect(found).to_contain_text("83.3%")

@@ -112,6 +112,7 @@ def test_a_replayed_result_says_nothing_of_how_a_model_is_now() -> None:
         "vit=google/vit-base-patch16-224",
         "detr=facebook/detr-resnet-50,policy=fps=2.5,camera=gate,camera=yard,replicas=3",
         "clip=openai/clip,label=a cat,label=a dog,runtime=torch,precision=bf16,task=x,revision=main,policy=every",
+        "next=a/vit,shadow=true,start=2026-01-31T07:30",
     ],
 )
 def test_a_deployed_model_fills_the_form_that_makes_it_again(text: str) -> None:

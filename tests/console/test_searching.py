@@ -35,5 +35,6 @@ def test_times_are_as_commands_take_them() -> None:
     assert wanted.until == NOW - timedelta(minutes=30)
     assert wanted.by_sight
     assert Search().wanted(NOW) == Wanted()
+    assert Search(since="0001-01-01T00:00+09:00", until="9999-12-31T23:59").wanted(NOW) == Wanted()
     with pytest.raises(ValueError, match="write how long ago"):
         Search(since="yesterday").wanted(NOW)

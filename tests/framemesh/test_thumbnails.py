@@ -1,5 +1,6 @@
 """Small pictures of large ones."""
 
+import struct
 from io import BytesIO
 
 import pytest
@@ -33,6 +34,17 @@ def test_a_picture_taken_sideways_is_turned() -> None:
     out = BytesIO()
     Image.new("RGB", (1280, 720)).save(out, "JPEG", exif=exif)
     assert size_of(small(out.getvalue())) == (480, 853)
+
+
+def test_a_damaged_note_of_which_way_up_it_is_is_damage() -> None:
+    exif = Image.Exif()
+    exif[0x0112], exif[0x0128] = 6, 2
+    out = BytesIO()
+    Image.new("RGB", (64, 48)).save(out, "JPEG", exif=exif)
+    unit = struct.pack(">HHI", 0x0128, 3, 1)  # a number, of which Pillow makes a text and can't write it back
+    assert unit in out.getvalue()
+    with pytest.raises(InvalidImageError):
+        small(out.getvalue().replace(unit, struct.pack(">HHI", 0x0128, 2, 1)))
 
 
 def test_what_is_no_picture_is_refused() -> None:
