@@ -25,6 +25,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 IMAGES = re.findall(r"^IMAGES := (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[0].split()
 PACKAGES = {"model-server": "model_server", "exporter": "model_server"}
 """What an image runs, where that isn't its name."""
+UNTRACED = {"console", "trainer"}
+"""No frame passes through them."""
 EXTRAS = {"exporter": "torch", "trainer": "train"}
 HELPERS = {"trainer": ["model_server model_server"]}
 """What an image holds besides, as it runs it too."""
@@ -89,7 +91,8 @@ def test_an_image_holds_its_own_service_and_environment(stages: dict[str, Stage]
     ]
     assert json.loads(stages[image]["ENTRYPOINT"][0]) == ["python", "-m", package]
     extra = EXTRAS.get(image, image)
-    assert stages[f"{image}-environment"]["RUN"] == [f"pip --python /opt/framemesh install -e '.[{extra},tracing]'"]
+    extras = extra if image in UNTRACED else f"{extra},tracing"
+    assert stages[f"{image}-environment"]["RUN"] == [f"pip --python /opt/framemesh install -e '.[{extras}]'"]
     assert extra in PROJECT["optional-dependencies"]
     assert (ROOT / package / "__main__.py").exists()
 
