@@ -30,9 +30,12 @@ def seaweedfs_server(folder: Path, port: int, credentials: Credentials) -> Proce
     )  # fmt: skip
 
     async def ready() -> bool:
+        """Whether it answers and has where to write: its volume server finds the master at once, or 5 s later."""
         try:
-            async with aiohttp.ClientSession() as session, session.get(f"http://{HOST}:{port}/healthz") as response:
-                return response.status == 200
+            async with aiohttp.ClientSession(raise_for_status=True) as session:
+                await session.get(f"http://{HOST}:{port}/healthz")
+                topology = await session.get(f"http://{HOST}:{ports['-master.port']}/dir/status")
+                return bool((await topology.json())["Topology"]["Max"])
         except aiohttp.ClientError:
             return False
 
