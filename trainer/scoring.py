@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
-_Z = 1.959964  # of 95 %
+from framemesh import intervals
+
 _RESAMPLES = 1000
 MATCH = 0.5
 """Intersection over union from which on a box counts as found."""
@@ -95,10 +95,7 @@ def wilson(successes: int, trials: int) -> Score:
     if not trials:
         return Score(0.0, 0.0, 1.0)
     share = successes / trials
-    divisor = 1 + _Z**2 / trials
-    centre = (share + _Z**2 / (2 * trials)) / divisor
-    half = _Z * sqrt(share * (1 - share) / trials + _Z**2 / (4 * trials**2)) / divisor
-    return Score(share, max(0.0, centre - half), min(1.0, centre + half))
+    return Score(share, *intervals.wilson(share, trials))
 
 
 def classification(truth: Sequence[int], predicted: Sequence[int], names: Sequence[str]) -> Scores:

@@ -15,15 +15,13 @@ another, which would make both nothing, m clusters say as much as m frames. Only
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 
 from scipy.special import bdtr, stdtr, stdtrit
 
 from framemesh.comparing.comparison import Estimate
+from framemesh.intervals import CONFIDENCE, Z, wilson
 
-CONFIDENCE = 0.95
 _TAIL = (1 + CONFIDENCE) / 2
-_Z = NormalDist().inv_cdf(_TAIL)
 
 
 @dataclass(slots=True)
@@ -91,10 +89,10 @@ def share(sums: Sums) -> Estimate | None:
         return None
     p, clusters, n = sums.value, sums.clusters, sums.n
     if sums.variance and 0 < p < 1:
-        effective = min(n, p * (1 - p) / sums.variance * (_Z / float(stdtrit(clusters - 1, _TAIL))) ** 2)
+        effective = min(n, p * (1 - p) / sums.variance * (Z / float(stdtrit(clusters - 1, _TAIL))) ** 2)
     else:
         effective = float(clusters)  # none differs from another: how many more than one frame each says isn't seen
-    low, high = _wilson(p, effective)
+    low, high = wilson(p, effective)
     return Estimate(p, low, high, n, effective, clusters)
 
 
@@ -108,7 +106,7 @@ def mean(sums: Sums) -> Estimate | None:
     elif variance:
         reach = float(stdtrit(clusters - 1, _TAIL)) * math.sqrt(variance)
     else:
-        reach = _wilson(0.0, clusters)[1]
+        reach = wilson(0.0, clusters)[1]
     return Estimate(sums.value, sums.value - reach, sums.value + reach, sums.n, float(clusters), clusters)
 
 
@@ -151,10 +149,3 @@ def adjusted(p_values: Sequence[float]) -> list[float]:
         least = min(least, p_values[each] * count * harmonic / rank)
         found[each] = least
     return found
-
-
-def _wilson(p: float, n: float) -> tuple[float, float]:
-    """Wilson's score interval (1927) of a share of n independent trials."""
-    centre = (p + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
-    reach = _Z / (1 + _Z**2 / n) * math.sqrt(p * (1 - p) / n + _Z**2 / (4 * n * n))
-    return max(0.0, min(p, centre - reach)), min(1.0, max(p, centre + reach))
