@@ -12,11 +12,9 @@ from rich.text import Text
 from framemesh.cli.archived import await_archive
 from framemesh.cli.deploy import Wait, follow
 from framemesh.cli.lake import FIRST, LAST, Since, Until, lake_tables
-from framemesh.cli.target import DEFAULT_DATA_DIR, Address, AsJson, DataDir, open_client
+from framemesh.cli.target import DEFAULT_DATA_DIR, Address, AsJson, DataDir, deployed_model, open_client
 from framemesh.cli.times import parse_time
-from framemesh.client import Client
-from framemesh.errors import ModelNotFoundError, ModelUnavailableError
-from framemesh.v1.model_pb2 import Model
+from framemesh.errors import ModelUnavailableError
 from framemesh.words import printable
 
 
@@ -57,7 +55,7 @@ def promote(
             from framemesh.comparing import Side, compare  # noqa: PLC0415 - `lake_tables` says what to install for it
             from framemesh.promoting import Thresholds, verdict  # noqa: PLC0415
 
-            version = _model(client, shadow).status.serving.model_version
+            version = deployed_model(client, shadow).status.serving.model_version
             if not version:
                 raise ModelUnavailableError(
                     f"the shadow {shadow!r} does not serve yet: `framemesh models` shows its state"
@@ -101,7 +99,7 @@ def history(
 ) -> None:
     """List the versions that have served a model, the newest first: which, since when, who wanted it and why."""
     with open_client(address, data_dir) as client:
-        status = _model(client, name).status
+        status = deployed_model(client, name).status
     releases = [*((status.serving,) if status.HasField("serving") else ()), *status.previous]
     if as_json:
         for release in releases:
@@ -116,15 +114,3 @@ def history(
         cells = (wanted, origin.caller, release.model_version, origin.reason, release.source)
         table.add_row(*(Text(printable(cell)) for cell in cells))
     Console().print(table if releases else f"no version of {name} has served yet")
-
-
-def _model(client: Client, name: str) -> Model:
-    """A model as it is.
-
-    Raises:
-        ModelNotFoundError: It isn't deployed; the message names those that are.
-    """
-    found = {each.spec.name: each for each in client.models()}
-    if name not in found:
-        raise ModelNotFoundError(f"no model {name!r}; deployed: {', '.join(found) or 'none'}")
-    return found[name]

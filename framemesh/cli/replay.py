@@ -12,13 +12,12 @@ import typer
 from framemesh.cli.archived import PATIENCE_SECONDS, await_archive
 from framemesh.cli.bar import Bar
 from framemesh.cli.lake import FIRST, LAST, Since, Until, lake_tables
-from framemesh.cli.target import DEFAULT_DATA_DIR, Address, AsJson, DataDir, open_client
+from framemesh.cli.target import DEFAULT_DATA_DIR, Address, AsJson, DataDir, deployed_model, open_client
 from framemesh.cli.times import parse_time
 from framemesh.client import REPLAY_SHARE, Client
 from framemesh.errors import (
     BusUnavailableError,
     LakeUnavailableError,
-    ModelNotFoundError,
     ModelUnavailableError,
 )
 from framemesh.v1.model_pb2 import Model, ReplicaState
@@ -54,7 +53,7 @@ def replay(
     now = datetime.now(UTC)
     times = parse_time(since, now=now), parse_time(until, now=now)
     with open_client(address, data_dir) as client:
-        found = _deployed(client, model)
+        found = deployed_model(client, model)
         versions = _versions(found)
         if again and not versions:
             raise ModelUnavailableError(
@@ -72,18 +71,6 @@ def replay(
                 typer.echo(f"stopped after {work.done:,} frames{left}", err=True)
                 raise typer.Exit(_INTERRUPTED) from None
             work.report(as_json=as_json)
-
-
-def _deployed(client: Client, model: str) -> Model:
-    """The model as it is.
-
-    Raises:
-        ModelNotFoundError: It isn't deployed; the message names those that are.
-    """
-    found = {each.spec.name: each for each in client.models()}
-    if model not in found:
-        raise ModelNotFoundError(f"no model {model!r}; deployed: {', '.join(found) or 'none'}")
-    return found[model]
 
 
 def _versions(model: Model) -> list[str]:

@@ -7,9 +7,10 @@ from typing import Annotated
 import typer
 
 from framemesh.client import Client
-from framemesh.errors import ConfigurationError
+from framemesh.errors import ConfigurationError, ModelNotFoundError
 from framemesh.mesh.joining import read_state
 from framemesh.rpc.channels import Tls
+from framemesh.v1.model_pb2 import Model
 
 DEFAULT_DATA_DIR = Path("framemesh-data")
 
@@ -52,3 +53,15 @@ def open_client(address: str | None, data_dir: Path) -> Client:
             f"no mesh runs on {data_dir}: start one with `framemesh up`, or name a gateway with --address host:port"
         )
     return Client(state.address, token=state.token or None, tls=Path(state.tls_ca_file) if state.tls_ca_file else None)
+
+
+def deployed_model(client: Client, name: str) -> Model:
+    """A model as it is.
+
+    Raises:
+        ModelNotFoundError: It isn't deployed; the message names those that are.
+    """
+    found = {each.spec.name: each for each in client.models()}
+    if name not in found:
+        raise ModelNotFoundError(f"no model {name!r}; deployed: {', '.join(found) or 'none'}")
+    return found[name]
