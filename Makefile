@@ -43,7 +43,7 @@ alerts: $(READY) ## cause the fault of every alert for real, and see that none f
 	FRAMEMESH_ALERTS=all FRAMEMESH_HEALTHY_SECONDS=600 $(BIN)/python -m pytest -s tests/observability/test_faults.py
 
 .PHONY: train-circle
-train-circle: $(READY) ## go from stored frames to a fine-tuned model in service, at full size; takes a quarter of an hour
+train-circle: $(READY) ## go from stored frames to a fine-tuned model in service, at full size; takes ten minutes
 	FRAMEMESH_CIRCLE=1 $(BIN)/python -m pytest -s tests/deployer/test_circle.py
 
 .PHONY: lint
