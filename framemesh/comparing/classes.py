@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from framemesh.comparing.answers import Said, name_of
 from framemesh.comparing.comparison import ClassFacts, Confusion, Estimate
-from framemesh.comparing.estimates import Sums, adjusted, mean, p_value
+from framemesh.comparing.estimates import Sums, adjusted, difference, p_value
 from framemesh.comparing.judging import Named
 from framemesh.comparing.tallies import Mean, Ratios
 
@@ -92,9 +92,9 @@ class Classes:
         chances = adjusted([p_value(sums) for sums in differences.values()])
         found = []
         for (name, sums), chance in zip(differences.items(), chances, strict=True):
-            own, difference = self._classes[name], mean(sums)
-            if difference is not None:
-                found.append(own.found(self._spelt(name), difference, chance))
+            own, gap = self._classes[name], difference(sums)
+            if gap is not None:
+                found.append(own.found(self._spelt(name), gap, chance))
         return sorted(found, key=lambda facts: (facts.p_adjusted, -abs(facts.difference.value), facts.label))
 
     def confusion(self, limit: int) -> tuple[Sequence[Confusion], int]:

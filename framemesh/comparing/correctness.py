@@ -2,7 +2,7 @@
 
 from framemesh.comparing.answers import Said
 from framemesh.comparing.comparison import Accuracy, Task
-from framemesh.comparing.estimates import mcnemar, mean, p_value, share
+from framemesh.comparing.estimates import difference, mcnemar, p_value, share
 from framemesh.comparing.judging import Judge, Judgement
 from framemesh.comparing.tallies import Calibration, Ratios
 
@@ -39,15 +39,15 @@ class Correctness:
     def found(self) -> Accuracy | None:
         """What it comes to; none where people said nothing of these frames."""
         sums = self._right.sums
-        a, b, difference = share(sums["a"]), share(sums["b"]), mean(sums["difference"])
-        if a is None or b is None or difference is None:
+        a, b, gain = share(sums["a"]), share(sums["b"]), difference(sums["difference"])
+        if a is None or b is None or gain is None:
             return None
         of_a, of_b = self._calibration
         return Accuracy(
             frames=round(a.count),
             a=a,
             b=b,
-            difference=difference,
+            difference=gain,
             p_clusters=p_value(sums["difference"]),
             only_a=self._only_a,
             only_b=self._only_b,

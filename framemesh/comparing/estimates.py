@@ -14,7 +14,7 @@ another, which would make both nothing, m clusters say as much as m frames. Only
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from scipy.special import bdtr, stdtr, stdtrit
 
@@ -110,6 +110,13 @@ def mean(sums: Sums) -> Estimate | None:
     return Estimate(sums.value, sums.value - reach, sums.value + reach, sums.n, float(clusters), clusters)
 
 
+def difference(sums: Sums) -> Estimate | None:
+    """A difference of two shares, paired: a mean that nothing can carry past -1 or 1; none of nothing."""
+    if (found := mean(sums)) is None or math.isinf(found.low):
+        return found
+    return replace(found, low=max(-1.0, found.low), high=min(1.0, found.high))
+
+
 def p_value(sums: Sums, *, other: Sums | None = None) -> float:
     """How often chance alone puts a ratio as far from zero, or from another group of clusters; 1 where none can say.
 
@@ -119,15 +126,15 @@ def p_value(sums: Sums, *, other: Sums | None = None) -> float:
     groups = [sums] if other is None else [sums, other]
     if any(group.clusters < 2 for group in groups):
         return 1.0
-    difference = sums.value - (other.value if other else 0.0)
+    distance = sums.value - (other.value if other else 0.0)
     variances = [group.variance or 0.0 for group in groups]
-    if difference == 0:
+    if distance == 0:
         return 1.0
     if not sum(variances):  # every cluster says the same: a sign test's p-value
         return 2.0 ** (1 - min(group.clusters for group in groups))
     # Welch and Satterthwaite's degrees of freedom; of one group they are its own.
     freedom = sum(variances) ** 2 / sum(v * v / (g.clusters - 1) for v, g in zip(variances, groups, strict=True))
-    return 2 * float(stdtr(freedom, -abs(difference) / math.sqrt(sum(variances))))
+    return 2 * float(stdtr(freedom, -abs(distance) / math.sqrt(sum(variances))))
 
 
 def mcnemar(only_a: int, only_b: int) -> float:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from framemesh.comparing.estimates import Sums, adjusted, mcnemar, mean, p_value, share
+from framemesh.comparing.estimates import Sums, adjusted, difference, mcnemar, mean, p_value, share
 
 CHANCE = np.random.default_rng(7)
 
@@ -79,6 +79,15 @@ def test_what_is_always_so_may_yet_be_otherwise_in_another_minute(value: float) 
     none_differs = mean(sums_of(np.zeros(20), np.full(20, 900.0)))
     assert none_differs is not None
     assert 0.1 < none_differs.high < 0.3
+
+
+def test_a_difference_of_shares_goes_no_further_than_all() -> None:
+    always = sums_of(np.full(20, 900.0), np.full(20, 900.0))
+    found, average = difference(always), mean(always)
+    assert found is not None
+    assert average is not None
+    assert (found.low, found.high) == (average.low, 1.0)
+    assert average.high > 1
 
 
 def test_one_cluster_says_nothing_of_others() -> None:
