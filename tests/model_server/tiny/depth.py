@@ -38,8 +38,8 @@ def _depth_anything(**options: Any) -> PreTrainedModel:
 
 def _glpn(**options: Any) -> PreTrainedModel:
     config = GLPNConfig(
-        hidden_sizes=[16, 16, 24, 32], depths=[1, 1, 1, 1], num_attention_heads=[1, 2, 2, 2], mlp_ratios=[2, 2, 2, 2],
-        decoder_hidden_size=16, **options,
+        num_encoder_blocks=2, hidden_sizes=[16, 24], depths=[1, 1], num_attention_heads=[1, 2], mlp_ratios=[2, 2],
+        patch_sizes=[7, 3], strides=[4, 2], sr_ratios=[8, 4], decoder_hidden_size=16, **options,
     )  # fmt: skip
     return GLPNForDepthEstimation(config)
 

@@ -42,9 +42,15 @@ def _swin() -> SwinConfig:
     )
 
 
+def _resnet() -> ResNetConfig:
+    return ResNetConfig(
+        embedding_size=16, hidden_sizes=[16, 16, 24, 32], depths=[1, 1, 1, 1], layer_type="basic", out_features=_STAGES
+    )
+
+
 def _mask2former(**options: Any) -> PreTrainedModel:
     config = Mask2FormerConfig(
-        backbone_config=_swin(), feature_size=32, mask_feature_size=32, hidden_dim=32, encoder_feedforward_dim=32,
+        backbone_config=_resnet(), feature_size=32, mask_feature_size=32, hidden_dim=32, encoder_feedforward_dim=32,
         encoder_layers=1, decoder_layers=2, num_attention_heads=2, dim_feedforward=32, num_queries=12, **options,
     )  # fmt: skip
     return Mask2FormerForUniversalSegmentation(config)
@@ -62,12 +68,9 @@ def _maskformer(**options: Any) -> PreTrainedModel:
 
 
 def _detr(**options: Any) -> PreTrainedModel:
-    resnet = ResNetConfig(
-        embedding_size=16, hidden_sizes=[16, 16, 24, 32], depths=[1, 1, 1, 1], layer_type="basic", out_features=_STAGES
-    )
     config = DetrConfig(
-        backbone_config=resnet, d_model=32, encoder_layers=1, decoder_layers=1, encoder_ffn_dim=32, decoder_ffn_dim=32,
-        encoder_attention_heads=8, decoder_attention_heads=8, num_queries=12, **options,
+        backbone_config=_resnet(), d_model=32, encoder_layers=1, decoder_layers=1, encoder_ffn_dim=32,
+        decoder_ffn_dim=32, encoder_attention_heads=8, decoder_attention_heads=8, num_queries=12, **options,
     )  # fmt: skip
     return DetrForSegmentation(config)
 
