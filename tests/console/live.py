@@ -6,14 +6,32 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from io import BytesIO
 
-from PIL import Image
+import numpy as np
+from PIL import Image, ImageOps
 from skimage import data
 
 from framemesh.bus import Bus
 from framemesh.frames import FrameId, headers, object_key, subject, timestamp
-from framemesh.v1.answer_pb2 import Answer, AnswerState, Box, DetectedObject, Detection, Label, ModelAnswer, Text
+from framemesh.v1.answer_pb2 import (
+    Answer,
+    AnswerState,
+    Box,
+    Depth,
+    DetectedObject,
+    Detection,
+    Keypoint,
+    KeypointInstance,
+    Keypoints,
+    Label,
+    Mask,
+    ModelAnswer,
+    Segment,
+    Segmentation,
+    Text,
+)
 from framemesh.v1.frame_pb2 import Frame
 from framemesh.v1.result_pb2 import Result
+from model_server.tasks import png
 from tests.gateway.conftest import publish
 
 WIDTH, HEIGHT = 640, 360
@@ -29,7 +47,7 @@ def plain(shade: int = 128) -> bytes:
 def photo(name: str) -> bytes:
     """A frame that shows one of scikit-image's photos."""
     out = BytesIO()
-    Image.fromarray(getattr(data, name)()).convert("RGB").resize((1280, 720)).save(out, "JPEG", quality=85)
+    ImageOps.fit(Image.fromarray(getattr(data, name)()).convert("RGB"), (1280, 720)).save(out, "JPEG", quality=85)
     return out.getvalue()
 
 
@@ -81,13 +99,44 @@ def boxes(model: str, *found: tuple[str, float, tuple[float, float, float, float
         )
         for name, score, box in found
     ]
-    answer = Answer(detection=Detection(objects=objects))
-    return ModelAnswer(model=model, state=AnswerState.ANSWER_STATE_SUCCEEDED, answer=answer)
+    return _succeeded(model, Answer(detection=Detection(objects=objects)))
+
+
+def mask(model: str, name: str, *, columns: slice) -> ModelAnswer:
+    """What a segmenter says: those columns of pixels are something."""
+    pixels = np.zeros((HEIGHT, WIDTH), np.bool_)
+    pixels[:, columns] = True
+    part = Segment(label=Label(name=name, score=1.0), mask=Mask(png=png.of_mask(pixels)))
+    return _succeeded(model, Answer(segmentation=Segmentation(segments=[part])))
+
+
+def depth(model: str, *, metres: tuple[float, float]) -> ModelAnswer:
+    """What a depth model says: from the left edge to the right one, evenly, from so far to so far."""
+    row = np.linspace(0, 65_535, WIDTH).astype(np.uint16)
+    body = png.of_values(np.tile(row, (HEIGHT, 1)))
+    return _succeeded(model, Answer(depth=Depth(png=body, minimum=metres[0], maximum=metres[1])))
+
+
+def pose(model: str, *persons: dict[str, tuple[float, float, float]]) -> ModelAnswer:
+    """What a pose model says of each person: where which joint is, and how sure it is."""
+    instances = [
+        KeypointInstance(
+            points=[
+                Keypoint(label=Label(name=name, score=score), x_px=x, y_px=y) for name, (x, y, score) in joints.items()
+            ]
+        )
+        for joints in persons
+    ]
+    return _succeeded(model, Answer(keypoints=Keypoints(instances=instances)))
 
 
 def text(model: str, words: str) -> ModelAnswer:
     """What a model says that writes."""
-    return ModelAnswer(model=model, state=AnswerState.ANSWER_STATE_SUCCEEDED, answer=Answer(text=Text(text=words)))
+    return _succeeded(model, Answer(text=Text(text=words)))
+
+
+def _succeeded(model: str, answer: Answer) -> ModelAnswer:
+    return ModelAnswer(model=model, state=AnswerState.ANSWER_STATE_SUCCEEDED, answer=answer)
 
 
 async def send(bus: Bus, frame_id: FrameId, body: bytes) -> None:

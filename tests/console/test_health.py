@@ -11,6 +11,7 @@ from framemesh.mesh import processes
 from framemesh.mesh.servers import HOST, free_port
 from framemesh.service import running
 from tests.console.conftest import MODEL, OPERATOR, Mesh, Shoot
+from tests.console.live import camera, plain
 from tests.faults.proxy import Proxy, proxy
 from tests.gateway.conftest import publish
 from tests.pictures import jpeg
@@ -73,22 +74,33 @@ async def behind(mesh: Mesh, way: Proxy) -> AsyncIterator[str]:
 async def test_while_the_gateway_is_away_the_pages_say_so_and_they_heal_by_themselves(
     mesh: Mesh, browser: Browser, shoot: Shoot
 ) -> None:
-    async with proxy(int(mesh.variables["FRAMEMESH_ADDRESS"].rpartition(":")[2])) as way, behind(mesh, way) as url:
+    port = int(mesh.variables["FRAMEMESH_ADDRESS"].rpartition(":")[2])
+    async with proxy(port) as way, behind(mesh, way) as url, camera(mesh.bus, "watched", plain(), fps=2):
         context = await browser.new_context(base_url=url, locale="ko-KR")
-        health, models = await context.new_page(), await context.new_page()
+        health, models, live = [await context.new_page() for _ in range(3)]
         await health.request.post("/login", form={"token": OPERATOR}, headers={"Origin": url}, max_redirects=0)
         await health.goto("/health")
         await models.goto("/models")
+        await live.goto("/?models=")
         grafana = health.get_by_role("link", name="Grafana")
         await expect(grafana).to_have_attribute("href", "http://grafana.example/dashboards?tag=framemesh")
         await expect(part(health, "게이트웨이")).to_contain_text("작동 중")
         await expect(models.locator(f'li[data-model="{MODEL}"]')).to_contain_text("준비됨")
+        watched = live.get_by_role("listitem").filter(has_text="watched")
+        await expect(watched).to_contain_text("실시간")
+        await live.evaluate("window.loadedOnce = true")
         await way.cut()
         await expect(part(health, "게이트웨이").filter(has_text="응답 없음")).to_be_visible()
         await expect(part(health, "레이크 (S3)")).to_contain_text("알 수 없음")
-        await expect(models.get_by_role("status").filter(has_text="메시가 응답하지 않아")).to_be_visible()
+        for page in (models, live):
+            await expect(page.get_by_role("status").filter(has_text="메시가 응답하지 않아")).to_be_visible()
+        shown = await watched.get_attribute("data-frame")
+        await expect(watched).not_to_have_attribute("data-frame", shown or "")  # frames don't come by the gateway
+        await expect(watched).to_contain_text("실시간")
         await shoot(health, "health-away")
         await way.mend()
         await expect(part(health, "게이트웨이").filter(has_text="작동 중")).to_be_visible()
-        await expect(models.get_by_role("status").filter(has_text="메시가 응답하지 않아")).to_be_hidden()
+        for page in (models, live):
+            await expect(page.get_by_role("status").filter(has_text="메시가 응답하지 않아")).to_be_hidden()
+        assert await live.evaluate("window.loadedOnce")
         await context.close()

@@ -1,6 +1,7 @@
 """The live page, in a real browser on a real mesh."""
 
 import base64
+import re
 import time
 from contextlib import AsyncExitStack
 from io import BytesIO
@@ -9,9 +10,8 @@ from PIL import Image
 from playwright.async_api import Locator, Page, expect
 
 from framemesh.frames import FrameId, subject
-from framemesh.v1.answer_pb2 import Answer, AnswerState, Label, Mask, ModelAnswer, Segment, Segmentation
 from tests.console.conftest import MODEL, Mesh, Shoot
-from tests.console.live import HEIGHT, WIDTH, boxes, camera, photo, plain, say, send, text
+from tests.console.live import HEIGHT, WIDTH, boxes, camera, depth, mask, photo, plain, pose, say, send, text
 from tests.gateway.conftest import publish, until
 
 HOSTILE = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
@@ -40,11 +40,20 @@ async def painted(page: Page, name: str, *, panel: int = 0) -> Image.Image:
     return image.convert("RGB").resize((WIDTH, HEIGHT))
 
 
+def pixel(image: Image.Image, x: int, y: int) -> tuple[int, ...]:
+    found = image.getpixel((x, y))
+    assert isinstance(found, tuple)
+    return found
+
+
 def coloured(image: Image.Image, x: int, y: int) -> bool:
     """Whether something is drawn there: the frames themselves are grey."""
-    pixel = image.getpixel((x, y))
-    assert isinstance(pixel, tuple)
-    return max(pixel) - min(pixel) > 40
+    return max(pixel(image, x, y)) - min(pixel(image, x, y)) > 40
+
+
+def alike(found: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
+    """Whether two colours are the same to the eye."""
+    return max(abs(one - other) for one, other in zip(found, wanted, strict=True)) < 12
 
 
 async def test_a_grid_of_cameras_with_answers(page: Page, mesh: Mesh, shoot: Shoot) -> None:
@@ -83,19 +92,82 @@ async def test_a_box_is_drawn_where_the_model_says(page: Page, mesh: Mesh) -> No
 
 
 async def test_a_mask_is_drawn_over_its_pixels(page: Page, mesh: Mesh) -> None:
-    mask = Image.new("1", (WIDTH, HEIGHT))
-    mask.paste(1, (0, 0, WIDTH // 2, HEIGHT))
-    png = BytesIO()
-    mask.save(png, "PNG")
-    part = Segment(label=Label(name="road", score=1.0), mask=Mask(png=png.getvalue()))
-    answer = Answer(segmentation=Segmentation(segments=[part]))
-    said = ModelAnswer(model="parts", state=AnswerState.ANSWER_STATE_SUCCEEDED, answer=answer)
+    said = mask("parts", "road", columns=slice(0, WIDTH // 2))
     async with camera(mesh.bus, "masks", plain(), answer=lambda _: [said]):
         await page.goto("/?models=parts")
         await expect(tile(page, "masks")).to_have_attribute("data-answers", "parts:0")
         image = await painted(page, "masks")
     assert coloured(image, 160, 180)
     assert not coloured(image, 480, 180)
+
+
+async def test_a_depth_is_drawn_light_where_it_is_low_and_dark_where_it_is_high(page: Page, mesh: Mesh) -> None:
+    said = depth("ruler", metres=(0.5, 8.0))
+    async with camera(mesh.bus, "depths", plain(), answer=lambda _: [said]):
+        await page.goto("/?models=ruler&camera=depths")
+        await expect(tile(page, "depths")).to_have_attribute("data-answers", "ruler:0")
+        image = await painted(page, "depths")
+        words = tile(page, "depths").get_by_role("img", name=re.compile(r"^depths. ruler: depth 0\.500 . 8\.00$"))
+        await expect(words).to_be_visible()
+    # A fifth of the grey frame shows through the scale, whose ends and middle are these.
+    through = [
+        tuple(round(0.8 * ramp + 0.2 * 128) for ramp in one) for one in ((252, 253, 191), (181, 57, 117), (0, 0, 4))
+    ]
+    for x, wanted in zip((4, WIDTH // 2, WIDTH - 5), through, strict=True):
+        assert alike(pixel(image, x, 100), wanted)
+
+
+async def test_the_joints_of_each_person_are_drawn_where_they_are_with_the_bones_between(
+    page: Page, mesh: Mesh
+) -> None:
+    said = pose(
+        "bones",
+        {"left_shoulder": (100, 80, 0.9), "right_shoulder": (240, 80, 0.9), "left_elbow": (100, 200, 0.1)},
+        {"Left Hip": (400, 120, 0.8), "Left Knee": (400, 240, 0.7)},
+    )
+    async with camera(mesh.bus, "joints", plain(), answer=lambda _: [said]):
+        await page.goto("/?models=bones&camera=joints")
+        await expect(tile(page, "joints")).to_have_attribute("data-answers", "bones:0")
+        image = await painted(page, "joints")
+    for x, y in [(100, 80), (240, 80), (170, 80)]:  # the first person's are green, the other's orange
+        red, green, blue = pixel(image, x, y)
+        assert min(green, blue) > red + 20
+    for x, y in [(400, 120), (400, 240), (400, 180)]:
+        red, green, blue = pixel(image, x, y)
+        assert red > green > blue + 20
+    unsure_or_apart = [(100, 200), (100, 140), (320, 100), (240, 200)]
+    assert not any(coloured(image, x, y) for x, y in unsure_or_apart)
+
+
+async def test_two_models_stand_side_by_side_on_the_same_frame(page: Page, mesh: Mesh) -> None:
+    await page.goto("/?models=left,right&camera=both&split=1")
+    await heard(page, mesh, "both")
+    said = {
+        "left": boxes("left", ("cat", 0.9, (40, 40, 200, 200))),
+        "right": boxes("right", ("dog", 0.9, (400, 40, 600, 200))),
+    }
+    first = FrameId("both", time.time_ns())
+    second = FrameId("both", first.captured_ns + 100_000_000)
+    await send(mesh.bus, first, plain(60))
+    for answer in said.values():
+        await say(mesh.bus, first, answer)
+    await send(mesh.bus, second, plain(160))
+    await say(mesh.bus, second, said["left"])  # of which only one has spoken
+    await expect(tile(page, "both")).to_have_attribute("data-frame", str(first))
+    await expect(tile(page, "both")).to_have_attribute("data-answers", "left:0 right:0")
+    await seen_side_by_side(page, shade=60)
+    await say(mesh.bus, second, said["right"])
+    await expect(tile(page, "both")).to_have_attribute("data-frame", str(second))
+    await expect(tile(page, "both")).to_have_attribute("data-answers", "left:0 right:0")
+    await seen_side_by_side(page, shade=160)
+
+
+async def seen_side_by_side(page: Page, *, shade: int) -> None:
+    """On the left what `left` says, on the right what `right` says, and both on a frame of that grey."""
+    panels = [await painted(page, "both", panel=number) for number in range(2)]
+    assert all(alike(pixel(panel, 300, 240), (shade, shade, shade)) for panel in panels)
+    assert [coloured(panel, 40, 120) for panel in panels] == [True, False]
+    assert [coloured(panel, 400, 120) for panel in panels] == [False, True]
 
 
 async def test_an_answer_is_drawn_on_the_very_frame_that_it_is_about(page: Page, mesh: Mesh) -> None:
