@@ -10,6 +10,7 @@ from archiver.rows import correction_row, frame_row, result_row
 from archiver.settings import ArchiverSettings
 from archiver.sweeping import Sweeper
 from framemesh.bus import connect, streams
+from framemesh.bus.loglines import LogLines
 from framemesh.bus.presence import Presence
 from framemesh.lake import Lake
 from framemesh.service import running
@@ -55,6 +56,8 @@ async def archiver(settings: ArchiverSettings) -> AsyncIterator[int]:
             seconds=settings.retention_seconds,
             deletes_per_second=settings.retention_deletes_per_second,
         )
-        telling = Presence(bus, "archiver")
-        await stack.enter_async_context(running(bus, telling, *archives, sweeper, drain_seconds=settings.drain_seconds))
+        telling = (Presence(bus, "archiver"), LogLines(bus))
+        await stack.enter_async_context(
+            running(bus, *telling, *archives, sweeper, drain_seconds=settings.drain_seconds)
+        )
         yield port

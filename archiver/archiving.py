@@ -27,7 +27,7 @@ from framemesh.bus.states import stream_state
 from framemesh.errors import BusUnavailableError, FrameNotFoundError, LakeUnavailableError
 from framemesh.lake import Lake
 from framemesh.tables import Table
-from framemesh.waiting import happens, jittered
+from framemesh.waiting import Backoff, happens
 
 log = structlog.get_logger()
 
@@ -80,7 +80,7 @@ class Archive:
         self._merger = Merger(lake, feed.table, self._notebook, metrics)
         self._stopping = asyncio.Event()
         self._asked = asyncio.Event()
-        self._delay = _RETRY_SECONDS[0]
+        self._backoff = Backoff(*_RETRY_SECONDS)
         metrics.start_table(feed.table.name)
 
     async def run(self) -> None:
@@ -95,11 +95,10 @@ class Archive:
                     await self._merger.work()
             except _PASSING as error:
                 log.warning("archive.put_off", table=self._feed.table.name, error=str(error) or type(error).__name__)
-                await happens(self._stopping, within=jittered(self._delay))
-                self._delay = min(2 * self._delay, _RETRY_SECONDS[1])
+                await happens(self._stopping, within=self._backoff.next_seconds())
                 more = not last_round
             else:
-                self._delay = _RETRY_SECONDS[0]
+                self._backoff.reset()
                 if not more and not last_round:
                     await happens(self._asked, within=self._seconds)
             if last_round and not more:

@@ -2,6 +2,8 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from framemesh.telemetry import bounds
+
 
 class ConsoleMetrics:
     """Made once and handed down."""
@@ -22,7 +24,7 @@ class ConsoleMetrics:
         self.picture_seconds = Histogram(
             "framemesh_console_picture_duration_seconds",
             "Making a small picture of a frame.",
-            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1),
+            buckets=bounds.seconds(0.001, 1),
             registry=registry,
         )
         for reason in ("host", "origin", "size", "session"):

@@ -25,7 +25,7 @@ from framemesh.errors import ConfigurationError, FramemeshError, InternalError, 
 from framemesh.settings import ModelStoreSettings
 from framemesh.v1.model_pb2 import DeploymentPhase as Phase
 from framemesh.v1.model_pb2 import DeploymentStatus, ModelSpec, Release
-from framemesh.waiting import cancelled, happens, jittered
+from framemesh.waiting import backed_off, cancelled, happens
 
 log = structlog.get_logger()
 
@@ -313,10 +313,9 @@ class _Deployment:
         return again_seconds
 
     def _again(self, seconds: tuple[float, float]) -> float:
-        first, longest = seconds
         self._failures += 1
         self._metrics.failing.labels(self.name).set(1)
-        return jittered(min(longest, first * 2 ** (self._failures - 1)))
+        return backed_off(self._failures, *seconds)
 
     def _known(self, spec: ModelSpec) -> Release | None:
         """The release that was prepared for such a wish already."""

@@ -19,7 +19,7 @@ from obstore.store import S3Store
 from framemesh.errors import ConfigurationError, FrameNotFoundError, LakeUnavailableError
 from framemesh.settings import LakeSettings, ModelStoreSettings
 from framemesh.telemetry import tracing
-from framemesh.waiting import jittered
+from framemesh.waiting import Backoff
 
 log = structlog.get_logger()
 
@@ -158,14 +158,13 @@ class Lake:
         Raises:
             ConfigurationError: The server refuses the credentials, which waiting won't mend.
         """
-        delay = _FIRST_WAIT_SECONDS
+        backoff = Backoff(_FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS)
         while True:
             try:
                 return await self.__aenter__()
             except LakeUnavailableError as error:
                 log.warning("lake.not_there", error=str(error))
-            await asyncio.sleep(jittered(delay))
-            delay = min(2 * delay, _LONGEST_WAIT_SECONDS)
+            await asyncio.sleep(backoff.next_seconds())
 
     async def put(self, key: str, body: bytes, *, content_type: str, metadata: Mapping[str, str]) -> None:
         """Store an object whole, over any older one; it is durable when this returns.

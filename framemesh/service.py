@@ -43,6 +43,7 @@ async def running(*components: Component, drain_seconds: float) -> AsyncIterator
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(component.run(), name=component.name) for component in components]
             try:
+                await asyncio.sleep(0)  # each begins: who tells of log lines hears the block's first one
                 yield
             finally:
                 for component in reversed(components):

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 _AGAIN_SECONDS = 0.5
+_MOST_DOUBLINGS = 32  # far beyond every bound; a thousand would overflow a float
 
 
 async def happens(event: asyncio.Event, *, within: float) -> bool:
@@ -47,8 +48,13 @@ def jittered(seconds: float) -> float:
     return random.uniform(0.5, 1.0) * seconds  # noqa: S311 - no secret
 
 
+def backed_off(failures: int, first_seconds: float, longest_seconds: float) -> float:
+    """How long to wait after so many failures in a row, from 1: twice as long each time, with jitter, up to a bound."""
+    return jittered(min(longest_seconds, first_seconds * 2.0 ** min(failures - 1, _MOST_DOUBLINGS)))
+
+
 class Backoff:
-    """How long to wait between tries that fail: twice as long each time, with jitter, up to a bound.
+    """How long to wait between tries that fail, for whoever doesn't count the failures: see `backed_off`.
 
     Args:
         first_seconds: Before the second try, less up to a half.
@@ -58,13 +64,13 @@ class Backoff:
     def __init__(self, first_seconds: float, longest_seconds: float) -> None:
         self._first = first_seconds
         self._longest = longest_seconds
-        self._next = first_seconds
+        self._failures = 0
 
     def next_seconds(self) -> float:
         """The wait after one more failure."""
-        seconds, self._next = self._next, min(2 * self._next, self._longest)
-        return jittered(seconds)
+        self._failures += 1
+        return backed_off(self._failures, self._first, self._longest)
 
     def reset(self) -> None:
         """It has worked: the next failure is the first again."""
-        self._next = self._first
+        self._failures = 0

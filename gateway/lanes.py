@@ -33,7 +33,7 @@ from framemesh.v1.answer_pb2 import AnswerOptions, ModelAnswer
 from framemesh.v1.frame_pb2 import Frame, StoredFrame
 from framemesh.v1.inference_service_pb2 import Priority
 from framemesh.v1.model_pb2 import ModelSpec
-from framemesh.waiting import cancelled, happens, jittered
+from framemesh.waiting import Backoff, cancelled, happens, jittered
 from gateway import policies, results
 from gateway.answered import Answered
 from gateway.asking import Asker
@@ -105,7 +105,7 @@ class Lane:
         self._queued = spec.policy.HasField("every")
         self._sent = 0
         self._suspect: Waiting[_Reference] | None = None  # is tried, or waits for those that were sent before it
-        self._delay = _RETRY_SECONDS[0]
+        self._backoff = Backoff(*_RETRY_SECONDS)
         self._skipped: Counter[str] = Counter()
         self._answered = Answered(parts.bus, spec.name, shadow=spec.shadow)
         self._leases = Leases()
@@ -160,7 +160,7 @@ class Lane:
             except ConsumerGoneError:
                 # With its model, mostly, and then the stop comes. Else somebody deleted the consumer alone.
                 log.info("lane.consumer_deleted", model=self.spec.name)
-                await self._pause(_GONE_SECONDS)
+                await self._pause(jittered(_GONE_SECONDS))
             else:
                 return
 
@@ -173,7 +173,7 @@ class Lane:
                 )
             except (nats.errors.Error, TimeoutError) as error:
                 log.warning("lane.waits_for_nats", model=self.spec.name, error=str(error))
-                await self._pause(_RETRY_SECONDS[1])
+                await self._pause(jittered(_RETRY_SECONDS[1]))
 
     async def _offer(self, message: Msg) -> None:
         metadata = message.metadata
@@ -234,7 +234,7 @@ class Lane:
         try:
             if self._leases.holds(item.message):
                 await self._answer(item)
-            self._delay = _RETRY_SECONDS[0]
+            self._backoff.reset()
         except Exception as error:  # one strange frame must not stop the others
             if not isinstance(error, FramemeshError):
                 log.exception("frame.fault", model=self.spec.name, frame_id=item.frame.frame_id)
@@ -243,8 +243,7 @@ class Lane:
                     return
             log.debug("frame.again", model=self.spec.name, frame_id=item.frame.frame_id, error=str(error))
             self._parts.metrics.retries.labels(self.spec.name).inc()
-            await self._pause(self._delay)
-            self._delay = min(2 * self._delay, _RETRY_SECONDS[1])
+            await self._pause(self._backoff.next_seconds())
             # The frame goes on as the next one, unless its policy has a better one by now.
             await self._skip(self._queue.restore(waiting))
         finally:
@@ -316,14 +315,13 @@ class Lane:
         """
         skipped = self._skipped.pop(item.frame.camera, 0)
         published = False
-        delay = _RETRY_SECONDS[0]
+        backoff = Backoff(*_RETRY_SECONDS)
         try:
             while self._leases.holds(item.message):
                 published = await self._published(item, answer, latency_seconds, skipped)
                 if published or self._stopping.is_set():
                     break
-                await self._pause(delay)
-                delay = min(2 * delay, _RETRY_SECONDS[1])
+                await self._pause(backoff.next_seconds())
         finally:
             if not published:  # the next result has them
                 self._skipped[item.frame.camera] += skipped
@@ -359,7 +357,7 @@ class Lane:
             await message.nak()
 
     async def _pause(self, seconds: float) -> None:
-        await happens(self._stopping, within=jittered(seconds))
+        await happens(self._stopping, within=seconds)
 
 
 def reference(body: bytes) -> StoredFrame | None:

@@ -4,10 +4,11 @@ from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from framemesh.telemetry import bounds
 from framemesh.v1.model_pb2 import ModelSpec
 
-_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
-_LONG_SECONDS = (*_SECONDS, 30, 60, 300)
+_SECONDS = bounds.seconds(0.001, 10)
+_LONG_SECONDS = bounds.seconds(0.001, 300)
 
 FRAME_OUTCOMES = ("stored", "dead_lettered", "put_off")
 MODEL_OUTCOMES = ("succeeded", "failed", "skipped")

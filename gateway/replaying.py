@@ -36,7 +36,7 @@ from framemesh.v1.frame_pb2 import Frame
 from framemesh.v1.inference_service_pb2 import InferResponse, Priority
 from framemesh.v1.model_pb2 import ModelSpec
 from framemesh.v1.replay_service_pb2 import ReplayResponse
-from framemesh.waiting import happens, jittered
+from framemesh.waiting import Backoff, happens
 from gateway import results
 from gateway.asking import Asker
 from gateway.deadletters import DeadLetters
@@ -216,7 +216,7 @@ class Replay:
             ModelNotFoundError: The model was deleted meanwhile.
             FramemeshError: What doesn't pass.
         """
-        delay = _RETRY_SECONDS[0]
+        backoff = Backoff(*_RETRY_SECONDS)
         while True:
             try:
                 return await attempt()
@@ -230,8 +230,7 @@ class Replay:
             except Exception as error:
                 log.exception("replay.fault", model=self._model)
                 raise InternalError("the gateway failed on this frame; its log says why") from error
-            await asyncio.sleep(jittered(delay))
-            delay = min(2 * delay, _RETRY_SECONDS[1])
+            await asyncio.sleep(backoff.next_seconds())
 
 
 class _Valve:

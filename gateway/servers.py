@@ -15,6 +15,7 @@ from framemesh.telemetry import tracing
 from framemesh.v1.answer_pb2 import InferenceTiming
 from framemesh.v1.inference_service_pb2 import InferRequest, InferResponse, Priority
 from framemesh.v1.inference_service_pb2_grpc import InferenceServiceStub
+from framemesh.waiting import Backoff
 from gateway.limiting import Limit
 
 log = structlog.get_logger()
@@ -55,7 +56,8 @@ class Server:
         self._calls: dict[Call, float] = {}  # when each began, the oldest first
         self._cut: set[Call] = set()
         self._looked = 0.0
-        self._pause = _AWAY_SECONDS[0]
+        self._backoff = Backoff(*_AWAY_SECONDS)
+        self._pause = 0.0
 
     def restart(self, workers: int) -> None:
         """Begin anew: the server runs another number of images at once than before."""
@@ -95,7 +97,7 @@ class Server:
         alive = await self._answers()
         self._looked = time.monotonic()
         if alive != self.away:
-            self._pause = min(2 * self._pause, _AWAY_SECONDS[1])
+            self._pause = self._backoff.next_seconds()
             return False
         if alive:
             self.away = False
@@ -171,7 +173,8 @@ class Server:
         if not self.away:
             log.warning("server.away", address=self.address, why=why)
             self.away = True
-            self._looked, self._pause = time.monotonic(), _AWAY_SECONDS[0]
+            self._backoff.reset()
+            self._looked, self._pause = time.monotonic(), self._backoff.next_seconds()
             self.limit.restart()
 
     async def _answers(self) -> bool:

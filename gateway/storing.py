@@ -29,7 +29,7 @@ from framemesh.images import read_header
 from framemesh.lake import Lake
 from framemesh.telemetry import tracing
 from framemesh.v1.frame_pb2 import Frame, StoredFrame
-from framemesh.waiting import cancelled, jittered
+from framemesh.waiting import Backoff, backed_off, cancelled
 from gateway.deadletters import DeadLetters
 from gateway.holding import FrameHold
 from gateway.metrics import GatewayMetrics
@@ -138,7 +138,7 @@ class Storer:
             outcome = await self._settle(message)
         except (LakeUnavailableError, BusUnavailableError) as error:
             self._trouble.met(str(error))
-            delay = _put_off_seconds(message.metadata.num_delivered)
+            delay = backed_off(message.metadata.num_delivered, *_PUT_OFF_SECONDS)
             log.warning("frame.put_off", **_named(message), seconds=round(delay, 2), error=str(error))
             await self._give_back(message, delay)
             outcome = "put_off"
@@ -224,9 +224,7 @@ class Trouble:
     """
 
     def __init__(self, first: float, longest: float) -> None:
-        self._first = first
-        self._longest = longest
-        self._seconds = 0.0
+        self._backoff = Backoff(first, longest)
         self._until = 0.0
         self.words: str | None = None
         """Why it failed last; none once it works."""
@@ -235,12 +233,12 @@ class Trouble:
         """It failed. What else fails during the wait was under way before it, and lengthens nothing."""
         self.words = words
         if time.monotonic() >= self._until:
-            self._seconds = min(max(2 * self._seconds, self._first), self._longest)
-            self._until = time.monotonic() + jittered(self._seconds)
+            self._until = time.monotonic() + self._backoff.next_seconds()
 
     def ended(self) -> None:
         """It worked."""
-        self._seconds = self._until = 0.0
+        self._backoff.reset()
+        self._until = 0.0
         self.words = None
 
     async def over(self) -> None:
@@ -288,8 +286,3 @@ def _named(message: Msg) -> dict[str, str]:
     with suppress(InvalidNameError):
         return {"subject": message.subject, "frame_id": announced(message).frame_id}
     return {"subject": message.subject}
-
-
-def _put_off_seconds(deliveries: int) -> float:
-    first, longest = _PUT_OFF_SECONDS
-    return jittered(min(longest, first * float(2 ** min(deliveries, 10))))

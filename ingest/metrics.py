@@ -2,6 +2,8 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from framemesh.telemetry import bounds
+
 OUTCOMES = (
     "published", "late", "untimed", "unchanged", "refused", "disk_failed", "damaged", "cut", "too_large", "unreadable",
 )  # fmt: skip
@@ -24,7 +26,7 @@ class IngestMetrics:
             "framemesh_ingest_publish_duration_seconds",
             "From capture until JetStream had the frame on disk, with every retry.",
             ["camera"],
-            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
+            buckets=bounds.seconds(0.001, 60),
             registry=registry,
         )
         self.retries = Counter(

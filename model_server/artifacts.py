@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from model_server import digests
+from framemesh import digests
 from model_server.preprocessing import Preprocessing
 from model_server.tasks import Task
 from model_server.trust import Trust

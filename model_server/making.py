@@ -12,8 +12,9 @@ import transformers
 from numpy.typing import NDArray
 from PIL import Image
 
+from framemesh import digests
 from framemesh.errors import ConfigurationError, FramemeshError
-from model_server import digests, exporting, parity, processors, quantising, samples, sources
+from model_server import exporting, parity, processors, quantising, samples, sources
 from model_server.artifacts import FORMAT, PARITY, Manifest, PreprocessingName, write_manifest
 from model_server.building import Order
 from model_server.decoding import open_image

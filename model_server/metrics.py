@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from framemesh.errors import DeadlineError, FramemeshError, ModelUnavailableError, QueueFullError
-from framemesh.telemetry import tracing
+from framemesh.telemetry import bounds, tracing
 from model_server.artifacts import Manifest
 from model_server.inference import Inferred
 
 OUTCOMES = ("succeeded", "invalid", "refused", "expired", "cancelled", "failed")
 
-_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_SECONDS = bounds.seconds(0.0005, 10)
 _BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 

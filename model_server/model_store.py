@@ -10,10 +10,10 @@ from pathlib import Path
 
 import structlog
 
+from framemesh import digests
 from framemesh.errors import ConfigurationError, FrameNotFoundError
 from framemesh.lake import Lake
 from framemesh.settings import ModelStoreSettings
-from model_server import digests
 from model_server.artifacts import FORMAT, MANIFEST, Manifest, parse_manifest, read_manifest
 from model_server.progress import Tell, nobody
 from model_server.sources import StoredModel

@@ -1,16 +1,15 @@
 """Where a model comes from: a local folder or the Hugging Face hub, or, prepared already, the lake."""
 
-import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
+from framemesh import digests
 from framemesh.errors import ConfigurationError
 from framemesh.names import to_label
 from framemesh.specs import LAKE
-from model_server import digests
 from model_server.progress import Tell, nobody
 from model_server.trust import Trust
 
@@ -88,7 +87,7 @@ def slug(source: str) -> str:
 def known_version(source: str, revision: str, trust: Trust) -> str | None:
     """The version, where it is known without asking the hub: of a folder, or where the revision is a whole commit."""
     if Path(source).is_dir():
-        return _digest(Path(source).resolve(), trust)
+        return digests.version_of(model_files(Path(source).resolve(), trust))
     return revision if _COMMIT.fullmatch(revision) else None
 
 
@@ -103,7 +102,7 @@ def fetch(source: str, revision: str, trust: Trust, tell: Tell = nobody) -> Sour
     if Path(source).is_dir():
         folder = Path(source).resolve()
         _check_files(source, folder, trust)
-        return Source(_digest(folder, trust), folder)
+        return Source(digests.version_of(model_files(folder, trust)), folder)
     if source.startswith((".", "/", "~")):
         raise ConfigurationError(f"there is no model folder {source!r}: check FRAMEMESH_MODEL_SOURCE", source=source)
     from model_server import downloading  # noqa: PLC0415 - a folder needs no hub
@@ -150,11 +149,6 @@ def needed_trust(names: Iterable[str]) -> Trust:
 
 def _matches(name: str, patterns: Iterable[str]) -> bool:
     return any(fnmatch(name, pattern) for pattern in patterns)
-
-
-def _digest(folder: Path, trust: Trust) -> str:
-    listing = "".join(f"{digest}  {name}\n" for name, digest in digests.of_files(model_files(folder, trust)).items())
-    return f"sha256-{hashlib.sha256(listing.encode()).hexdigest()[:32]}"
 
 
 def _check_files(source: str, folder: Path, trust: Trust) -> None:

@@ -1,10 +1,10 @@
 """What training starts from: a model of the hub, a folder, or one that was trained before."""
 
-import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from framemesh import digests
 from framemesh.errors import ConfigurationError, ModelUnavailableError
 from trainer.keeping import Bucket
 from trainer.settings import TrainerSettings
@@ -95,11 +95,7 @@ def _checked(source: str, folder: Path) -> Path:
 
 def _version(folder: Path) -> str:
     """A digest of what is read of a folder."""
-    digest = hashlib.sha256()
-    for path in sorted(path for pattern in (*_FILES, *_WEIGHTS) for path in folder.glob(pattern)):
-        with path.open("rb") as file:
-            digest.update(f"{hashlib.file_digest(file, 'sha256').hexdigest()}  {path.name}\n".encode())
-    return f"sha256-{digest.hexdigest()[:32]}"
+    return digests.version_of(path for pattern in (*_FILES, *_WEIGHTS) for path in folder.glob(pattern))
 
 
 def _licence(folder: Path) -> str:

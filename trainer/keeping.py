@@ -1,12 +1,12 @@
 """Folders in the lake: checkpoints, trained weights, datasets. A manifest of digests, written last, makes one whole."""
 
 import asyncio
-import hashlib
 import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
+from framemesh import digests
 from framemesh.errors import ConfigurationError, FrameNotFoundError
 from framemesh.lake import Lake
 from trainer.settings import TrainerSettings
@@ -58,11 +58,11 @@ class Bucket:
         paths = [path for path in sorted(folder.iterdir()) if path.is_file() and path.name not in without]
 
         async def upload(lake: Lake) -> None:
-            digests = {}
+            listing = {}
             for path in paths:
-                digests[path.name] = await asyncio.to_thread(_digest, path)
+                listing[path.name] = await asyncio.to_thread(digests.of_file, path)
                 await lake.put_file(f"{prefix}/{path.name}", path)
-            body = json.dumps(digests, indent=2).encode()
+            body = json.dumps(listing, indent=2).encode()
             await lake.put(f"{prefix}/{_MANIFEST}", body, content_type="application/json", metadata={})
 
         self._do(upload)
@@ -81,7 +81,7 @@ class Bucket:
                 for name, digest in json.loads(body).items():
                     path = folder / Path(name).name
                     await lake.get_file(f"{prefix}/{name}", path)
-                    if await asyncio.to_thread(_digest, path) != digest:
+                    if await asyncio.to_thread(digests.of_file, path) != digest:
                         raise ConfigurationError(f"{prefix}/{name} in the bucket {self._name!r} is damaged: delete it")
             except FrameNotFoundError as error:
                 raise ConfigurationError(f"the bucket {self._name!r} has no whole {prefix}") from error
@@ -131,8 +131,3 @@ class Bucket:
                 return await work(lake)
 
         return asyncio.run(run())
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from framemesh.datasets.claiming import Claim, claimed
 from framemesh.datasets.fetching import patiently
 from framemesh.datasets.reports import RECIPE
 from framemesh.errors import ConfigurationError
@@ -61,15 +62,18 @@ class Prefix:
     scratch: Path
     lake: Lake
     prefix: str
+    claim: Claim
 
     async def put(self, name: str, body: bytes) -> None:
         """See `Place.put`."""
         key = f"{self.prefix}{name}"
+        await self.claim.check()
         await patiently(lambda: self.lake.put(key, body, content_type="application/octet-stream", metadata={}))
 
     async def keep(self, name: str) -> None:
         """See `Place.keep`."""
         path = self.scratch / name
+        await self.claim.check()
         await patiently(lambda: self.lake.put_file(f"{self.prefix}{name}", path))
         path.unlink()
 
@@ -93,7 +97,7 @@ async def opened(out: str, place: LakePlace) -> AsyncIterator[Place]:
     Else nothing is at the path, or no recipe in the lake.
 
     Raises:
-        ConfigurationError: Something is there already, or it can't be written.
+        ConfigurationError: Something is there already, somebody else writes there, or it can't be written.
         LakeUnavailableError: The lake can't be written.
     """
     if out.startswith("lake://"):
@@ -126,12 +130,13 @@ async def _prefix(url: str, place: LakePlace) -> AsyncIterator[Prefix]:
     prefix = f"{check_label('dataset', found['name'])}/{found['version']}/"
     lake = bucket(place, BUCKET)
     await patiently(lake.__aenter__)
-    there = await patiently(lambda: lake.keys(prefix))
-    if f"{prefix}{RECIPE}" in there:
-        raise ConfigurationError(f"{url} is there already: a version never changes, so choose another")
-    await lake.delete(*there)  # of an export that was cut
-    with tempfile.TemporaryDirectory(prefix="framemesh-dataset-") as scratch:
-        try:
-            yield Prefix(Path(scratch), lake, prefix)
-        except OSError as error:
-            raise ConfigurationError(f"can't write below {scratch}: {error.strerror or error}") from error
+    async with claimed(lake, prefix) as claim:
+        there = await patiently(lambda: lake.keys(prefix))
+        if f"{prefix}{RECIPE}" in there:
+            raise ConfigurationError(f"{url} is there already: a version never changes, so choose another")
+        await lake.delete(*there)  # of an export that was cut
+        with tempfile.TemporaryDirectory(prefix="framemesh-dataset-") as scratch:
+            try:
+                yield Prefix(Path(scratch), lake, prefix, claim)
+            except OSError as error:
+                raise ConfigurationError(f"can't write below {scratch}: {error.strerror or error}") from error

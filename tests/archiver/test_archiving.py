@@ -27,8 +27,10 @@ from framemesh.mesh.servers import free_port
 from framemesh.mesh.supervision import Supervisor
 from framemesh.tables import FRAMES, RESULTS
 from framemesh.v1.frame_pb2 import StoredFrame
+from framemesh.v1.service_pb2 import LogLine
 from tests.archiver.conftest import START_NS, answer, files, frame, rows, store
 from tests.faults.proxy import proxy
+from tests.framemesh.test_presence import heard
 from tests.gateway.conftest import until
 from tests.stores import STORES
 
@@ -74,7 +76,7 @@ async def test_every_message_is_one_row_in_its_partition(
     assert hours == {f"model=vit/date=2026-09-21/hour={hour}" for hour in (14, 15, 16)}
 
 
-async def test_killed_again_and_again_it_writes_each_row_once(
+async def test_killed_again_and_again_it_writes_each_row_once_and_tells_what_it_logs(
     settings: ArchiverSettings, bus: Bus, lakes: dict[str, Lake], supervisor: Supervisor
 ) -> None:
     before = len(await rows(lakes, RESULTS))
@@ -85,7 +87,9 @@ async def test_killed_again_and_again_it_writes_each_row_once(
         "FRAMEMESH_S3_SECRET_KEY": settings.s3_secret_key.get_secret_value(),
         "FRAMEMESH_ARCHIVE_SECONDS": "0.05",
     }
-    await supervisor.start(processes.archiver(env, http_port=free_port()))
+    async with heard(bus, "logs.archiver.*", LogLine) as told:
+        await supervisor.start(processes.archiver(env, http_port=free_port()))
+        await until(lambda: "service.started" in {line.event for line in told}, seconds=60)
     answered: list[str] = []
     done = asyncio.Event()
 

@@ -4,8 +4,8 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+from framemesh import digests
 from framemesh.settings import ModelStoreSettings
-from model_server import digests
 from model_server.artifacts import read_manifest, write_manifest
 from model_server.building import upload
 

@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from framemesh.waiting import Backoff, happens, jittered, until_set
+from framemesh.waiting import Backoff, backed_off, happens, jittered, until_set
 
 
 async def test_an_event_ends_the_wait_and_so_does_the_time() -> None:
@@ -46,3 +46,7 @@ def test_waits_between_tries_double_up_to_the_longest_and_begin_anew_once_it_wor
     assert all(bound / 2 <= wait <= bound for wait, bound in zip(waits, (1, 2, 4, 5, 5, 5), strict=True))
     backoff.reset()
     assert 0.5 <= backoff.next_seconds() <= 1
+
+
+def test_whatever_has_failed_for_days_waits_as_long_as_may_be() -> None:
+    assert 30.0 <= backed_off(100_000, 1.0, 60.0) <= 60.0

@@ -52,7 +52,7 @@ FORBIDDEN = {
     ),
     "archiver": (
         "frames.gate", "stored.gate", "results.vit.gate", "$KV.models.vit", "$JS.API.CONSUMER.MSG.NEXT.FRAMES.store",
-        "$JS.API.STREAM.DELETE.STORED", "$JS.API.STREAM.UPDATE.STORED",
+        "$JS.API.STREAM.DELETE.STORED", "$JS.API.STREAM.UPDATE.STORED", "logs.gateway.other",
     ),
     "deployer": (
         "frames.gate", "presence.gateway.other", "$KV.models.vit", "$KV.routes.vit.0",

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from model_server import digests
+from framemesh import digests
 from model_server.artifacts import (
     FORMAT,
     Manifest,

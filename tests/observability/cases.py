@@ -221,6 +221,20 @@ CASES = (
         labels=_M,
     ),
     Case(
+        "FramemeshShadowFailing",
+        {
+            'framemesh_gateway_shadow_frames_total{model="m", outcome="succeeded"}': "0+540x30",
+            'framemesh_gateway_shadow_frames_total{model="m", outcome="failed"}': "0+60x30",
+        },
+        {  # one that fails now and then, and a model that fails and is no shadow
+            'framemesh_gateway_shadow_frames_total{model="m", outcome="succeeded"}': "0+540x30",
+            'framemesh_gateway_shadow_frames_total{model="m", outcome="failed"}': "0+6x30",
+            'framemesh_gateway_model_frames_total{model="n", outcome="failed"}': "0+60x30",
+        },
+        at=25,
+        labels=_M,
+    ),
+    Case(
         "FramemeshModelFallback",
         {'framemesh_model_server_fallback{model="m", instance="a"}': "1x12"},
         {'framemesh_model_server_fallback{model="m", instance="a"}': "0x12"},

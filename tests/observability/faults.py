@@ -91,12 +91,18 @@ async def _no_frames_come(site: Site) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _pictures_are_damaged(site: Site) -> AsyncIterator[None]:
-    """Their headers are sound, so they are stored, and no model can decode them."""
+    """Their headers are sound, so they are stored, and no model can decode them, nor the shadow beside it."""
+    shadow = next(model.spec for model in await site.client.models() if model.spec.name == "quick")
+    shadow.name, shadow.shadow = "shadow", True
+    await site.client.deploy(shadow)
     sound = encoded("PNG", 1, (64, 48))
     at = sound.index(b"IDAT") + 8
     damaged = sound[:at] + bytes(255 - byte for byte in sound[at : at + 16]) + sound[at + 16 :]
-    async with _repeated(lambda: site.bus.publish("frames.damaged", damaged, {}, timeout=5), seconds=0.1):
-        yield
+    try:
+        async with _repeated(lambda: site.bus.publish("frames.damaged", damaged, {}, timeout=5), seconds=0.1):
+            yield
+    finally:
+        await site.client.delete("shadow")
 
 
 @asynccontextmanager
@@ -256,7 +262,7 @@ QUICK = (
 FAULTS = (
     *QUICK,
     LAKE,
-    Fault("pictures are damaged inside", ("FramemeshModelFailing",), _pictures_are_damaged),
+    Fault("pictures are damaged inside", ("FramemeshModelFailing", "FramemeshShadowFailing"), _pictures_are_damaged),
     Fault(
         "a camera that no agent runs stops", ("FramemeshCameraSilent",), _a_foreign_camera_stops, of={"camera": "porch"}
     ),

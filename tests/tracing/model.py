@@ -5,7 +5,7 @@ from pathlib import Path
 import onnx
 from onnx import TensorProto, helper
 
-from model_server import digests
+from framemesh import digests
 from model_server.artifacts import FORMAT, Manifest, write_manifest
 from model_server.geometry import Size
 from model_server.preprocessing import Preprocessing

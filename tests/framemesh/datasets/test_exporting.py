@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from threading import Thread
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,6 +24,7 @@ from typer.testing import CliRunner
 
 from framemesh.cli import app
 from framemesh.corrections import CLASSIFICATION, TASKS, LabelTask
+from framemesh.datasets import claiming
 from framemesh.datasets.cards import card
 from framemesh.datasets.choosing import Choosing, EmptyDatasetError
 from framemesh.datasets.exporting import DatasetChangedError, export
@@ -260,6 +262,48 @@ async def test_a_dataset_goes_into_the_lake_and_is_whole_once_its_recipe_is_ther
     for wrong in ("lake://models/pets/v1", "lake://datasets/pets", "lake://datasets/../v1", "lake://datasets/Pets/v1"):
         with pytest.raises((ConfigurationError, InvalidNameError)):
             await make(lake, wrong, recipe())
+
+
+async def test_of_two_exports_at_once_into_one_version_one_is_refused_and_nothing_mixes(
+    lake: MadeLake, tmp_path: Path
+) -> None:
+    recipes = [recipe(cameras=(camera,)) for camera in ("gate", "test")]
+    done = await asyncio.gather(
+        *(make(lake, "lake://datasets/pets/raced", made_by) for made_by in recipes), return_exceptions=True
+    )
+    (refused,) = (error for error in done if isinstance(error, BaseException))
+    assert isinstance(refused, ConfigurationError)
+    (report,) = (each for each in done if isinstance(each, DatasetReport))
+    winner = recipes[done.index(report)]
+    await make(lake, tmp_path / "alone", winner)
+    async with bucket(lake.place, "datasets") as datasets_bucket:
+        keys = await datasets_bucket.keys("pets/raced/")
+        stored = {key.removeprefix("pets/raced/"): (await datasets_bucket.get(key))[0] for key in keys}
+        assert not await datasets_bucket.keys(".claims/")
+    assert stored == files_of(tmp_path / "alone")
+
+
+async def test_an_export_that_stood_still_leaves_its_place_to_the_next(
+    lake: MadeLake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claiming, "_LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(claiming, "_DEAD_SECONDS", 1.0)
+    url = "lake://datasets/pets/frozen"
+    second: list[DatasetReport] = []
+
+    def stand_still(done: int, total: int) -> None:
+        """On the first export's own loop, which therefore renews nothing meanwhile."""
+        if not second:
+            other = Thread(target=lambda: second.append(asyncio.run(make(lake, url, recipe(cameras=("gate",))))))
+            other.start()
+            other.join()
+
+    with pytest.raises(ConfigurationError, match="took pets/frozen/ over"):
+        await make(lake, url, recipe(cameras=("test",)), tell=stand_still)
+    await make(lake, tmp_path / "alone", recipe(cameras=("gate",)))
+    async with bucket(lake.place, "datasets") as datasets_bucket:
+        keys = {key.removeprefix("pets/frozen/") for key in await datasets_bucket.keys("pets/frozen/")}
+    assert keys == set(files_of(tmp_path / "alone"))
 
 
 def stopping_at(count: int) -> Callable[[int, int], None]:
