@@ -18,7 +18,7 @@ from deployer.ledger import Ledger
 from framemesh.bus import connect
 from framemesh.bus.loglines import LogLines
 from framemesh.bus.presence import Presence
-from framemesh.bus.streams import MODELS_BUCKET
+from framemesh.bus.streams import DEPLOYMENTS_BUCKET, MODELS_BUCKET
 from framemesh.bus.watching import snapshots
 from framemesh.client import AsyncClient
 from framemesh.errors import ConfigurationError, FramemeshError
@@ -184,7 +184,7 @@ async def test_the_mesh_does_all_its_work_within_its_permissions(
         async with connect(nats_of["deployer"], name="deployer") as deployer_bus:
             async with aclosing(snapshots(deployer_bus, MODELS_BUCKET)) as following:
                 assert (await anext(following)).keys() == {"vit", "next"}
-            ledger = Ledger(deployer_bus)
+            ledger = Ledger(deployer_bus, DEPLOYMENTS_BUCKET, DeploymentStatus)
             await ledger.open()
             async with running(ledger, Presence(deployer_bus, "deployer"), LogLines(deployer_bus), drain_seconds=20):
                 ledger.put("vit", DeploymentStatus(message="on its way"))
