@@ -26,8 +26,8 @@ log = structlog.get_logger()
 
 _NICENESS = 10
 _LOOK_SECONDS = 0.3
-_CHECKPOINT_SECONDS = 45.0
-"""How long a training that is to end may take to write a checkpoint: less than a mesh gives its deployer."""
+_CHECKPOINT_SECONDS = 25.0
+"""How long a training that is to end may take to write a checkpoint: with what servers get, less than a deployer has."""
 
 
 @dataclass(eq=False, slots=True)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,7 @@ async def test_what_no_training_can_be_is_refused_with_what_to_do(client: AsyncC
 
 
 async def test_killed_deployers_and_stops_lose_nothing_of_a_training_which_ends_as_a_model_in_the_lake(
-    deployer: Deployer, client: AsyncClient, store: TrainerSettings, spec: TrainingSpec
+    deployer: Deployer, address: str, client: AsyncClient, store: TrainerSettings, spec: TrainingSpec
 ) -> None:
     wish = await client.start_training(spec)
     assert wish.spec.origin.reason == "started"
@@ -108,11 +109,15 @@ async def test_killed_deployers_and_stops_lose_nothing_of_a_training_which_ends_
     await reached(client, stopped.generation, "STOPPED")
     assert not deployer.running("trainer")
 
-    wish = await client.start_training(spec)
-    *_, last = [training async for training in client.training_progress("signs", wish.generation)]
-    assert last.status.phase == TrainingPhase.TRAINING_PHASE_SUCCEEDED, last.status.message
+    words = ("--dataset", DATASET, "--base", spec.base, "--name", "signs", "--epochs", "4", "--batch-size", "4")
+    shown = await framemesh("train", "--mesh", *words, "--address", address)
     assert "resuming" in said(deployer)
+    assert "accuracy on the test split: " in shown
+    last = await found(client, "signs")
+    assert last.status.phase == TrainingPhase.TRAINING_PHASE_SUCCEEDED
     result = last.status.result
+    assert f"framemesh deploy {result.source} --shadow" in shown
+    assert "succeeded" in await framemesh("trainings", "list", "--address", address)
     assert result.source == f"lake://models/signs/{last.status.run}"
     assert (result.scores.measure, result.scores.images) == ("accuracy", 4)
     assert [(each.name, each.count) for each in result.scores.classes] == [("no-entry", 2), ("parking", 2)]
@@ -132,6 +137,16 @@ async def test_a_training_that_can_not_be_says_why_and_another_of_its_name_may_f
     assert "./elsewhere" in failed.status.message
     await client.delete_training("lost")
     await until(lambda: _is_gone(client, "lost"))
+
+
+async def framemesh(*arguments: str) -> str:
+    """What the command prints."""
+    argv = (sys.executable, "-m", "framemesh", *arguments)
+    process = await asyncio.create_subprocess_exec(*argv, stdout=asyncio.subprocess.PIPE)
+    async with asyncio.timeout(120):
+        printed, _ = await process.communicate()
+    assert process.returncode == 0
+    return printed.decode()
 
 
 def said(deployer: Deployer, name: str = "signs") -> set[str]:
