@@ -27,7 +27,7 @@ log = structlog.get_logger()
 _NICENESS = 10
 _LOOK_SECONDS = 0.3
 _CHECKPOINT_SECONDS = 25.0
-"""How long a training that is to end may take to write a checkpoint: with what servers get, less than a deployer has."""
+"""How long a training that is to end may write a checkpoint: with what servers get, less than a deployer has."""
 
 
 @dataclass(eq=False, slots=True)

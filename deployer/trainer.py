@@ -66,8 +66,6 @@ def note(status: TrainingStatus, lines: Iterable[str]) -> None:
         status.progress = float(said.get("share", 0.0))
         match step:
             case "run":
-                if status.run != said["run"]:
-                    _forget(status)
                 status.run = said["run"]
             case "epoch":
                 status.epoch, status.epoch_count = said["epoch"], said["epochs"]
@@ -111,13 +109,6 @@ def failure(code: int, lines: Iterable[str]) -> FramemeshError:
             )
         case code, _:
             return InternalError(f"training ended with {code}; its log has the reason")
-
-
-def _forget(status: TrainingStatus) -> None:
-    """Another run than before: what was told of that one is none of its."""
-    status.epoch = status.epoch_count = 0
-    status.ClearField("loss")
-    status.validation.clear()
 
 
 def _last(lines: Iterable[str]) -> dict[str, Any]:

@@ -137,6 +137,8 @@ class _Training(Pursuit[TrainingSpec]):
             self._end(wish, Phase.TRAINING_PHASE_STOPPED, "")
 
     async def _train(self, wish: Wish[TrainingSpec]) -> None:
+        if self._ledger.get(self.name).generation != wish.generation:  # what was told is of another training
+            self._ledger.put(self.name, TrainingStatus(generation=wish.generation))
         self._tell(wish, Phase.TRAINING_PHASE_PENDING)
 
         def tell(lines: Sequence[str], message: str) -> None:
@@ -172,11 +174,9 @@ class _Training(Pursuit[TrainingSpec]):
             self._tell(wish, phase, message)
 
     def _tell(self, wish: Wish[TrainingSpec], phase: Phase.ValueType, message: str = "") -> None:
-        """Tell it, with what is known of the run; of an older wish's result nothing."""
+        """Tell it, with what is known of the run."""
         status = self._ledger.get(self.name)
         status.phase, status.message = phase, message
         status.progress = 1.0 if phase == Phase.TRAINING_PHASE_SUCCEEDED else 0.0
-        if status.generation != wish.generation:
-            status.ClearField("result")
         status.generation = wish.generation
         self._ledger.put(self.name, status)

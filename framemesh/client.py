@@ -7,13 +7,15 @@ from typing import Self
 
 import grpc
 
-from framemesh import trainings
+from framemesh.awaiting import Awaited
 from framemesh.corrections import correct_request
-from framemesh.deploying import Awaited, settled
+from framemesh.deploying import settled
+from framemesh.errors import ModelNotFoundError, TrainingNotFoundError
 from framemesh.replaying import Done, paced, replay_requests
 from framemesh.rpc.channels import Tls, open_channel, open_sync_channel
 from framemesh.rpc.status import from_rpc_error
 from framemesh.sending import Image, Named, Sending, analyze_request
+from framemesh.trainings import ended
 from framemesh.v1.analysis_service_pb2 import (
     AnalyzeResponse,
     AnalyzeStreamResponse,
@@ -258,7 +260,7 @@ class AsyncClient:
         Raises:
             ModelNotFoundError: Somebody deleted it meanwhile.
         """
-        awaited = Awaited(model, generation)
+        awaited = Awaited[Model](model, generation, ModelNotFoundError)
         async for models in self.watch_models():
             if (found := awaited.among(models)) is not None:
                 yield found
@@ -391,11 +393,11 @@ class AsyncClient:
         Raises:
             TrainingNotFoundError: Somebody deleted it meanwhile.
         """
-        awaited = trainings.Awaited(name, generation)
+        awaited = Awaited[Training](name, generation, TrainingNotFoundError)
         async for known in self.watch_trainings():
             if (found := awaited.among(known)) is not None:
                 yield found
-                if trainings.ended(found, generation):
+                if ended(found, generation):
                     return
 
 
@@ -532,7 +534,7 @@ class Client:
 
     def progress(self, model: str, generation: int) -> Iterator[Model]:
         """See `AsyncClient.progress`."""
-        awaited = Awaited(model, generation)
+        awaited = Awaited[Model](model, generation, ModelNotFoundError)
         for models in self.watch_models():
             if (found := awaited.among(models)) is not None:
                 yield found
@@ -630,9 +632,9 @@ class Client:
 
     def training_progress(self, name: str, generation: int) -> Iterator[Training]:
         """See `AsyncClient.training_progress`."""
-        awaited = trainings.Awaited(name, generation)
+        awaited = Awaited[Training](name, generation, TrainingNotFoundError)
         for known in self.watch_trainings():
             if (found := awaited.among(known)) is not None:
                 yield found
-                if trainings.ended(found, generation):
+                if ended(found, generation):
                     return

@@ -1,8 +1,6 @@
-"""What a training is told, and what becomes of a wish for one. Pure."""
+"""What a training may be and is told, and when it has come to its end. Pure."""
 
-from collections.abc import Sequence
-
-from framemesh.errors import InvalidRequestError, TrainingNotFoundError
+from framemesh.errors import InvalidRequestError
 from framemesh.names import MAX_MODEL_LENGTH, check_label
 from framemesh.v1.training_pb2 import Training, TrainingSpec
 from framemesh.v1.training_pb2 import TrainingPhase as Phase
@@ -74,31 +72,3 @@ def options(spec: TrainingSpec) -> tuple[str, ...]:
 def ended(training: Training, generation: int) -> bool:
     """Whether a wish of that generation, or of a later one, has come to its end."""
     return training.status.generation >= generation and training.status.phase in ENDED
-
-
-class Awaited:
-    """A training that somebody waits for.
-
-    Args:
-        name: Its name.
-        generation: Of the wish, or of one before it.
-    """
-
-    def __init__(self, name: str, generation: int) -> None:
-        self._name = name
-        self._generation = generation
-        self._seen = False
-
-    def among(self, trainings: Sequence[Training]) -> Training | None:
-        """The training as it is now; none where the gateway has not heard of the wish yet.
-
-        Raises:
-            TrainingNotFoundError: It was there, and is no more.
-        """
-        found = next((training for training in trainings if training.spec.name == self._name), None)
-        if found is None and self._seen:
-            raise TrainingNotFoundError(f"training {self._name!r} was deleted meanwhile", training=self._name)
-        if found is None or found.generation < self._generation:
-            return None
-        self._seen = True
-        return found

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -80,6 +81,8 @@ def train(
     if mesh:
         if render:
             raise ConfigurationError("--mesh and --render are two ways of having a cluster train: choose one")
+        if Path(base).is_dir():
+            spec.base = str(Path(base).resolve())  # as the deployer works elsewhere
         with open_client(address, data_dir) as client:
             wish = client.start_training(spec)
             if wait:
