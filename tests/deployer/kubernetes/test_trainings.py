@@ -56,7 +56,7 @@ async def test_a_training_is_a_job_of_its_own_that_outlives_deployers_and_the_mo
     async with deploying(nats):  # another
         await told_of_model(bus, "vit", "READY", await wish(bus, "vit=google/vit"))
         await unwish(bus, "vit")
-        await until(lambda: objects(api) == [f"Job {job['metadata']['name']}"])
+        await until(lambda: objects(api) == [f"Job {job['metadata']['name']}"] and len(api.store.all("pods")) == 1)
         (pod,) = api.store.all("pods")
         controllers.trainings["vit"] = Run((*api.store.logs[pod["metadata"]["name"]], json.dumps(DONE)))
         status = await told(bus, generation, has_come_to("SUCCEEDED"))
