@@ -5,16 +5,23 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from deployer.kubernetes.api import connected
 from deployer.kubernetes.backend import KubernetesModels
+from deployer.kubernetes.marks import TRAINING_OWNER
+from deployer.kubernetes.trainings import KubernetesTrainings
 from deployer.ledger import Ledger
 from deployer.local import LocalBackend
+from deployer.local_trainings import LocalTrainings
 from deployer.metrics import DeployerMetrics
 from deployer.reconciling import Backend, Parts, Reconciler
 from deployer.settings import DeployerSettings
+from deployer.trainings import TrainingBackend, TrainingParts, Trainings
 from framemesh.bus import Bus, connect
 from framemesh.bus.loglines import LogLines
 from framemesh.bus.presence import Presence
+from framemesh.bus.streams import DEPLOYMENTS_BUCKET, TRAINING_PROGRESS_BUCKET
 from framemesh.service import running
 from framemesh.telemetry.page import new_registry, serving_page
+from framemesh.v1.model_pb2 import DeploymentStatus
+from framemesh.v1.training_pb2 import TrainingStatus
 
 
 @asynccontextmanager
@@ -31,22 +38,30 @@ async def deployer(settings: DeployerSettings) -> AsyncIterator[int]:
     async with AsyncExitStack() as stack:
         bus = await stack.enter_async_context(connect(settings.nats_url.get_secret_value(), name="deployer"))
         port = await stack.enter_async_context(serving_page(settings.http_address, registry, {"nats": bus.problem}))
-        ledger = Ledger(bus)
+        ledger = Ledger(bus, DEPLOYMENTS_BUCKET, DeploymentStatus)
+        progress = Ledger(bus, TRAINING_PROGRESS_BUCKET, TrainingStatus)
         await ledger.open()
-        backend = await stack.enter_async_context(_backend(settings, bus))
-        reconciler = Reconciler(bus, Parts(backend, ledger, settings, DeployerMetrics(registry)))
-        components = (bus, Presence(bus, "deployer"), LogLines(bus), ledger, reconciler)
+        await progress.open()
+        models, trainer = await stack.enter_async_context(_backends(settings, bus))
+        reconciler = Reconciler(bus, Parts(models, ledger, settings, DeployerMetrics(registry)))
+        trainings = Trainings(bus, TrainingParts(trainer, progress))
+        components = (bus, Presence(bus, "deployer"), LogLines(bus), ledger, progress, reconciler, trainings)
         await stack.enter_async_context(running(*components, drain_seconds=settings.drain_seconds))
         yield port
 
 
 @asynccontextmanager
-async def _backend(settings: DeployerSettings, bus: Bus) -> AsyncIterator[Backend]:
+async def _backends(settings: DeployerSettings, bus: Bus) -> AsyncIterator[tuple[Backend, TrainingBackend]]:
+    """What makes models real, and what trains."""
     if settings.deployer_backend == "local":
-        async with LocalBackend(bus, settings.data_dir) as local:
-            yield local
+        async with LocalBackend(bus, settings.data_dir) as models, LocalTrainings(settings.data_dir) as trainings:
+            yield models, trainings
         return
-    async with connected(settings.namespace) as cluster:
-        models = KubernetesModels(cluster, settings)
-        async with running(models, drain_seconds=settings.drain_seconds):
-            yield models
+    async with (
+        connected(settings.namespace) as cluster,
+        connected(settings.namespace, TRAINING_OWNER) as training_cluster,
+    ):
+        deployments = KubernetesModels(cluster, settings)
+        jobs = KubernetesTrainings(training_cluster, settings)
+        async with running(deployments, jobs.changes, drain_seconds=settings.drain_seconds):
+            yield deployments, jobs

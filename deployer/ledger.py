@@ -1,20 +1,24 @@
-"""What is told of each deployment, kept in NATS: for those who ask, and for the next deployer to go on from."""
+"""What is told of each deployment or training, kept in NATS: for those who ask, and for the next deployer to go on."""
 
 import asyncio
 import time
 from contextlib import aclosing
+from copy import deepcopy
+from typing import Generic, TypeVar
 
 import nats.errors
 import structlog
 
-from framemesh.bus import Bus, deployments
-from framemesh.bus.streams import DEPLOYMENTS_BUCKET
+from framemesh.bus import Bus, encoding
 from framemesh.bus.watching import snapshots
 from framemesh.frames import timestamp
 from framemesh.v1.model_pb2 import DeploymentStatus
+from framemesh.v1.training_pb2 import TrainingStatus
 from framemesh.waiting import happens
 
 log = structlog.get_logger()
+
+Status = TypeVar("Status", bound=DeploymentStatus | TrainingStatus)
 
 _PROBLEMS = (nats.errors.Error, TimeoutError)
 _BETWEEN_SECONDS = 0.2
@@ -23,36 +27,42 @@ _RETRY_SECONDS = 1.0
 _FAREWELL_SECONDS = 2.0
 
 
-class Ledger:
-    """The statuses, by model. Reading is instant; what is put shows in NATS soon, and once NATS is there."""
+class Ledger(Generic[Status]):
+    """The statuses, by model. Reading is instant; what is put shows in NATS soon, and once NATS is there.
 
-    name = "ledger"
+    Args:
+        bus: Where they are kept.
+        bucket: In which key-value bucket.
+        kind: What they are.
+    """
 
-    def __init__(self, bus: Bus) -> None:
+    def __init__(self, bus: Bus, bucket: str, kind: type[Status]) -> None:
+        self.name = f"ledger of {bucket}"
         self._bus = bus
-        self._statuses: dict[str, DeploymentStatus] = {}
+        self._bucket = bucket
+        self._kind = kind
+        self._statuses: dict[str, Status] = {}
         self._unwritten: set[str] = set()
         self._changed = asyncio.Event()
         self._stopping = asyncio.Event()
 
     async def open(self) -> None:
         """Read what another deployer left; waits for NATS, and for the gateway, which makes the bucket."""
-        async with aclosing(snapshots(self._bus, DEPLOYMENTS_BUCKET)) as following:
+        async with aclosing(snapshots(self._bus, self._bucket)) as following:
             content = await anext(following)
-        self._statuses = {model: status for model, value in content.items() if (status := deployments.load(value))}
+        self._statuses = {
+            model: status for model, value in content.items() if (status := encoding.load(value, self._kind()))
+        }
 
     def models(self) -> set[str]:
         """Which models something is told of."""
         return set(self._statuses)
 
-    def get(self, model: str) -> DeploymentStatus:
+    def get(self, model: str) -> Status:
         """A copy of what is told of a model; an empty one where nothing is."""
-        status = DeploymentStatus()
-        if model in self._statuses:
-            status.CopyFrom(self._statuses[model])
-        return status
+        return deepcopy(self._statuses[model]) if model in self._statuses else self._kind()
 
-    def put(self, model: str, status: DeploymentStatus) -> None:
+    def put(self, model: str, status: Status) -> None:
         """Tell something else of a model."""
         status.update_time.CopyFrom(timestamp(time.time_ns()))
         self._statuses[model] = status
@@ -76,7 +86,7 @@ class Ledger:
             async with asyncio.timeout(_FAREWELL_SECONDS):
                 await self._write()
         except TimeoutError:
-            log.warning("ledger.not_written", models=sorted(self._unwritten))
+            log.warning("ledger.not_written", bucket=self._bucket, models=sorted(self._unwritten))
 
     def stop(self) -> None:
         """Write what is unwritten, and no more."""
@@ -93,13 +103,14 @@ class Ledger:
             model = self._unwritten.pop()
             status = self._statuses.get(model)
             try:
-                bucket = await self._bus.js.key_value(DEPLOYMENTS_BUCKET)
+                bucket = await self._bus.js.key_value(self._bucket)
                 if status is None:
                     await bucket.delete(model)
                 else:
-                    await bucket.put(model, deployments.dump(status))
+                    await bucket.put(model, encoding.dump(status))
             except _PROBLEMS as error:
                 self._unwritten.add(model)
-                log.warning("ledger.not_written", model=model, error=str(error) or type(error).__name__)
+                words = str(error) or type(error).__name__
+                log.warning("ledger.not_written", bucket=self._bucket, model=model, error=words)
                 return False
         return True

@@ -6,9 +6,7 @@ rolled back. All that must outlive the deployer is in the ledger and with the ba
 next one goes on.
 """
 
-import asyncio
 from collections.abc import Callable
-from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,16 +14,15 @@ import structlog
 
 from deployer.ledger import Ledger
 from deployer.metrics import DeployerMetrics
+from deployer.pursuing import Pursuer, Pursuit, Wish
 from deployer.store import clear_unfinished
 from framemesh import specs
 from framemesh.bus import Bus
 from framemesh.bus.streams import MODELS_BUCKET
-from framemesh.bus.watching import entries
-from framemesh.errors import ConfigurationError, FramemeshError, InternalError, InvalidSpecError
+from framemesh.errors import ConfigurationError, FramemeshError, InternalError
 from framemesh.settings import ModelStoreSettings
 from framemesh.v1.model_pb2 import DeploymentPhase as Phase
 from framemesh.v1.model_pb2 import DeploymentStatus, ModelSpec, Release
-from framemesh.waiting import backed_off, cancelled, happens
 
 log = structlog.get_logger()
 
@@ -81,14 +78,6 @@ class Backend(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """A model as it is wanted, and which deployment or scaling of it said so."""
-
-    spec: ModelSpec
-    generation: int
-
-
-@dataclass(frozen=True, slots=True)
 class Parts:
     """What all deployments share.
 
@@ -100,12 +89,12 @@ class Parts:
     """
 
     backend: Backend
-    ledger: Ledger
+    ledger: Ledger[DeploymentStatus]
     store: ModelStoreSettings
     metrics: DeployerMetrics
 
 
-class Reconciler:
+class Reconciler(Pursuer[ModelSpec]):
     """Follows what is wanted, each model on its own.
 
     Args:
@@ -116,107 +105,39 @@ class Reconciler:
     name = "reconciler"
 
     def __init__(self, bus: Bus, parts: Parts) -> None:
-        self._bus = bus
+        super().__init__(bus, MODELS_BUCKET)
         self._parts = parts
-        self._deployments: dict[str, _Deployment] = {}
-        self._stopping = asyncio.Event()
 
-    async def run(self) -> None:
-        """Follow until stopped; what serves then goes on."""
-        async with asyncio.TaskGroup() as group:
-            following = group.create_task(self._follow(group))
-            await self._stopping.wait()
-            for deployment in self._deployments.values():
-                deployment.end()
-            await cancelled(following)
+    async def _known(self) -> set[str]:
+        return await self._parts.backend.owned() | self._parts.ledger.models()
 
-    def stop(self) -> None:
-        """Change nothing more."""
-        self._stopping.set()
+    def _load(self, name: str, value: bytes) -> ModelSpec:
+        return specs.load(name, value)
 
-    async def _follow(self, group: asyncio.TaskGroup) -> None:
-        known = await self._parts.backend.owned() | self._parts.ledger.models()
-        async with aclosing(entries(self._bus, MODELS_BUCKET)) as following:
-            async for content in following:
-                for name in known - content.keys():
-                    self._want(name, None, group)
-                known = set(content)
-                for name, entry in content.items():
-                    try:
-                        self._want(name, Wish(specs.load(name, entry.value), entry.revision), group)
-                    except InvalidSpecError as error:  # written by hand: what is there stays as it is
-                        log.warning("model.unreadable", model=name, error=str(error))
+    def _pursuit(self, name: str, wish: Wish[ModelSpec] | None) -> "_Deployment":
+        return _Deployment(name, wish, self._parts)
 
-    def _want(self, name: str, wish: Wish | None, group: asyncio.TaskGroup) -> None:
-        if name not in self._deployments:
-            self._deployments[name] = _Deployment(name, wish, self._parts)
-            group.create_task(self._keep(self._deployments[name]), name=f"deployment {name}")
-        else:
-            self._deployments[name].want(wish)
-
-    async def _keep(self, deployment: "_Deployment") -> None:
-        await deployment.run()
-        del self._deployments[deployment.name]
-        self._parts.metrics.failing.remove(deployment.name)
+    def _forget(self, name: str) -> None:
+        self._parts.metrics.failing.remove(name)
 
 
-class _Deployment:
-    """One model, on its way to what is wanted of it, again and again."""
+class _Deployment(Pursuit[ModelSpec]):
+    """One model."""
 
-    def __init__(self, name: str, wish: Wish | None, parts: Parts) -> None:
-        self.name = name
-        self._wish = wish
+    def __init__(self, name: str, wish: Wish[ModelSpec] | None, parts: Parts) -> None:
+        super().__init__(name, wish)
         self._backend = parts.backend
         self._ledger = parts.ledger
         self._store = parts.store
         self._metrics = parts.metrics
-        self._changed = asyncio.Event()
-        self._trying: asyncio.Task[float | None] | None = None
         self._preparing = False
-        self._failures = 0
-        self._ended = False
         self._metrics.failing.labels(name)
 
-    def want(self, wish: Wish | None) -> None:
-        """Another wish, or none any more: what is under way for an older one is given up."""
-        before, self._wish = self._wish, wish
-        if before == wish:
-            return
-        self._failures = 0
-        self._changed.set()
+    def _will_do(self, before: Wish[ModelSpec] | None, wish: Wish[ModelSpec] | None) -> bool:
         same = before is not None and wish is not None and specs.same_version(before.spec, wish.spec)
-        if self._trying is not None and not (same and self._preparing):  # what is prepared will do for both
-            self._trying.cancel()
+        return same and self._preparing  # what is prepared will do for both
 
-    def end(self) -> None:
-        """Leave everything as it is, and return from `run`."""
-        self._ended = True
-        self._changed.set()
-        if self._trying is not None:
-            self._trying.cancel()
-
-    async def run(self) -> None:
-        """Make each wish real; returns once nothing is wanted and nothing is there, or at the end."""
-        while not self._ended:
-            self._changed.clear()
-            wish = self._wish
-            self._trying = asyncio.create_task(self._try(wish))
-            try:
-                await asyncio.wait((self._trying,))
-            finally:
-                self._trying.cancel()
-            if self._trying.cancelled():
-                continue
-            again_seconds = self._trying.result()
-            if again_seconds is not None:
-                await happens(self._changed, within=again_seconds)
-            elif wish is None and self._wish is None:
-                return
-            else:
-                await self._changed.wait()
-
-    async def _try(self, wish: Wish | None) -> float | None:
-        """Go as far as it goes; returns after how many seconds to try again, none where all is well."""
+    async def _try(self, wish: Wish[ModelSpec] | None) -> float | None:
         try:
             if wish is None:
                 await self._remove()
@@ -238,7 +159,7 @@ class _Deployment:
         await clear_unfinished(self._store, self.name)
         self._ledger.forget(self.name)
 
-    async def _make(self, wish: Wish) -> None:
+    async def _make(self, wish: Wish[ModelSpec]) -> None:
         serving = self._serving()
         release = self._known(wish.spec)
         if release is None:
@@ -272,7 +193,7 @@ class _Deployment:
         self._ledger.put(self.name, status)  # a deployer that follows need not prepare it again
         return release
 
-    async def _restore(self, serving: Release | None, wish: Wish) -> None:
+    async def _restore(self, serving: Release | None, wish: Wish[ModelSpec]) -> None:
         """Where nothing is there, as after the machine's restart: what served before goes on until it is replaced."""
         if serving is None or self.name in await self._backend.owned():
             return
@@ -281,7 +202,7 @@ class _Deployment:
         except FramemeshError as error:
             log.warning("deployment.not_restored", model=self.name, error=str(error))
 
-    async def _fail(self, error: ConfigurationError, wish: Wish) -> float:
+    async def _fail(self, error: ConfigurationError, wish: Wish[ModelSpec]) -> float:
         """Go back to what served before, or else leave what answers, and say why."""
         serving = self._serving()
         log.warning("deployment.failed", model=self.name, error=str(error))
@@ -313,9 +234,8 @@ class _Deployment:
         return again_seconds
 
     def _again(self, seconds: tuple[float, float]) -> float:
-        self._failures += 1
         self._metrics.failing.labels(self.name).set(1)
-        return backed_off(self._failures, *seconds)
+        return super()._again(seconds)
 
     def _known(self, spec: ModelSpec) -> Release | None:
         """The release that was prepared for such a wish already."""

@@ -7,12 +7,15 @@ from typing import Self
 
 import grpc
 
+from framemesh.awaiting import Awaited
 from framemesh.corrections import correct_request
-from framemesh.deploying import Awaited, settled
+from framemesh.deploying import settled
+from framemesh.errors import ModelNotFoundError, TrainingNotFoundError
 from framemesh.replaying import Done, paced, replay_requests
 from framemesh.rpc.channels import Tls, open_channel, open_sync_channel
 from framemesh.rpc.status import from_rpc_error
 from framemesh.sending import Image, Named, Sending, analyze_request
+from framemesh.trainings import ended
 from framemesh.v1.analysis_service_pb2 import (
     AnalyzeResponse,
     AnalyzeStreamResponse,
@@ -55,6 +58,17 @@ from framemesh.v1.replay_service_pb2_grpc import ReplayServiceStub
 from framemesh.v1.result_pb2 import Result
 from framemesh.v1.status_service_pb2 import GetStatusRequest, GetStatusResponse
 from framemesh.v1.status_service_pb2_grpc import StatusServiceStub
+from framemesh.v1.training_pb2 import Training, TrainingSpec
+from framemesh.v1.training_service_pb2 import (
+    DeleteTrainingRequest,
+    ListTrainingsRequest,
+    StartTrainingRequest,
+    StartTrainingResponse,
+    StopTrainingRequest,
+    StopTrainingResponse,
+    WatchTrainingsRequest,
+)
+from framemesh.v1.training_service_pb2_grpc import TrainingServiceStub
 
 ANALYZE_SECONDS = 10.0
 REGISTRY_SECONDS = 5.0
@@ -103,6 +117,7 @@ class AsyncClient:
         self._replay = ReplayServiceStub(self._channel)
         self._cameras = CameraServiceStub(self._channel)
         self._corrections = CorrectionServiceStub(self._channel)
+        self._trainings = TrainingServiceStub(self._channel)
 
     async def __aenter__(self) -> Self:
         return self
@@ -245,7 +260,7 @@ class AsyncClient:
         Raises:
             ModelNotFoundError: Somebody deleted it meanwhile.
         """
-        awaited = Awaited(model, generation)
+        awaited = Awaited[Model](model, generation, ModelNotFoundError)
         async for models in self.watch_models():
             if (found := awaited.among(models)) is not None:
                 yield found
@@ -340,6 +355,51 @@ class AsyncClient:
         with _reporting_errors():
             return list((await self._replay.GetArchiveProgress(GetArchiveProgressRequest(), timeout=timeout)).tables)
 
+    async def start_training(self, spec: TrainingSpec, *, timeout: float = REGISTRY_SECONDS) -> StartTrainingResponse:
+        """Ask for a training; the same again goes on from its last checkpoint. For `training_progress`."""
+        with _reporting_errors():
+            return await self._trainings.StartTraining(StartTrainingRequest(spec=spec), timeout=timeout)
+
+    async def stop_training(self, name: str, *, timeout: float = REGISTRY_SECONDS) -> StopTrainingResponse:
+        """Ask for a training to write a checkpoint and end."""
+        with _reporting_errors():
+            return await self._trainings.StopTraining(StopTrainingRequest(name=name), timeout=timeout)
+
+    async def delete_training(self, name: str, *, timeout: float = REGISTRY_SECONDS) -> None:
+        """Ask for a training no more; what it has in the lake stays."""
+        with _reporting_errors():
+            await self._trainings.DeleteTraining(DeleteTrainingRequest(name=name), timeout=timeout)
+
+    async def trainings(self, *, timeout: float = REGISTRY_SECONDS) -> list[Training]:
+        """The trainings that the mesh knows of, by name."""
+        with _reporting_errors():
+            return list((await self._trainings.ListTrainings(ListTrainingsRequest(), timeout=timeout)).trainings)
+
+    async def watch_trainings(self) -> AsyncIterator[list[Training]]:
+        """Yield the trainings, at once and after each change."""
+        with _reporting_errors():
+            async for response in self._trainings.WatchTrainings(WatchTrainingsRequest()):
+                yield list(response.trainings)
+
+    async def training_progress(self, name: str, generation: int) -> AsyncIterator[Training]:
+        """Yield a training as it is, at once and after each change, until a wish for it has come to its end.
+
+        The last one's `status.phase` is SUCCEEDED, STOPPED or FAILED. Where nobody trains, this goes on for ever.
+
+        Args:
+            name: Its name.
+            generation: Of the wish, or of one before it.
+
+        Raises:
+            TrainingNotFoundError: Somebody deleted it meanwhile.
+        """
+        awaited = Awaited[Training](name, generation, TrainingNotFoundError)
+        async for known in self.watch_trainings():
+            if (found := awaited.among(known)) is not None:
+                yield found
+                if ended(found, generation):
+                    return
+
 
 class Client:
     """A mesh's gateway, for programs without asyncio. Safe to share between threads.
@@ -364,6 +424,7 @@ class Client:
         self._replay = ReplayServiceStub(self._channel)
         self._cameras = CameraServiceStub(self._channel)
         self._corrections = CorrectionServiceStub(self._channel)
+        self._trainings = TrainingServiceStub(self._channel)
 
     def __enter__(self) -> Self:
         return self
@@ -473,7 +534,7 @@ class Client:
 
     def progress(self, model: str, generation: int) -> Iterator[Model]:
         """See `AsyncClient.progress`."""
-        awaited = Awaited(model, generation)
+        awaited = Awaited[Model](model, generation, ModelNotFoundError)
         for models in self.watch_models():
             if (found := awaited.among(models)) is not None:
                 yield found
@@ -542,3 +603,38 @@ class Client:
         """See `AsyncClient.archive_progress`."""
         with _reporting_errors():
             return list(self._replay.GetArchiveProgress(GetArchiveProgressRequest(), timeout=timeout).tables)
+
+    def start_training(self, spec: TrainingSpec, *, timeout: float = REGISTRY_SECONDS) -> StartTrainingResponse:
+        """See `AsyncClient.start_training`."""
+        with _reporting_errors():
+            return self._trainings.StartTraining(StartTrainingRequest(spec=spec), timeout=timeout)
+
+    def stop_training(self, name: str, *, timeout: float = REGISTRY_SECONDS) -> StopTrainingResponse:
+        """See `AsyncClient.stop_training`."""
+        with _reporting_errors():
+            return self._trainings.StopTraining(StopTrainingRequest(name=name), timeout=timeout)
+
+    def delete_training(self, name: str, *, timeout: float = REGISTRY_SECONDS) -> None:
+        """See `AsyncClient.delete_training`."""
+        with _reporting_errors():
+            self._trainings.DeleteTraining(DeleteTrainingRequest(name=name), timeout=timeout)
+
+    def trainings(self, *, timeout: float = REGISTRY_SECONDS) -> list[Training]:
+        """See `AsyncClient.trainings`."""
+        with _reporting_errors():
+            return list(self._trainings.ListTrainings(ListTrainingsRequest(), timeout=timeout).trainings)
+
+    def watch_trainings(self) -> Iterator[list[Training]]:
+        """See `AsyncClient.watch_trainings`."""
+        with _reporting_errors():
+            for response in self._trainings.WatchTrainings(WatchTrainingsRequest()):
+                yield list(response.trainings)
+
+    def training_progress(self, name: str, generation: int) -> Iterator[Training]:
+        """See `AsyncClient.training_progress`."""
+        awaited = Awaited[Training](name, generation, TrainingNotFoundError)
+        for known in self.watch_trainings():
+            if (found := awaited.among(known)) is not None:
+                yield found
+                if ended(found, generation):
+                    return

@@ -124,6 +124,24 @@ class DeadLetterNotFoundError(FramemeshError):
     reason = "DEAD_LETTER_NOT_FOUND"
 
 
+class DatasetNotFoundError(FramemeshError):
+    """The lake has no whole dataset of that name and version."""
+
+    reason = "DATASET_NOT_FOUND"
+
+
+class TrainingNotFoundError(FramemeshError):
+    """There is no training of that name."""
+
+    reason = "TRAINING_NOT_FOUND"
+
+
+class TrainingRunsError(FramemeshError):
+    """Another training of that name runs."""
+
+    reason = "TRAINING_RUNS"
+
+
 class LakeUnavailableError(FramemeshError):
     """The object store doesn't answer, or answers with an error of its own."""
 

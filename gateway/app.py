@@ -30,6 +30,8 @@ from framemesh.v1.replay_service_pb2 import DESCRIPTOR as REPLAY
 from framemesh.v1.replay_service_pb2_grpc import add_ReplayServiceServicer_to_server
 from framemesh.v1.status_service_pb2 import DESCRIPTOR as STATUS
 from framemesh.v1.status_service_pb2_grpc import add_StatusServiceServicer_to_server
+from framemesh.v1.training_service_pb2 import DESCRIPTOR as TRAININGS
+from framemesh.v1.training_service_pb2_grpc import add_TrainingServiceServicer_to_server
 from gateway import door
 from gateway.analysis import Analyzer
 from gateway.api import AnalysisApi, ModelApi
@@ -58,6 +60,8 @@ from gateway.status import Status
 from gateway.status_api import StatusApi
 from gateway.storing import Storer
 from gateway.syncing import DiskSync
+from gateway.training_api import TrainingApi
+from gateway.trainings import Trainings
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +106,8 @@ async def gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
         fanout = Fanout(registry, parts)
         cameras = Cameras(bus)
         services = Services(bus)
-        components = (registry, fanout, storer, cameras, services)
+        trainings = Trainings(bus, Lake.from_settings(settings, bucket=settings.s3_datasets_bucket))
+        components = (registry, fanout, storer, cameras, services, trainings)
         telling = (
             Backlog(bus, registry, metrics),
             Loads(registry, asker, metrics),
@@ -121,6 +126,7 @@ async def gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
         apis: dict[str, Register] = {
             _name(ANALYSIS): partial(add_AnalysisServiceServicer_to_server, AnalysisApi(analyzer, room, bus, metrics)),
             _name(MODELS): partial(add_ModelServiceServicer_to_server, ModelApi(registry)),
+            _name(TRAININGS): partial(add_TrainingServiceServicer_to_server, TrainingApi(trainings)),
             _name(REPLAY): partial(add_ReplayServiceServicer_to_server, ReplayApi(replayer, bus)),
             _name(DEAD_LETTERS): partial(add_DeadLetterServiceServicer_to_server, DeadLetterApi(retrier)),
             _name(CORRECTIONS): partial(add_CorrectionServiceServicer_to_server, CorrectionApi(Corrector(bus, lake))),

@@ -55,6 +55,8 @@ class GatewaySettings(ServiceSettings, BusSettings, LakeSettings):
     store_sync_folder: Path | None = None
     """A folder on the disk of an S3 server on this machine that answers before it has synced, as that of `framemesh up`
     does: frames leave NATS after a sync of that disk. Not set, the S3 server's answer is enough."""
+    s3_datasets_bucket: str = "datasets"
+    """The bucket of exported datasets, in which trainings that are asked for have to find theirs."""
     hold_bytes: int = Field(default=128 * 1024**2, ge=0)
     """Memory for frames just stored, so that models that keep up never read the lake."""
     frames_stream_bytes: int = Field(default=4 * _GIB, ge=LEAST_STREAM_BYTES)

@@ -31,7 +31,7 @@ NATS_USERS = {
 _TABLES = ("frames", "references", "results", "shadows", "corrections")
 _OWN = ("Admin", "Read", "Write", "List")  # in SeaweedFS's words, Admin may make the bucket
 LAKE_RIGHTS: dict[str, dict[str, tuple[str, ...]]] = {
-    "gateway": {"frames": _OWN},
+    "gateway": {"frames": _OWN, "datasets": ("Read", "List")},
     "archiver": dict.fromkeys(_TABLES, _OWN),
     "deployer": {"models": _OWN},
     "console": dict.fromkeys(_TABLES, ("Read", "List")),

@@ -86,11 +86,10 @@ _RESOURCES: dict[str, Any] = {
     )
     for kind in (*OWNED, POD)
 }
-_OWN: dict[str, Any] = {OWNER_LABEL: OWNER}
 
 
 class Cluster:
-    """The objects that carry our mark, in one namespace. Made by `connected`.
+    """The objects that carry an owner's mark, in one namespace. Made by `connected`.
 
     Every call is tried for some seconds on a server that is busy (429, for as long as it says), away or broken; it may
     be, as each ends in the same state however often it is made.
@@ -100,12 +99,13 @@ class Cluster:
         ConfigurationError: It refuses the request.
     """
 
-    def __init__(self, client: AsyncClient) -> None:
+    def __init__(self, client: AsyncClient, owner: str) -> None:
         self._client = client
+        self._own: dict[str, Any] = {OWNER_LABEL: owner}
 
     async def owned(self, kind: Kind, model: str | None = None) -> list[Object]:
         """The objects of a kind that carry our mark, of one model or of all; of pods those that belong to such."""
-        labels = _OWN if model is None else {**_OWN, MODEL_LABEL: model}
+        labels = self._own if model is None else {**self._own, MODEL_LABEL: model}
 
         async def listed() -> list[Object]:
             found = self._client.list(_RESOURCES[kind.name], labels=labels)
@@ -172,7 +172,8 @@ class Cluster:
             on_change()
             try:
                 async with asyncio.timeout(_WATCH_SECONDS + _CALL_SECONDS):
-                    watching = self._client.watch(_RESOURCES[kind.name], labels=_OWN, server_timeout=_WATCH_SECONDS)
+                    resource = _RESOURCES[kind.name]
+                    watching = self._client.watch(resource, labels=self._own, server_timeout=_WATCH_SECONDS)
                     async for _ in watching:
                         on_change()
             except (httpx2.HTTPError, TimeoutError) as error:
@@ -192,7 +193,7 @@ class Cluster:
         if there is None:
             return
         # Another model's, too: `vit-pods` and the pods of `vit` would be one Service.
-        if not ({**_OWN, MODEL_LABEL: model}.items() <= there["metadata"].get("labels", {}).items()):
+        if not ({**self._own, MODEL_LABEL: model}.items() <= there["metadata"].get("labels", {}).items()):
             raise ConfigurationError(
                 f"there is a {kind} {name} already that is not this model's: delete or rename it, or deploy the model "
                 "under another name",
@@ -218,20 +219,24 @@ class Cluster:
 
 
 @asynccontextmanager
-async def connected(namespace: str) -> AsyncIterator[Cluster]:
+async def connected(namespace: str, owner: str = OWNER) -> AsyncIterator[Cluster]:
     """The cluster that `KUBECONFIG` names, or else the one in which this is a pod, around the block.
+
+    Args:
+        namespace: Where the objects are.
+        owner: Whose they are: others are left alone.
 
     Raises:
         ConfigurationError: There is neither.
     """
     try:
-        client = AsyncClient(namespace=namespace, field_manager=OWNER)
+        client = AsyncClient(namespace=namespace, field_manager=owner)
     except (ConfigError, OSError) as error:
         raise ConfigurationError(
             f"no Kubernetes cluster: {error}; set KUBECONFIG to a file, or run this in a pod with a ServiceAccount"
         ) from error
     async with client:
-        yield Cluster(client)
+        yield Cluster(client, owner)
 
 
 def _refused(what: str, error: httpx2.HTTPStatusError) -> ClusterUnavailableError | ConfigurationError:

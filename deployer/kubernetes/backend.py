@@ -12,20 +12,17 @@ import structlog
 from deployer import worker
 from deployer.kubernetes import marks, objects, reasons, states
 from deployer.kubernetes.api import DEPLOYMENT, JOB, OWNED, POD, SCALER, Cluster, Kind
+from deployer.kubernetes.changes import Changes, done, pods_of
 from deployer.kubernetes.objects import Object
 from deployer.kubernetes.settings import ClusterSettings
 from deployer.reconciling import Tell
 from framemesh.errors import ConfigurationError, FramemeshError, ModelUnavailableError
 from framemesh.v1.model_pb2 import DeploymentPhase as Phase
 from framemesh.v1.model_pb2 import ModelSpec, Release
-from framemesh.waiting import cancelled, happens, jittered
+from framemesh.waiting import cancelled, jittered
 
 log = structlog.get_logger()
 
-_LOOK_SECONDS = 2.0
-"""How long after the last look there is another, whatever the watches say: a log's growth is no event."""
-_CALM_SECONDS = 0.1
-"""What changes rarely changes alone: one look is for all that comes within this time."""
 _MEND_SECONDS = 15.0
 
 
@@ -44,20 +41,18 @@ class KubernetesModels:
         self._settings = settings
         self._settled: dict[str, tuple[Release, int]] = {}
         self._made: dict[tuple[str, str], tuple[Object, Object]] = {}
-        self._changed = asyncio.Event()
-        self._stopping = asyncio.Event()
+        self._changes = Changes(cluster, DEPLOYMENT, JOB, POD)
 
     async def run(self) -> None:
         """Watch the cluster until stopped, and mend what others change or delete of models that are rolled out."""
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._cluster.watch(kind, self._wake)) for kind in (DEPLOYMENT, JOB, POD)]
-            tasks.append(group.create_task(self._mend()))
-            await self._stopping.wait()
-            await cancelled(*tasks)
+            mending = group.create_task(self._mend())
+            await self._changes.run()
+            await cancelled(mending)
 
     def stop(self) -> None:
         """Watch no more."""
-        self._stopping.set()
+        self._changes.stop()
 
     async def owned(self) -> set[str]:
         """The models of which anything is there.
@@ -80,24 +75,11 @@ class KubernetesModels:
         """
         objects.check(spec)
         wanted = objects.job(self._settings, spec, worker.arguments(spec, cache=objects.CACHE))
-        begun = False
-        while True:
-            changed = self._changed
-            jobs = {job["metadata"]["name"]: job for job in await self._cluster.owned(JOB, spec.name)}
-            job = jobs.pop(marks.job_name(spec), None)
-            for other in jobs:
-                await self._cluster.delete(JOB, other)
-            if job is None:
-                await self._cluster.apply(wanted, None)
-            elif states.holds(job, "Failed") and not begun:
-                await self._cluster.delete(JOB, marks.job_name(spec))  # an earlier try's: this is another
-                continue
-            elif "deletionTimestamp" not in job["metadata"]:
-                release = await self._look(spec, job, tell)
-                if release is not None:
-                    return release
-            begun = True
-            await _news(changed)
+
+        async def look(job: Object) -> Release | None:
+            return await self._look(spec, job, tell)
+
+        return await done(self._cluster, self._changes, wanted, look)
 
     async def roll_out(self, release: Release, replicas: int, tell: Tell) -> None:
         """Have so many servers of this release and, once they all are available, none of another.
@@ -109,7 +91,7 @@ class KubernetesModels:
         model = release.spec.name
         self._settled.pop(model, None)
         while True:
-            changed = self._changed
+            change = self._changes.next
             there = await self._there(model)
             here = there.get((DEPLOYMENT.name, marks.server_name(model)))
             if (SCALER.name, marks.server_name(model)) in there and not objects.is_scaled(self._settings, replicas):
@@ -124,7 +106,7 @@ class KubernetesModels:
                     raise ConfigurationError(trouble or f"its servers were not ready within {seconds} s", model=model)
                 ready = sum(states.holds(pod, "Ready") for pod in pods)
                 tell(Phase.DEPLOYMENT_PHASE_ROLLING_OUT, ready / max(1, replicas), trouble)
-            await _news(changed)
+            await self._changes.after(change)
         for kind, name in there:
             if kind == JOB.name:
                 await self._cluster.delete(JOB, name)
@@ -146,18 +128,14 @@ class KubernetesModels:
         """
         self._settled.pop(model, None)
         while True:
-            changed = self._changed
+            change = self._changes.next
             there = await self._there(model)
             if not there and not await self._is_exported(model):
                 return
             for (kind, name), found in there.items():
                 if "deletionTimestamp" not in found["metadata"]:
                     await self._cluster.delete(_KINDS[kind], name)
-            await _news(changed)
-
-    def _wake(self) -> None:
-        self._changed.set()
-        self._changed = asyncio.Event()
+            await self._changes.after(change)
 
     async def _mend(self) -> None:
         while True:
@@ -178,26 +156,17 @@ class KubernetesModels:
             for found in await self._cluster.owned(kind, model)
         }
 
-    async def _pods(self, model: str, app: str, version: str) -> list[Object]:
-        wanted = {marks.NAME_LABEL: app, marks.VERSION_LABEL: version}
-        pods = await self._cluster.owned(POD, model)
-        return [
-            pod
-            for pod in sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp")))
-            if wanted.items() <= pod["metadata"]["labels"].items() and "deletionTimestamp" not in pod["metadata"]
-        ]
-
     async def _is_exported(self, model: str) -> bool:
         """Whether an exporter may still write into the lake, be it that it is to end."""
         pods = await self._cluster.owned(POD, model)
         return any(pod["metadata"]["labels"][marks.NAME_LABEL] == marks.EXPORTER for pod in pods)
 
     async def _servers(self, release: Release) -> list[Object]:
-        return await self._pods(release.spec.name, marks.SERVER, marks.release_id(release))
+        return await pods_of(self._cluster, release.spec.name, marks.SERVER, marks.release_id(release))
 
     async def _look(self, spec: ModelSpec, job: Object, tell: Tell) -> Release | None:
         """What a Job has made, once it has; else tell how far it is."""
-        pods = await self._pods(spec.name, marks.EXPORTER, marks.version(spec))
+        pods = await pods_of(self._cluster, spec.name, marks.EXPORTER, marks.version(spec))
         if states.holds(job, "Failed"):
             raise self._failed(job, pods)
         lines = await self._cluster.last_lines(pods[-1]["metadata"]["name"]) if pods else []
@@ -253,11 +222,6 @@ class KubernetesModels:
         """
         made = self._made.get((wanted["kind"], wanted["metadata"]["name"]))
         return states.within(wanted, there) or made == (wanted, there["spec"])
-
-
-async def _news(changed: asyncio.Event) -> None:
-    await happens(changed, within=_LOOK_SECONDS)
-    await asyncio.sleep(_CALM_SECONDS)
 
 
 _KINDS: dict[str, Kind] = {kind.name: kind for kind in OWNED}

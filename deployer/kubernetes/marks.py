@@ -20,6 +20,8 @@ METRICS_PORT = 9090
 
 OWNER = "framemesh-deployer"
 """Who made it: what `kubectl` shows as its manager, too."""
+TRAINING_OWNER = "framemesh-trainings"
+"""Who made a training's Job: no model's object, though it may have a model's name."""
 NAME_LABEL = "app.kubernetes.io/name"
 OWNER_LABEL = "app.kubernetes.io/managed-by"
 MODEL_LABEL = "app.kubernetes.io/instance"

@@ -69,9 +69,7 @@ def job(
     return _job(settings, marks.job_name(spec), labels, pod, retries=retries, seconds=settings.export_seconds)
 
 
-def training(
-    settings: ClusterSettings, model: str, arguments: Sequence[str], *, retries: int, owner: str = marks.OWNER
-) -> Object:
+def training(settings: ClusterSettings, model: str, arguments: Sequence[str], *, retries: int, owner: str) -> Object:
     """Fine-tunes a model. A pod that is to end leaves a checkpoint in the lake, from which the next one goes on.
 
     Args:
@@ -87,7 +85,7 @@ def training(
         resources["limits"]["nvidia.com/gpu"] = str(settings.trainer_gpus)
     container = _container("train", settings.trainer_image, settings.trainer_secret, settings, resources) | {
         "command": ["python", "-m", "trainer"],
-        "args": [_literally(argument) for argument in ("--folder", CACHE, *arguments)],
+        "args": [_literally(argument) for argument in arguments],
         "env": _variables({"HOME": TMP, "HF_HOME": f"{CACHE}/hub"}),
     }
     pod = _pod_spec(container, cache=settings.trainer_cache_size, grace_seconds=_CHECKPOINT_SECONDS)

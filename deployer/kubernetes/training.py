@@ -1,4 +1,4 @@
-"""The program behind `framemesh train --render`: a training's Job as YAML, for those who apply it."""
+"""A training's Job; and the program behind `framemesh train --render`, which prints it for those who apply it."""
 
 import argparse
 import sys
@@ -8,15 +8,33 @@ from itertools import pairwise
 import yaml
 from pydantic import ValidationError
 
-from deployer.kubernetes import objects
+from deployer import trainer
+from deployer.kubernetes import marks, objects
 from deployer.kubernetes.objects import Object
 from deployer.kubernetes.rendering import OWNER
 from deployer.kubernetes.settings import ClusterSettings
 from framemesh.errors import EXIT_CONFIGURATION, ConfigurationError, FramemeshError
 from framemesh.names import MAX_MODEL_LENGTH, check_label
+from framemesh.trainings import DATASETS
+from framemesh.v1.training_pb2 import TrainingSpec
 
 _RETRIES = 20  # of a lake that can't be reached, and of nodes that go away
 _LOCAL = (".", "/", "~", "demo:")
+_KEPT_SECONDS = 86_400
+"""How long an ended Job of the deployer's stays, with its log."""
+
+
+def job(settings: ClusterSettings, spec: TrainingSpec) -> Object:
+    """The Job that the deployer has train this, and that Kubernetes deletes a day after its end.
+
+    Raises:
+        ConfigurationError: The dataset or the base is a folder of some machine.
+    """
+    _check(spec.dataset, spec.base)
+    told = trainer.arguments(spec, folder=objects.CACHE)
+    made = objects.training(settings, spec.name, told, retries=_RETRIES, owner=marks.TRAINING_OWNER)
+    made["spec"]["ttlSecondsAfterFinished"] = _KEPT_SECONDS
+    return made
 
 
 def rendered(settings: ClusterSettings, name: str, arguments: Sequence[str]) -> list[Object]:
@@ -32,15 +50,23 @@ def rendered(settings: ClusterSettings, name: str, arguments: Sequence[str]) -> 
     """
     check_label("model", name, max_length=MAX_MODEL_LENGTH)
     given = dict(pairwise(arguments))
-    if not given.get("--dataset", "").startswith("lake://"):
+    _check(given.get("--dataset", ""), given.get("--base", ""))
+    told = ("--folder", objects.CACHE, "--name", name, *arguments)
+    return [objects.training(settings, name, told, retries=_RETRIES, owner=OWNER)]
+
+
+def _check(dataset: str, base: str) -> None:
+    """Pass what a pod can read.
+
+    Raises:
+        ConfigurationError: One is a folder of some machine.
+    """
+    if not dataset.startswith(DATASETS):
+        raise ConfigurationError(f"no pod can read the dataset {dataset!r}: export it to {DATASETS}NAME/VERSION")
+    if base.startswith(_LOCAL):
         raise ConfigurationError(
-            f"no pod can read the dataset {given.get('--dataset')!r}: export it to lake://datasets/NAME/VERSION"
+            f"no pod can read the base {base!r}: name a model of the hub, or lake://training/NAME/RUN"
         )
-    if given.get("--base", "").startswith(_LOCAL):
-        raise ConfigurationError(
-            f"no pod can read the base {given['--base']!r}: name a model of the hub, or lake://training/NAME/RUN"
-        )
-    return [objects.training(settings, name, ("--name", name, *arguments), retries=_RETRIES, owner=OWNER)]
 
 
 def main() -> None:

@@ -37,6 +37,8 @@ KEPT = (STORED, RESULTS, SHADOWS, DEADLETTERS, EVENTS, CORRECTIONS)
 MODELS_BUCKET = "models"
 ROUTES_BUCKET = "routes"
 DEPLOYMENTS_BUCKET = "deployments"
+TRAININGS_BUCKET = "trainings"
+TRAINING_PROGRESS_BUCKET = "training-progress"
 ARCHIVE_BUCKET = "archive"
 CAMERAS_BUCKET = "cameras"
 
@@ -167,6 +169,8 @@ async def _ensure(bus: Bus, sizes: StreamSizes) -> None:
         (MODELS_BUCKET, 8, None),
         (ROUTES_BUCKET, 1, None),
         (DEPLOYMENTS_BUCKET, 1, None),
+        (TRAININGS_BUCKET, 1, None),
+        (TRAINING_PROGRESS_BUCKET, 1, None),
         (ARCHIVE_BUCKET, 1, None),
         (CAMERAS_BUCKET, 1, _CAMERA_SECONDS),
     ):

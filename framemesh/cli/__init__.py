@@ -27,6 +27,7 @@ from framemesh.cli import (
     replay,
     status,
     train,
+    trainings,
     up,
     watch,
 )
@@ -67,6 +68,7 @@ app.add_typer(dataset.app, name="dataset")
 app.command()(env.env)
 app.command()(export.export)
 app.command()(train.train)
+app.add_typer(trainings.app, name="trainings")
 app.command("bench")(bench.bench_model)
 
 

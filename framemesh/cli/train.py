@@ -6,19 +6,22 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 from rich.text import Text
 
+from framemesh.cli import trainings
 from framemesh.cli.services import check_installed, lake_of_mesh
-from framemesh.cli.target import DEFAULT_DATA_DIR, AsJson, DataDir
+from framemesh.cli.target import DEFAULT_DATA_DIR, Address, AsJson, DataDir, open_client
 from framemesh.errors import EXIT_CONFIGURATION, ConfigurationError, InternalError, ModelUnavailableError
 from framemesh.names import MAX_MODEL_LENGTH, check_label
+from framemesh.trainings import options
 from framemesh.v1.model_pb2 import ModelSpec
+from framemesh.v1.training_pb2 import TrainingSpec
 
 _NEEDED = (
     "trainer",
@@ -32,7 +35,6 @@ _NEEDED = (
 )
 _EXIT_TRY_AGAIN, _EXIT_INTERRUPTED = 75, 130
 _KILLED = -9
-_METRICS = {"loss": "loss", "accuracy": "accuracy", "mean_recall": "mean recall", "map50": "mAP@0.5"}
 
 
 def train(
@@ -57,6 +59,11 @@ def train(
     render: Annotated[
         bool, typer.Option("--render", help="Print the Kubernetes Job that does it, as YAML, and train nothing.")
     ] = False,
+    mesh: Annotated[
+        bool, typer.Option("--mesh", help="Have the mesh's deployer do it, which this only follows: Ctrl-C leaves it.")
+    ] = False,
+    wait: trainings.Wait = True,
+    address: Address = None,
     as_json: AsJson = False,
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
@@ -64,15 +71,24 @@ def train(
 
     The same command goes on where an interrupted one stopped, on any machine: checkpoints are in the lake.
     FRAMEMESH_S3_ENDPOINT, FRAMEMESH_S3_ACCESS_KEY and FRAMEMESH_S3_SECRET_KEY say where that is; without them it is
-    that of the mesh which runs on the data directory.
+    that of the mesh which runs on the data directory. With --mesh it is the mesh's, and so is the machine.
     """
     check_label("model", name, max_length=MAX_MODEL_LENGTH)
-    options = {"--epochs": epochs, "--batch-size": batch_size, "--learning-rate": learning_rate, "--seed": seed}
-    chosen = (
-        *(word for option, value in options.items() if value is not None for word in (option, str(value))),
-        *(("--revision", revision) if revision else ()),
-        *(("--head-only",) if head_only else ()),
-    )
+    spec = TrainingSpec(
+        name=name, dataset=dataset, base=base, revision=revision, epochs=epochs, batch_size=batch_size,
+        learning_rate=learning_rate, head_only=head_only, seed=seed,
+    )  # fmt: skip
+    if mesh:
+        if render:
+            raise ConfigurationError("--mesh and --render are two ways of having a cluster train: choose one")
+        if Path(base).is_dir():
+            spec.base = str(Path(base).resolve())  # as the deployer works elsewhere
+        with open_client(address, data_dir) as client:
+            wish = client.start_training(spec)
+            if wait:
+                trainings.follow(client, name, wish.generation, as_json=as_json)
+        return
+    chosen = options(spec)
     if render:
         check_installed(("deployer", "pydantic_settings", "yaml"), "train --render", "run `make demo`")
         _exit_as("deployer.kubernetes.training", name, "--dataset", dataset, "--base", base, *chosen)
@@ -80,17 +96,17 @@ def train(
     from framemesh.mesh.demo import localised  # noqa: PLC0415 - a client has no mesh
 
     folder = data_dir.resolve() / "training"
-    spec = asyncio.run(localised(ModelSpec(name=name, source=base), data_dir.resolve() / "models" / "demo"))
+    found = asyncio.run(localised(ModelSpec(name=name, source=base), data_dir.resolve() / "models" / "demo"))
     argv = (
         sys.executable, "-m", "trainer",
-        "--dataset", dataset, "--base", spec.source, "--name", name, "--folder", str(folder), *chosen,
+        "--dataset", dataset, "--base", found.source, "--name", name, "--folder", str(folder), *chosen,
     )  # fmt: skip
     console = Console(stderr=True)
     done = _followed(argv, {**os.environ, **lake_of_mesh(data_dir, os.environ)}, console)
     if as_json:
         typer.echo(json.dumps(done))
         return
-    _show(done)
+    trainings.show(done)
 
 
 def _exit_as(program: str, *arguments: str) -> NoReturn:
@@ -162,27 +178,8 @@ def _words(said: dict[str, Any]) -> str | None:
         case "found":
             words = f"trained already: {said['source']}"
         case "before":
-            words = f"untrained: validation {_measured(said)}"
+            words = f"untrained: validation {trainings.measured(said['validation'])}"
         case "epoch":
-            words = f"epoch {said['epoch']}/{said['epochs']}: loss {said['loss']:.3f}; validation {_measured(said)}"
+            measured = trainings.measured(said["validation"])
+            words = f"epoch {said['epoch']}/{said['epochs']}: loss {said['loss']:.3f}; validation {measured}"
     return words
-
-
-def _measured(said: dict[str, Any]) -> str:
-    return ", ".join(f"{_METRICS[key]} {value:.3f}" for key, value in said["validation"].items())
-
-
-def _show(done: dict[str, Any]) -> None:
-    scores = done["scores"]
-    console = Console()
-    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
-    for title in ("class", "examples", "precision", "recall"):
-        table.add_column(title, justify="left" if title == "class" else "right")
-    for found in scores["classes"]:
-        shares = ("" if found[key] is None else f"{found[key]:.3f}" for key in ("precision", "recall"))
-        table.add_row(Text(found["name"]), f"{found['count']:,}", *shares)
-    console.print(table)
-    overall = scores["overall"]
-    interval = f"{overall['value']:.3f} [{overall['low']:.3f}, {overall['high']:.3f}]"
-    console.print(Text(f"{scores['measure']} on the test split: {interval}, {scores['images']:,} pictures"))
-    console.print(Text(f"framemesh deploy {done['source']} --shadow"), soft_wrap=True)

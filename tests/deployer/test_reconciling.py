@@ -68,7 +68,7 @@ def backend() -> Scripted:
 
 @asynccontextmanager
 async def reconciling_with(bus: Bus, backend: Scripted) -> AsyncIterator[CollectorRegistry]:
-    ledger = Ledger(bus)
+    ledger = Ledger(bus, DEPLOYMENTS_BUCKET, DeploymentStatus)
     await ledger.open()
     registry = CollectorRegistry()
     parts = Parts(backend, ledger, ModelStoreSettings(), DeployerMetrics(registry))

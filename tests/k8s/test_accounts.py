@@ -15,13 +15,18 @@ from PIL import Image
 from archiver.app import archiver
 from archiver.settings import ArchiverSettings
 from deployer.ledger import Ledger
-from framemesh.bus import connect
+from framemesh.bus import Bus, connect
 from framemesh.bus.loglines import LogLines
 from framemesh.bus.presence import Presence
-from framemesh.bus.streams import MODELS_BUCKET
+from framemesh.bus.streams import (
+    DEPLOYMENTS_BUCKET,
+    MODELS_BUCKET,
+    TRAINING_PROGRESS_BUCKET,
+    TRAININGS_BUCKET,
+)
 from framemesh.bus.watching import snapshots
 from framemesh.client import AsyncClient
-from framemesh.errors import ConfigurationError, FramemeshError
+from framemesh.errors import ConfigurationError, DatasetNotFoundError, FramemeshError
 from framemesh.lake import Lake
 from framemesh.limits import MAX_IMAGE_BYTES
 from framemesh.mesh.servers import HOST
@@ -30,6 +35,7 @@ from framemesh.service import running
 from framemesh.settings import ServiceSettings
 from framemesh.specs import parse
 from framemesh.v1.model_pb2 import DeploymentStatus
+from framemesh.v1.training_pb2 import TrainingSpec, TrainingStatus
 from gateway.app import gateway
 from gateway.settings import GatewaySettings
 from ingest.app import ingest
@@ -55,7 +61,7 @@ FORBIDDEN = {
         "$JS.API.STREAM.DELETE.STORED", "$JS.API.STREAM.UPDATE.STORED", "logs.gateway.other",
     ),
     "deployer": (
-        "frames.gate", "presence.gateway.other", "$KV.models.vit", "$KV.routes.vit.0",
+        "frames.gate", "presence.gateway.other", "$KV.models.vit", "$KV.trainings.vit", "$KV.routes.vit.0",
         "$JS.API.STREAM.DELETE.KV_models",
     ),
     "console": (
@@ -184,10 +190,11 @@ async def test_the_mesh_does_all_its_work_within_its_permissions(
         async with connect(nats_of["deployer"], name="deployer") as deployer_bus:
             async with aclosing(snapshots(deployer_bus, MODELS_BUCKET)) as following:
                 assert (await anext(following)).keys() == {"vit", "next"}
-            ledger = Ledger(deployer_bus)
+            ledger = Ledger(deployer_bus, DEPLOYMENTS_BUCKET, DeploymentStatus)
             await ledger.open()
             async with running(ledger, Presence(deployer_bus, "deployer"), LogLines(deployer_bus), drain_seconds=20):
                 ledger.put("vit", DeploymentStatus(message="on its way"))
+            await _train(environments, client, deployer_bus)
 
         async def told() -> bool:
             return "on its way" in {model.status.message for model in await client.models()}
@@ -195,7 +202,37 @@ async def test_the_mesh_does_all_its_work_within_its_permissions(
         await until(told, seconds=60)
         await client.delete("vit")
         await client.delete("next")
+        await client.delete_training("vit")
     assert [line for line in log.read_text().splitlines() if "Violation" in line][before:] == []
+
+
+async def _train(environments: Secrets, client: AsyncClient, deployer_bus: Bus) -> None:
+    """A training is asked for, heard of, and told of."""
+    spec = TrainingSpec(name="vit", dataset="lake://datasets/signs/1", base="google/vit-base-patch16-224")
+    with pytest.raises(DatasetNotFoundError):
+        await client.start_training(spec)
+    keys = environments["dataset-exporter"]
+    async with Lake(
+        environments["gateway"]["FRAMEMESH_S3_ENDPOINT"],
+        access_key=keys["FRAMEMESH_S3_ACCESS_KEY"],
+        secret_key=keys["FRAMEMESH_S3_SECRET_KEY"],
+        region="us-east-1",
+        bucket="datasets",
+        requests=1,
+    ) as datasets:
+        await datasets.put("signs/1/recipe.json", b"{}", content_type="application/json", metadata={})
+    await client.start_training(spec)
+    async with aclosing(snapshots(deployer_bus, TRAININGS_BUCKET)) as following:
+        assert (await anext(following)).keys() == {"vit"}
+    progress = Ledger(deployer_bus, TRAINING_PROGRESS_BUCKET, TrainingStatus)
+    await progress.open()
+    async with running(progress, drain_seconds=20):
+        progress.put("vit", TrainingStatus(message="on its way"))
+
+    async def told() -> bool:
+        return "on its way" in {training.status.message for training in await client.trainings()}
+
+    await until(told, seconds=60)
 
 
 @pytest.mark.parametrize("service", LAKE_RIGHTS)

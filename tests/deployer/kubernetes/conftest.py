@@ -20,7 +20,7 @@ async def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
 
     Its deployer spares neither it nor NATS: half of these tests' time was its pauses.
     """
-    monkeypatch.setattr("deployer.kubernetes.backend._CALM_SECONDS", 0.01)
+    monkeypatch.setattr("deployer.kubernetes.changes._CALM_SECONDS", 0.01)
     monkeypatch.setattr("deployer.ledger._BETWEEN_SECONDS", 0.02)
     async with apiserver.serving(ALLOWED) as server:
         config = tmp_path / "kubeconfig"

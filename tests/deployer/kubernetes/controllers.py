@@ -50,6 +50,7 @@ class Controllers:
 
     Attributes:
         exports: How exporters run, by the model's source.
+        trainings: How trainers run, by the model's name.
         servers: What becomes of servers, by the image or the source that they load: `ready` unless told otherwise.
         quota: How many servers a model may have; the cluster refuses more.
         least_ready: The fewest ready servers since a Deployment first had one, by its name.
@@ -57,6 +58,7 @@ class Controllers:
 
     store: Store
     exports: dict[str, Run] = field(default_factory=dict)
+    trainings: dict[str, Run] = field(default_factory=dict)
     servers: dict[str, str] = field(default_factory=dict)
     quota: int = 100
     least_ready: dict[str, int] = field(default_factory=dict)
@@ -86,9 +88,7 @@ class Controllers:
         if job.get("status", {}).get("conditions"):
             return None
         name = job["metadata"]["name"]
-        *_, model, _, source = job["spec"]["template"]["spec"]["containers"][0]["args"]
-        run = self.exports.get(source, Run())
-        lines = run.lines if run.code else (*run.lines, prepared(model, source, run.runtime))
+        run, lines = self._run_of(job)
         pods = self._pods_of(job)
         pod = deepcopy(pods[-1]) if pods else None
         if pod is None or (pod["status"]["phase"] == "Failed" and len(pods) <= job["spec"]["backoffLimit"]):
@@ -118,6 +118,16 @@ class Controllers:
         elif run.code in final:
             self._end_job(job, "Failed", "PodFailurePolicy")
         return None
+
+    def _run_of(self, job: Object) -> tuple[Run, tuple[str, ...]]:
+        """How a Job's pods run, and all that they write."""
+        (container,) = job["spec"]["template"]["spec"]["containers"]
+        if container["name"] == "train":
+            run = self.trainings[job["metadata"]["labels"]["app.kubernetes.io/instance"]]
+            return run, run.lines
+        *_, model, _, source = container["args"]
+        run = self.exports.get(source, Run())
+        return run, run.lines if run.code else (*run.lines, prepared(model, source, run.runtime))
 
     def _end_job(self, job: Object, condition: str, reason: str) -> None:
         job["status"] = {"conditions": [{"type": condition, "status": "True", "reason": reason}]}

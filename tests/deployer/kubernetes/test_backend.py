@@ -40,7 +40,7 @@ async def test_a_model_is_prepared_by_a_job_and_then_served(
 async def test_what_the_exporter_says_is_told_while_it_works(
     api: ApiServer, controllers: Controllers, bus: Bus, nats: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deployer.kubernetes.backend._LOOK_SECONDS", 0.05)
+    monkeypatch.setattr("deployer.kubernetes.changes._LOOK_SECONDS", 0.05)
     share = json.dumps({"step": "downloading", "share": 0.4})
     controllers.exports["google/vit"] = Run((share,) * 1000)
     async with deploying(nats):

@@ -18,7 +18,9 @@ from deployer.ledger import Ledger
 from deployer.metrics import DeployerMetrics
 from deployer.reconciling import Parts, Reconciler
 from framemesh.bus import Bus
+from framemesh.bus.streams import DEPLOYMENTS_BUCKET
 from framemesh.settings import ModelStoreSettings
+from framemesh.v1.model_pb2 import DeploymentStatus
 from framemesh.waiting import cancelled
 from tests.deployer.kubernetes.apiserver import ApiServer, Fault
 from tests.deployer.kubernetes.controllers import Controllers, Run, stored
@@ -41,7 +43,7 @@ EVERY_REQUEST = os.environ.get("FRAMEMESH_KILLS") == "all"
 @asynccontextmanager
 async def mortal(bus: Bus) -> AsyncIterator[None]:
     """A deployer's parts around the block, which end as if killed: nothing is written or tidied any more."""
-    ledger = Ledger(bus)
+    ledger = Ledger(bus, DEPLOYMENTS_BUCKET, DeploymentStatus)
     await ledger.open()
     async with connected("framemesh") as cluster:
         models = KubernetesModels(cluster, ClusterSettings())
@@ -84,7 +86,7 @@ async def killed_after(api: ApiServer, bus: Bus, number: int, ends: asyncio.Task
 async def test_killed_after_any_step_it_ends_in_the_right_state_with_nothing_left_over(
     api: ApiServer, controllers: Controllers, bus: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deployer.kubernetes.backend._LOOK_SECONDS", 0.2)
+    monkeypatch.setattr("deployer.kubernetes.changes._LOOK_SECONDS", 0.2)
     controllers.servers[stored("vit", BROKEN)] = "out of memory"
     controllers.exports["google/unknown"] = Run(code=78)
     number, killed = 0, True
