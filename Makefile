@@ -27,7 +27,7 @@ demo: $(READY) ## run three cameras, the lake and two ImageNet models on this ma
 
 .PHONY: test
 test: $(READY) ## run the tests, against real NATS, S3 and gRPC servers
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(TESTS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(TESTS)
 
 .PHONY: soak
 soak: $(READY) ## put 200 random faults on a mesh and 5 on cameras, then count the stores; takes a quarter of an hour
