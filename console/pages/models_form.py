@@ -104,7 +104,7 @@ class DeployForm:
                 ui.label(_t("Or try")).classes("fm-muted fm-small")
                 for source in quick:
                     chosen = ui.button(source, on_click=lambda _, source=source: self._choose(source))
-                    chosen.props("outline size=sm")
+                    chosen.props("outline padding='2px 10px'").classes("fm-small")
         with ui.element("fieldset").classes("fm-fieldset"):
             with ui.element("legend"):
                 ui.label(_t("Which frames it sees"))

@@ -29,8 +29,8 @@ class LogPane:
                 self._title = ui.label()
             self._empty = ui.label(translate("Nothing yet. Warnings, failures and what becomes of it come here."))
             self._empty.classes("fm-muted")
-            with ui.element("ol").classes("fm-log").props('role=log tabindex="0"') as self._list:
-                pass
+            with ui.element("div").classes("fm-log").props('role=log tabindex="0"'):
+                self._list = ui.element("ol")
             ui.label(
                 translate(
                     "Lines since the console started, the newest {count}. The services' own logs have them all.",

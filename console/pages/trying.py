@@ -184,7 +184,7 @@ class _Trial:
             with ui.tab_panels(tabs, value=written[0].title, animated=False).classes("fm-code-panels"):
                 for snippet in written:
                     with ui.tab_panel(snippet.title).classes("fm-code"):
-                        ui.label(snippet.code).classes("fm-mono")
+                        ui.label(snippet.code).classes("fm-mono").props('tabindex="0"')  # to scroll with keys
                         CopyButton(snippet.code, _t("Copy the code"), _t)
             if call.with_token:
                 ui.label(_t("FRAMEMESH_TOKEN holds your token.")).classes("fm-muted fm-small")

@@ -71,7 +71,7 @@ class Live {
     return button;
   }
 
-  /** A button for each model; those that serve are chosen at first, up to two. */
+  /** A button for each model, also for chosen ones that are no more; at first those that serve are chosen, up to two. */
   offer(models) {
     if (JSON.stringify(models) === JSON.stringify(this.models)) return;
     this.models = models;
@@ -83,8 +83,10 @@ class Live {
         this.ask();
       }
     }
+    const there = new Set(models.map((one) => one.model));
+    const gone = [...this.chosen].filter((model) => !there.has(model)).map((model) => ({ model, serving: false }));
     this.choices.replaceChildren(
-      ...models.map(({ model, serving }) => {
+      ...[...models, ...gone].map(({ model, serving }) => {
         const button = this.toggle(model, () => {
           this.undecided = false;
           this.chosen.has(model) ? this.chosen.delete(model) : this.chosen.add(model);

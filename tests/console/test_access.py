@@ -32,6 +32,10 @@ async def test_who_has_not_logged_in_is_asked_for_a_token(anonymous: Page, shoot
     await anonymous.goto("/?camera=gate")
     await expect(anonymous).to_have_url("/login?next=%2F%3Fcamera%3Dgate")
     await shoot(anonymous, "login")
+    await anonymous.set_viewport_size({"width": 390, "height": 844})
+    box = await anonymous.get_by_role("main").bounding_box()
+    assert box is not None
+    assert 0 < box["x"] < 390 - box["width"]  # nothing beyond a phone's edge
     await anonymous.get_by_label("Token").fill("no-token-of-this-mesh-no-token-of-this-mesh")
     await anonymous.get_by_role("button", name="Log in").click()
     await expect(anonymous.get_by_role("alert")).to_have_text("The mesh does not know this token.")

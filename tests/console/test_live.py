@@ -212,6 +212,16 @@ async def test_a_frame_without_an_id_is_matched_with_what_is_said_of_it(page: Pa
     await until(answered, seconds=60)
 
 
+async def test_a_model_of_the_address_that_is_not_deployed_can_be_left_out(page: Page, mesh: Mesh) -> None:
+    said = [text("gone", "a word")]
+    async with camera(mesh.bus, "linked", plain(), answer=lambda _: said):
+        await page.goto("/?models=gone&camera=linked")
+        await expect(tile(page, "linked")).to_have_attribute("data-answers", "gone:0")
+        await page.get_by_role("button", name="gone", pressed=True).click()
+        await expect(page).to_have_url("/?camera=linked&models=")
+        await expect(tile(page, "linked")).to_have_attribute("data-answers", "")
+
+
 async def test_a_hostile_name_is_drawn_and_never_run(page: Page, mesh: Mesh, shoot: Shoot) -> None:
     said = [boxes("finder", (HOSTILE, 0.9, (20, 120, 620, 270))), text("writer", HOSTILE)]
     async with camera(mesh.bus, "hostile", plain(), answer=lambda _: said):
