@@ -10,6 +10,7 @@ from google.protobuf.json_format import ParseDict
 from framemesh import trainings
 from framemesh.errors import (
     EXIT_CONFIGURATION,
+    EXIT_TRY_AGAIN,
     ConfigurationError,
     FramemeshError,
     InternalError,
@@ -20,7 +21,6 @@ from framemesh.v1.training_pb2 import TrainingResult, TrainingScores, TrainingSp
 
 PROGRAM = "trainer"
 
-_EXIT_TRY_AGAIN = 75  # BSD's EX_TEMPFAIL (sysexits.h)
 _KILLED = -9
 _PHASES = {
     "reading": Phase.TRAINING_PHASE_READING,
@@ -98,7 +98,7 @@ def failure(code: int, lines: Iterable[str]) -> FramemeshError:
     match code, said.get("step"):
         case _, "interrupted":
             return ModelUnavailableError("somebody stopped the training's process; it goes on from its checkpoint")
-        case code, "failed" if code == _EXIT_TRY_AGAIN:
+        case code, "failed" if code == EXIT_TRY_AGAIN:
             return ModelUnavailableError(error)
         case code, "failed" if code == EXIT_CONFIGURATION:
             return ConfigurationError(error)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from framemesh.errors import (
     EXIT_CONFIGURATION,
+    EXIT_TRY_AGAIN,
     ConfigurationError,
     FramemeshError,
     InternalError,
@@ -17,7 +18,6 @@ from framemesh.v1.model_pb2 import ModelSpec, Release, Runtime
 
 PROGRAM = "model_server.building"
 
-_EXIT_TRY_AGAIN = 75  # BSD's EX_TEMPFAIL (sysexits.h)
 _PHASES = {
     "downloading": Phase.DEPLOYMENT_PHASE_DOWNLOADING,
     "exporting": Phase.DEPLOYMENT_PHASE_EXPORTING,
@@ -95,7 +95,7 @@ def _error(code: int, told: str) -> FramemeshError:
     match code:
         case _ if code == EXIT_CONFIGURATION and told:
             return ConfigurationError(told)
-        case _ if code == _EXIT_TRY_AGAIN and told:
+        case _ if code == EXIT_TRY_AGAIN and told:
             return ModelUnavailableError(told)
         case -9:
             return ConfigurationError(

@@ -29,6 +29,10 @@ class ConfigurationError(FramemeshError):
 
 EXIT_CONFIGURATION = 78
 """What a process ends with on a `ConfigurationError`: BSD's EX_CONFIG (sysexits.h)."""
+EXIT_TRY_AGAIN = 75
+"""What a program that works for others ends with where nothing is wrong with what was set: BSD's EX_TEMPFAIL."""
+EXIT_INTERRUPTED = 130
+"""What a command ends with after Ctrl-C: 128 and SIGINT, as shells have it."""
 
 
 class InvalidNameError(FramemeshError):

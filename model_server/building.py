@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import NoReturn, get_args
 
-from framemesh.errors import EXIT_CONFIGURATION, ConfigurationError, FramemeshError
+from framemesh.errors import EXIT_CONFIGURATION, EXIT_TRY_AGAIN, ConfigurationError, FramemeshError
 from framemesh.folders import made_once
 from framemesh.leaving import leave
 from framemesh.settings import ModelStoreSettings
@@ -36,9 +36,6 @@ from model_server.progress import Step, Tell, nobody
 from model_server.settings import PreparationSettings
 from model_server.sources import StoredModel
 from model_server.trust import Trust
-
-EXIT_TRY_AGAIN = 75
-"""BSD's EX_TEMPFAIL (sysexits.h): nothing is wrong with what was set."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,14 @@ import os
 import sys
 from pathlib import Path
 
-from framemesh.errors import EXIT_CONFIGURATION, ConfigurationError, InternalError, ModelUnavailableError
-from model_server.building import EXIT_TRY_AGAIN, Order, find
+from framemesh.errors import (
+    EXIT_CONFIGURATION,
+    EXIT_TRY_AGAIN,
+    ConfigurationError,
+    InternalError,
+    ModelUnavailableError,
+)
+from model_server.building import Order, find
 
 
 async def prepare(order: Order) -> Path:

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
-from framemesh.errors import EXIT_CONFIGURATION, ConfigurationError, FramemeshError
+from framemesh.errors import EXIT_CONFIGURATION, EXIT_INTERRUPTED, EXIT_TRY_AGAIN, ConfigurationError, FramemeshError
 from framemesh.leaving import leave
 from framemesh.names import MAX_MODEL_LENGTH, check_label
 from framemesh.telemetry import logs
@@ -22,9 +22,6 @@ from trainer.settings import TrainerSettings
 from trainer.stopping import InterruptedTrainingError
 from trainer.telling import say
 
-EXIT_TRY_AGAIN = 75
-"""BSD's EX_TEMPFAIL (sysexits.h): nothing is wrong with what was set."""
-EXIT_INTERRUPTED = 130
 _LEAST = {"epochs": 1, "batch_size": 1, "learning_rate": 1e-8, "seed": 0}
 
 

@@ -9,7 +9,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from framemesh.errors import EXIT_CONFIGURATION, ConfigurationError, InternalError, ModelUnavailableError
+from framemesh.errors import (
+    EXIT_CONFIGURATION,
+    EXIT_TRY_AGAIN,
+    ConfigurationError,
+    InternalError,
+    ModelUnavailableError,
+)
 from framemesh.specs import LAKE
 from trainer import bases, card, reading
 from trainer.bases import TRAINED
@@ -23,7 +29,6 @@ from trainer.telling import Tell
 
 DATASETS = "lake://datasets/"
 SCORES = "scores.json"
-_EXIT_TRY_AGAIN = 75  # BSD's EX_TEMPFAIL (sysexits.h)
 _SAMPLES = 48
 """Pictures of the validation split on which the exported model is compared with the trained one."""
 
@@ -150,7 +155,7 @@ def _prepare(model: Path, url: str, *, samples: Path, cache: Path, tell: Tell) -
             return
         case code if code == EXIT_CONFIGURATION:
             raise ConfigurationError(said.get("error", "the trained model can't be served"))
-        case code if code == _EXIT_TRY_AGAIN:
+        case code if code == EXIT_TRY_AGAIN:
             raise ModelUnavailableError(said.get("error", "the trained model can't be prepared now"))
         case code:
             raise InternalError(

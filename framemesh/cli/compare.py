@@ -18,7 +18,7 @@ from framemesh.cli.lake import FIRST, LAST, Since, Until, lake_tables
 from framemesh.cli.services import check_installed
 from framemesh.cli.target import DEFAULT_DATA_DIR, DataDir
 from framemesh.cli.times import parse_time
-from framemesh.errors import ConfigurationError
+from framemesh.errors import EXIT_INTERRUPTED, ConfigurationError
 from framemesh.mesh.joining import read_state
 from framemesh.words import printable
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:  # it needs what a client may be installed without
 
 _ROWS = 10
 _PAGE_SECONDS = 2.0
-_INTERRUPTED = 130
 _SUFFIXES = {".html", ".md"}
 _NEEDED = ("duckdb", "pyarrow", "numpy", "scipy", "PIL", "jinja2", "prometheus_client")
 
@@ -96,7 +95,7 @@ def compare(
                 limit=limit, on_progress=show,
             )  # fmt: skip
         except KeyboardInterrupt:
-            raise typer.Exit(_INTERRUPTED) from None
+            raise typer.Exit(EXIT_INTERRUPTED) from None
         found = _with_costs(found, data_dir)
         if report is not None:
             _write(report, found, tables, console_url or _console_of(data_dir))

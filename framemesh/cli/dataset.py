@@ -18,7 +18,7 @@ from framemesh.cli.lake import FIRST, LAST, Since, Until, lake_place
 from framemesh.cli.services import check_installed, lake_of_mesh
 from framemesh.cli.target import DEFAULT_DATA_DIR, Address, AsJson, DataDir, open_client
 from framemesh.cli.times import parse_time
-from framemesh.errors import ConfigurationError
+from framemesh.errors import EXIT_INTERRUPTED, ConfigurationError
 from framemesh.words import printable
 
 if TYPE_CHECKING:  # a client may be installed without what it needs
@@ -28,7 +28,6 @@ app = typer.Typer(no_args_is_help=True, help="Stored frames with labels, for tra
 
 _NEEDED = ("duckdb", "pyarrow", "obstore", "pydantic", "structlog", "aiohttp")
 _MIB = 1024**2
-_INTERRUPTED = 130
 _SHOWN_CLASSES = 20
 _UNSETTLED = timedelta(minutes=1)
 """How far the tables may be behind where no gateway can tell."""
@@ -133,7 +132,7 @@ def export(
         if out.startswith("lake://"):
             left = f"{out} has no recipe.json, so it is not whole: the next export to there removes what is left"
         typer.echo(f"stopped; {left}", err=True)
-        raise typer.Exit(_INTERRUPTED) from None
+        raise typer.Exit(EXIT_INTERRUPTED) from None
     _show(out, report, as_json=as_json)
 
 

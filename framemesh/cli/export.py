@@ -16,10 +16,14 @@ from rich.text import Text
 
 from framemesh.cli.services import Cache, check_model_server, lake_of_mesh, prepared_models
 from framemesh.cli.target import DEFAULT_DATA_DIR, AsJson, DataDir
-from framemesh.errors import EXIT_CONFIGURATION, ConfigurationError, InternalError, ModelUnavailableError
+from framemesh.errors import (
+    EXIT_CONFIGURATION,
+    EXIT_TRY_AGAIN,
+    ConfigurationError,
+    InternalError,
+    ModelUnavailableError,
+)
 from framemesh.specs import parse
-
-_EXIT_TRY_AGAIN = 75  # BSD's EX_TEMPFAIL (sysexits.h)
 
 
 def export(
@@ -91,7 +95,7 @@ def _build(source: str, *arguments: str, environment: dict[str, str]) -> Path:
     """Run the program that prepares models; its log goes to standard error."""
     argv = (sys.executable, "-m", "model_server.building", *arguments, "--", source)
     done = subprocess.run(argv, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, env=environment, check=False)
-    if done.returncode not in {0, EXIT_CONFIGURATION, _EXIT_TRY_AGAIN}:
+    if done.returncode not in {0, EXIT_CONFIGURATION, EXIT_TRY_AGAIN}:
         raise InternalError(
             f"preparing {source!r} ended with {done.returncode}: the lines above say why, or it lacked memory (-9)",
             source=source,
@@ -99,7 +103,7 @@ def _build(source: str, *arguments: str, environment: dict[str, str]) -> Path:
     answer = json.loads(done.stdout.splitlines()[-1])
     if done.returncode == EXIT_CONFIGURATION:
         raise ConfigurationError(answer["error"], source=source)
-    if done.returncode == _EXIT_TRY_AGAIN:
+    if done.returncode == EXIT_TRY_AGAIN:
         raise ModelUnavailableError(answer["error"], source=source)
     return Path(answer["folder"])
 

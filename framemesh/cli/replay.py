@@ -16,6 +16,7 @@ from framemesh.cli.target import DEFAULT_DATA_DIR, Address, AsJson, DataDir, dep
 from framemesh.cli.times import parse_time
 from framemesh.client import REPLAY_SHARE, Client
 from framemesh.errors import (
+    EXIT_INTERRUPTED,
     BusUnavailableError,
     LakeUnavailableError,
     ModelUnavailableError,
@@ -26,7 +27,6 @@ if TYPE_CHECKING:  # it needs what a client may be installed without
     from framemesh.query import LakeTables
     from framemesh.unanswered import Past
 
-_INTERRUPTED = 130
 _PASSING = (ModelUnavailableError, BusUnavailableError, LakeUnavailableError)
 
 
@@ -69,7 +69,7 @@ def replay(
             except KeyboardInterrupt:
                 left = f"; {work.left:,} are left, with which the same command goes on" if work.left else ""
                 typer.echo(f"stopped after {work.done:,} frames{left}", err=True)
-                raise typer.Exit(_INTERRUPTED) from None
+                raise typer.Exit(EXIT_INTERRUPTED) from None
             work.report(as_json=as_json)
 
 

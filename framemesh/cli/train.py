@@ -17,7 +17,14 @@ from rich.text import Text
 from framemesh.cli import trainings
 from framemesh.cli.services import check_installed, lake_of_mesh
 from framemesh.cli.target import DEFAULT_DATA_DIR, Address, AsJson, DataDir, open_client
-from framemesh.errors import EXIT_CONFIGURATION, ConfigurationError, InternalError, ModelUnavailableError
+from framemesh.errors import (
+    EXIT_CONFIGURATION,
+    EXIT_INTERRUPTED,
+    EXIT_TRY_AGAIN,
+    ConfigurationError,
+    InternalError,
+    ModelUnavailableError,
+)
 from framemesh.names import MAX_MODEL_LENGTH, check_label
 from framemesh.trainings import options
 from framemesh.v1.model_pb2 import ModelSpec
@@ -33,7 +40,6 @@ _NEEDED = (
     "pydantic_settings",
     "obstore",
 )
-_EXIT_TRY_AGAIN, _EXIT_INTERRUPTED = 75, 130
 _KILLED = -9
 
 
@@ -140,11 +146,11 @@ def _followed(argv: tuple[str, ...], environment: dict[str, str], console: Conso
             return last
         case code if code == EXIT_CONFIGURATION:
             raise ConfigurationError(str(last.get("error")))
-        case code if code == _EXIT_TRY_AGAIN:
+        case code if code == EXIT_TRY_AGAIN:
             raise ModelUnavailableError(f"{last.get('error')}; the same command goes on")
-        case code if code == _EXIT_INTERRUPTED:
+        case code if code == EXIT_INTERRUPTED:
             typer.echo("stopped, with a checkpoint in the lake: the same command goes on from there", err=True)
-            raise typer.Exit(_EXIT_INTERRUPTED)
+            raise typer.Exit(EXIT_INTERRUPTED)
         case code if code == _KILLED:
             raise InternalError("out of memory, most likely: the training was killed; choose a smaller --batch-size")
         case code:

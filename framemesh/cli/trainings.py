@@ -12,7 +12,7 @@ from rich.text import Text
 
 from framemesh.cli.target import DEFAULT_DATA_DIR, Address, AsJson, DataDir, open_client
 from framemesh.client import Client
-from framemesh.errors import TrainingNotFoundError
+from framemesh.errors import EXIT_INTERRUPTED, TrainingNotFoundError
 from framemesh.trainings import ended
 from framemesh.v1.training_pb2 import Training
 from framemesh.v1.training_pb2 import TrainingPhase as Phase
@@ -100,7 +100,7 @@ def follow(client: Client, name: str, generation: int, *, as_json: bool = False)
         console.print(
             f"it goes on: see `framemesh trainings watch {name}`, end it with `framemesh trainings stop {name}`"
         )
-        raise typer.Exit(130) from None
+        raise typer.Exit(EXIT_INTERRUPTED) from None
     if not as_json:
         _show_end(last, console)
     if last.status.phase == Phase.TRAINING_PHASE_FAILED:
