@@ -8,7 +8,7 @@ import structlog
 from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError
 
 from framemesh import specs
-from framemesh.bus import Bus, deployments, routes, streams
+from framemesh.bus import Bus, encoding, routes, streams
 from framemesh.bus.connection import reporting
 from framemesh.bus.streams import DEPLOYMENTS_BUCKET, MODELS_BUCKET, ROUTES_BUCKET
 from framemesh.bus.watching import entries, snapshots
@@ -259,7 +259,11 @@ class Registry:
 
     async def _follow_deployments(self) -> None:
         async for content in snapshots(self._bus, DEPLOYMENTS_BUCKET):
-            found = {name: status for name, value in content.items() if (status := deployments.load(value))}
+            found = {
+                name: status
+                for name, value in content.items()
+                if (status := encoding.load(value, DeploymentStatus())) is not None
+            }
             if found != self._statuses:
                 self._statuses = found
                 self.touch()

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Locator, Page, expect
 
-from framemesh.bus import deployments, encoding
+from framemesh.bus import encoding
 from framemesh.bus.streams import DEPLOYMENTS_BUCKET
 from framemesh.client import AsyncClient
 from framemesh.errors import PermissionDeniedError
@@ -70,7 +70,7 @@ async def tell(mesh: Mesh, model: str, phase: str, progress: float = 0.0, messag
         phase=Phase.Value(f"DEPLOYMENT_PHASE_{phase}"), progress=progress, message=message,
         generation=found.generation, next=Release(spec=found.spec),
     )  # fmt: skip
-    await (await mesh.bus.js.key_value(DEPLOYMENTS_BUCKET)).put(model, deployments.dump(status))
+    await (await mesh.bus.js.key_value(DEPLOYMENTS_BUCKET)).put(model, encoding.dump(status))
 
 
 async def open_form(page: Page) -> Locator:

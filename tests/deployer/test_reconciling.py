@@ -13,7 +13,7 @@ from deployer.ledger import Ledger
 from deployer.metrics import DeployerMetrics
 from deployer.reconciling import Parts, Reconciler, Tell
 from framemesh import specs
-from framemesh.bus import Bus, deployments
+from framemesh.bus import Bus, encoding
 from framemesh.bus.streams import DEPLOYMENTS_BUCKET, MODELS_BUCKET
 from framemesh.errors import ConfigurationError, FramemeshError, ModelUnavailableError
 from framemesh.service import running
@@ -195,8 +195,8 @@ async def test_a_deployer_goes_on_where_another_left_off(bus: Bus, backend: Scri
     release = Release(spec=spec, source="lake://models/m/v", model_version="v")
     statuses = await bus.js.key_value(DEPLOYMENTS_BUCKET)
     left = DeploymentStatus(phase=DeploymentPhase.DEPLOYMENT_PHASE_ROLLING_OUT, next=release)
-    await statuses.put("m", deployments.dump(left))
-    await statuses.put("gone", deployments.dump(left))
+    await statuses.put("m", encoding.dump(left))
+    await statuses.put("gone", encoding.dump(left))
     generation = await wish(bus, "m=a/b")
     async with reconciling_with(bus, backend):
         await told(bus, "m", "READY", generation)
@@ -211,7 +211,7 @@ async def test_what_served_before_serves_until_what_is_wanted_now_is_there(bus: 
     """After the machine's restart nothing is there, and the version that is wanted can't be had."""
     serving = Release(spec=parse("m=old"), source="lake://models/m/old", model_version="old")
     statuses = await bus.js.key_value(DEPLOYMENTS_BUCKET)
-    await statuses.put("m", deployments.dump(DeploymentStatus(serving=serving)))
+    await statuses.put("m", encoding.dump(DeploymentStatus(serving=serving)))
     backend.unpreparable["new"] = ConfigurationError("no such model")
     generation = await wish(bus, "m=new")
     async with reconciling_with(bus, backend):
@@ -235,7 +235,7 @@ async def told(bus: Bus, name: str, phase: str, generation: int) -> DeploymentSt
     async def look() -> DeploymentStatus | None:
         if name not in await keys(bus, DEPLOYMENTS_BUCKET):
             return None
-        status = deployments.load((await content.get(name)).value or b"")
+        status = encoding.load((await content.get(name)).value or b"", DeploymentStatus())
         wanted = DeploymentPhase.Value(f"DEPLOYMENT_PHASE_{phase}")
         return status if status and (status.phase, status.generation) == (wanted, generation) else None
 

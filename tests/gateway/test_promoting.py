@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from framemesh.bus import Bus, deployments
+from framemesh.bus import Bus, encoding
 from framemesh.bus.streams import DEPLOYMENTS_BUCKET
 from framemesh.client import AsyncClient
 from framemesh.errors import InvalidRequestError, ModelNotFoundError, ModelUnavailableError
@@ -35,7 +35,7 @@ async def told(bus: Bus, client: AsyncClient, name: str, *sources: str, **fields
         for source in sources
     ]
     status = DeploymentStatus(serving=releases[0], previous=releases[1:], **fields)
-    await (await bus.js.key_value(DEPLOYMENTS_BUCKET)).put(name, deployments.dump(status))
+    await (await bus.js.key_value(DEPLOYMENTS_BUCKET)).put(name, encoding.dump(status))
 
     async def heard() -> bool:
         return any(model.status.serving == releases[0] for model in await client.models() if model.spec.name == name)

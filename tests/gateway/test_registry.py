@@ -5,7 +5,7 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from prometheus_client import CollectorRegistry
 
-from framemesh.bus import Bus, deployments, routes
+from framemesh.bus import Bus, encoding, routes
 from framemesh.bus.streams import DEPLOYMENTS_BUCKET, MODELS_BUCKET, ROUTES_BUCKET
 from framemesh.errors import ModelNotFoundError
 from framemesh.service import running
@@ -65,7 +65,7 @@ async def test_what_a_deployer_says_is_told_with_the_servers_counted(registry: R
     status = DeploymentStatus(
         phase=DeploymentPhase.DEPLOYMENT_PHASE_ROLLED_BACK, message="why", generation=wanted.generation
     )
-    await bucket.put("told", deployments.dump(status))
+    await bucket.put("told", encoding.dump(status))
     await bucket.put("by-hand", b"nonsense")
     async with serving_model(bus, "told"):
         await until(lambda: [model.status.ready_replica_count for model in registry.models()] == [1])

@@ -9,7 +9,7 @@ import nats.js.errors
 from deployer.app import deployer
 from deployer.settings import DeployerSettings
 from framemesh import specs
-from framemesh.bus import Bus, deployments
+from framemesh.bus import Bus, encoding
 from framemesh.bus.streams import DEPLOYMENTS_BUCKET, MODELS_BUCKET
 from framemesh.bus.watching import snapshots
 from framemesh.specs import parse
@@ -54,7 +54,7 @@ async def status(bus: Bus, model: str) -> DeploymentStatus | None:
         entry = await (await bus.js.key_value(DEPLOYMENTS_BUCKET)).get(model)
     except nats.js.errors.KeyNotFoundError:
         return None
-    return deployments.load(entry.value or b"")
+    return encoding.load(entry.value or b"", DeploymentStatus())
 
 
 async def told(bus: Bus, model: str, phase: str, generation: int) -> DeploymentStatus:
