@@ -143,11 +143,9 @@ class _Training(Pursuit[TrainingSpec]):
 
         def tell(lines: Sequence[str], message: str) -> None:
             status = self._ledger.get(self.name)
-            before = TrainingStatus()
-            before.CopyFrom(status)
             trainer.note(status, lines)
             status.message = message
-            if status != before:
+            if status != self._ledger.get(self.name):
                 self._ledger.put(self.name, status)
 
         result = await self._backend.train(wish.spec, tell)

@@ -87,10 +87,9 @@ def follow(client: Client, name: str, generation: int, *, as_json: bool = False)
                     typer.echo(MessageToJson(last, indent=None))
                     continue
                 status = last.status
-                taken_up = status.generation >= generation
-                words = _state(last) if taken_up else "waits for a deployer to take it up"
+                words = _state(last)
                 bar.update(shown, description=words, completed=status.progress)
-                if taken_up and status.epoch > epoch:
+                if status.generation >= generation and status.epoch > epoch:
                     epoch = status.epoch
                     console.print(Text(_epoch(last)), soft_wrap=True)
                 if words != said and not console.is_terminal and not ended(last, generation):
