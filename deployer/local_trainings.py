@@ -15,6 +15,7 @@ import structlog
 
 from deployer import trainer
 from deployer.trainings import Tell
+from framemesh import trainings
 from framemesh.errors import InternalError
 from framemesh.mesh.demo import localised
 from framemesh.mesh.deployed import TakenOver, deployed, mark
@@ -81,7 +82,7 @@ class LocalTrainings:
     async def train(self, spec: TrainingSpec, tell: Tell) -> TrainingResult:
         """As `TrainingBackend` says."""
         base = await localised(ModelSpec(name=spec.name, source=spec.base), self._folder / "models" / "demo")
-        wanted = trainer.arguments(spec, folder=str(self._folder / "training"), base=base.source)
+        wanted = trainings.arguments(spec, folder=str(self._folder / "training"), base=base.source)
         if spec.name in self._trainers and self._trainers[spec.name].arguments != wanted:
             await self.stop(spec.name)  # of an older wish
         if spec.name not in self._trainers:

@@ -7,7 +7,6 @@ from typing import Any
 
 from google.protobuf.json_format import ParseDict
 
-from framemesh import trainings
 from framemesh.errors import (
     EXIT_CONFIGURATION,
     EXIT_TRY_AGAIN,
@@ -17,7 +16,7 @@ from framemesh.errors import (
     ModelUnavailableError,
 )
 from framemesh.v1.training_pb2 import TrainingPhase as Phase
-from framemesh.v1.training_pb2 import TrainingResult, TrainingScores, TrainingSpec, TrainingStatus
+from framemesh.v1.training_pb2 import TrainingResult, TrainingScores, TrainingStatus
 
 PROGRAM = "trainer"
 
@@ -35,20 +34,6 @@ _PHASES = {
     "found": Phase.TRAINING_PHASE_EXPORTING,
     "exporting": Phase.TRAINING_PHASE_EXPORTING,
 }
-
-
-def arguments(spec: TrainingSpec, *, folder: str, base: str = "") -> tuple[str, ...]:
-    """What the program is told of a training.
-
-    Args:
-        spec: The training.
-        folder: Where it may work.
-        base: What to start from, where that isn't what the spec says.
-    """
-    return (
-        "--folder", folder, "--name", spec.name, "--dataset", spec.dataset, f"--base={base or spec.base}",
-        *trainings.options(spec),
-    )  # fmt: skip
 
 
 def name_of(told: Sequence[str]) -> str:

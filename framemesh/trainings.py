@@ -9,12 +9,13 @@ DATASETS = "lake://datasets/"
 ENDED = frozenset({Phase.TRAINING_PHASE_STOPPED, Phase.TRAINING_PHASE_SUCCEEDED, Phase.TRAINING_PHASE_FAILED})
 
 _MAX_SOURCE = 1024
-_BOUNDS = {
+BOUNDS = {
     "epochs": (1, 10_000),
     "batch_size": (1, 65_536),
     "learning_rate": (1e-8, 10.0),
     "seed": (0, 2**31 - 1),
 }
+"""Of each number that may be chosen, the least and the most."""
 
 
 def check(spec: TrainingSpec) -> None:
@@ -32,7 +33,7 @@ def check(spec: TrainingSpec) -> None:
             "lake://training/NAME/RUN",
             field="base",
         )
-    for field, (least, most) in _BOUNDS.items():
+    for field, (least, most) in BOUNDS.items():
         if spec.HasField(field) and not least <= getattr(spec, field) <= most:  # type: ignore[arg-type]
             raise InvalidRequestError(
                 f"{field} can't be {getattr(spec, field):g}: use {least:g} to {most:,g}", field=field
@@ -55,12 +56,26 @@ def dataset_key(dataset: str) -> str:
     return key.strip("/")
 
 
+def arguments(spec: TrainingSpec, *, folder: str, base: str = "") -> tuple[str, ...]:
+    """What `python -m trainer` is told of a training.
+
+    Args:
+        spec: The training.
+        folder: Where it may work.
+        base: What to start from, where that isn't what the spec says.
+    """
+    return (
+        "--folder", folder, "--name", spec.name, "--dataset", spec.dataset, f"--base={base or spec.base}",
+        *options(spec),
+    )  # fmt: skip
+
+
 def options(spec: TrainingSpec) -> tuple[str, ...]:
-    """What `python -m trainer` is told of a training, but for its name and places."""
+    """Of that what is chosen: all but its name and places."""
     return (
         *(
             word
-            for field in _BOUNDS
+            for field in BOUNDS
             if spec.HasField(field)  # type: ignore[arg-type]
             for word in (f"--{field.replace('_', '-')}", str(getattr(spec, field)))
         ),

@@ -16,13 +16,12 @@ from framemesh.errors import EXIT_CONFIGURATION, EXIT_INTERRUPTED, EXIT_TRY_AGAI
 from framemesh.leaving import leave
 from framemesh.names import MAX_MODEL_LENGTH, check_label
 from framemesh.telemetry import logs
+from framemesh.trainings import BOUNDS
 from trainer.orders import Order
 from trainer.running import fetch_dataset, run
 from trainer.settings import TrainerSettings
 from trainer.stopping import InterruptedTrainingError
 from trainer.telling import say
-
-_LEAST = {"epochs": 1, "batch_size": 1, "learning_rate": 1e-8, "seed": 0}
 
 
 def main() -> NoReturn:
@@ -79,8 +78,8 @@ def _explained(error: Exception, folder: Path) -> str | None:
 
 def _order(arguments: dict[str, Any], dataset: Path) -> Order:
     name = check_label("model", arguments["name"], max_length=MAX_MODEL_LENGTH)
-    chosen = {field: value for field in _LEAST if (value := arguments[field]) is not None}
-    for field, least in _LEAST.items():
+    chosen = {field: value for field in BOUNDS if (value := arguments[field]) is not None}
+    for field, (least, _) in BOUNDS.items():
         if field in chosen and not chosen[field] >= least:
             raise ConfigurationError(f"--{field.replace('_', '-')} can't be {chosen[field]}: use {least:g} or more")
     if arguments["head_only"]:

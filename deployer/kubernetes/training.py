@@ -8,14 +8,13 @@ from itertools import pairwise
 import yaml
 from pydantic import ValidationError
 
-from deployer import trainer
 from deployer.kubernetes import marks, objects
 from deployer.kubernetes.objects import Object
 from deployer.kubernetes.rendering import OWNER
 from deployer.kubernetes.settings import ClusterSettings
+from framemesh import trainings
 from framemesh.errors import EXIT_CONFIGURATION, ConfigurationError, FramemeshError
 from framemesh.names import MAX_MODEL_LENGTH, check_label
-from framemesh.trainings import DATASETS
 from framemesh.v1.training_pb2 import TrainingSpec
 
 _RETRIES = 20  # of a lake that can't be reached, and of nodes that go away
@@ -31,7 +30,7 @@ def job(settings: ClusterSettings, spec: TrainingSpec) -> Object:
         ConfigurationError: The dataset or the base is a folder of some machine.
     """
     _check(spec.dataset, spec.base)
-    told = trainer.arguments(spec, folder=objects.CACHE)
+    told = trainings.arguments(spec, folder=objects.CACHE)
     made = objects.training(settings, spec.name, told, retries=_RETRIES, owner=marks.TRAINING_OWNER)
     made["spec"]["ttlSecondsAfterFinished"] = _KEPT_SECONDS
     return made
@@ -61,8 +60,10 @@ def _check(dataset: str, base: str) -> None:
     Raises:
         ConfigurationError: One is a folder of some machine.
     """
-    if not dataset.startswith(DATASETS):
-        raise ConfigurationError(f"no pod can read the dataset {dataset!r}: export it to {DATASETS}NAME/VERSION")
+    if not dataset.startswith(trainings.DATASETS):
+        raise ConfigurationError(
+            f"no pod can read the dataset {dataset!r}: export it to {trainings.DATASETS}NAME/VERSION"
+        )
     if base.startswith(_LOCAL):
         raise ConfigurationError(
             f"no pod can read the base {base!r}: name a model of the hub, or lake://training/NAME/RUN"

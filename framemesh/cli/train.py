@@ -26,7 +26,7 @@ from framemesh.errors import (
     ModelUnavailableError,
 )
 from framemesh.names import MAX_MODEL_LENGTH, check_label
-from framemesh.trainings import options
+from framemesh.trainings import arguments, options
 from framemesh.v1.model_pb2 import ModelSpec
 from framemesh.v1.training_pb2 import TrainingSpec
 
@@ -94,19 +94,15 @@ def train(
             if wait:
                 trainings.follow(client, name, wish.generation, as_json=as_json)
         return
-    chosen = options(spec)
     if render:
         check_installed(("deployer", "pydantic_settings", "yaml"), "train --render", "run `make demo`")
-        _exit_as("deployer.kubernetes.training", name, "--dataset", dataset, "--base", base, *chosen)
+        _exit_as("deployer.kubernetes.training", name, "--dataset", dataset, "--base", base, *options(spec))
     check_installed(_NEEDED, "train", "run `make demo`")
     from framemesh.mesh.demo import localised  # noqa: PLC0415 - a client has no mesh
 
     folder = data_dir.resolve() / "training"
     found = asyncio.run(localised(ModelSpec(name=name, source=base), data_dir.resolve() / "models" / "demo"))
-    argv = (
-        sys.executable, "-m", "trainer",
-        "--dataset", dataset, "--base", found.source, "--name", name, "--folder", str(folder), *chosen,
-    )  # fmt: skip
+    argv = (sys.executable, "-m", "trainer", *arguments(spec, folder=str(folder), base=found.source))
     console = Console(stderr=True)
     done = _followed(argv, {**os.environ, **lake_of_mesh(data_dir, os.environ)}, console)
     if as_json:
