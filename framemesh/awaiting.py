@@ -16,12 +16,14 @@ class Awaited(Generic[Wished]):
     Args:
         name: Its name.
         generation: Of the wish, or of one before it.
+        kind: What errors call it, such as `model`.
         gone: What is raised where somebody deletes it meanwhile.
     """
 
-    def __init__(self, name: str, generation: int, gone: type[FramemeshError]) -> None:
+    def __init__(self, name: str, generation: int, kind: str, gone: type[FramemeshError]) -> None:
         self._name = name
         self._generation = generation
+        self._kind = kind
         self._gone = gone
         self._seen = False
 
@@ -33,7 +35,7 @@ class Awaited(Generic[Wished]):
         """
         found = next((one for one in known if one.spec.name == self._name), None)
         if found is None and self._seen:
-            raise self._gone(f"{self._name!r} was deleted meanwhile", name=self._name)
+            raise self._gone(f"{self._kind} {self._name!r} was deleted meanwhile", **{self._kind: self._name})
         if found is None or found.generation < self._generation:
             return None
         self._seen = True

@@ -260,7 +260,7 @@ class AsyncClient:
         Raises:
             ModelNotFoundError: Somebody deleted it meanwhile.
         """
-        awaited = Awaited[Model](model, generation, ModelNotFoundError)
+        awaited = Awaited[Model](model, generation, "model", ModelNotFoundError)
         async for models in self.watch_models():
             if (found := awaited.among(models)) is not None:
                 yield found
@@ -393,7 +393,7 @@ class AsyncClient:
         Raises:
             TrainingNotFoundError: Somebody deleted it meanwhile.
         """
-        awaited = Awaited[Training](name, generation, TrainingNotFoundError)
+        awaited = Awaited[Training](name, generation, "training", TrainingNotFoundError)
         async for known in self.watch_trainings():
             if (found := awaited.among(known)) is not None:
                 yield found
@@ -534,7 +534,7 @@ class Client:
 
     def progress(self, model: str, generation: int) -> Iterator[Model]:
         """See `AsyncClient.progress`."""
-        awaited = Awaited[Model](model, generation, ModelNotFoundError)
+        awaited = Awaited[Model](model, generation, "model", ModelNotFoundError)
         for models in self.watch_models():
             if (found := awaited.among(models)) is not None:
                 yield found
@@ -632,7 +632,7 @@ class Client:
 
     def training_progress(self, name: str, generation: int) -> Iterator[Training]:
         """See `AsyncClient.training_progress`."""
-        awaited = Awaited[Training](name, generation, TrainingNotFoundError)
+        awaited = Awaited[Training](name, generation, "training", TrainingNotFoundError)
         for known in self.watch_trainings():
             if (found := awaited.among(known)) is not None:
                 yield found
