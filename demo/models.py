@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 
 import structlog
+from safetensors.torch import save_file
 
-from demo.efficientnet_lite import VARIANTS, build, image_processor
+from demo.efficientnet_lite import VARIANTS, config, image_processor, renamed, weights
 from framemesh.errors import EXIT_CONFIGURATION, ConfigurationError
 from framemesh.folders import made_once
 from framemesh.telemetry import logs
@@ -26,7 +27,8 @@ def make(name: str, folder: Path) -> None:
         with made_once(folder, intact=Path.exists) as unfinished:
             if unfinished is None:
                 return
-            build(variant).save_pretrained(unfinished)
+            save_file(renamed(weights(variant)), unfinished / "model.safetensors", metadata={"format": "pt"})
+            (unfinished / "config.json").write_text(json.dumps(config(variant), indent=2))
             (unfinished / "preprocessor_config.json").write_text(json.dumps(image_processor(variant), indent=2))
     except OSError as error:
         raise ConfigurationError(f"can't make {folder}: {error.strerror or error}", folder=folder) from error

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import AutoImageProcessor, AutoModelForImageClassification, pipeline
 
-from demo.efficientnet_lite import VARIANTS, weights
+from demo.efficientnet_lite import VARIANTS, renamed, weights
 from demo.models import make
 from framemesh.errors import ConfigurationError
 
@@ -57,6 +57,17 @@ def test_the_model_computes_what_the_weights_own_network_does(made: Callable[[st
             atol=1e-3,
             rtol=1e-4,
         )
+
+
+@pytest.mark.parametrize("name", sorted(VARIANTS))
+def test_transformers_finds_each_weight_and_no_other(made: Callable[[str], Path], name: str) -> None:
+    _, found = AutoModelForImageClassification.from_pretrained(made(name), output_loading_info=True)
+    assert not any(found.values())
+
+
+def test_weights_of_another_network_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match="another network"):
+        renamed({"layer1.0.conv1.weight": torch.zeros(1)})
 
 
 def test_a_folder_is_an_ordinary_one(made: Callable[[str], Path]) -> None:
