@@ -22,6 +22,7 @@ from model_server.exact import ExactPreparer
 from model_server.exporting import NotExportableError
 from model_server.inference import Model, open_texts
 from model_server.networks import Network, open_network
+from model_server.parity import Witness
 from model_server.preparers import FastPreparer
 from model_server.preprocessing import Preprocessing
 from model_server.quantising import QuantisationRefusedError
@@ -80,33 +81,35 @@ def make(order: Order, source: sources.Source, folder: Path) -> None:
         "torch": torch.__version__, "transformers": transformers.__version__, "images": len(photos)
     }  # fmt: skip
     runtime = TorchRuntime(network, manifest.precision)
-    model = Model(manifest, runtime, exact, texts=open_texts(manifest, folder, runtime))
+    witness = Witness(Model(manifest, runtime, exact, texts=open_texts(manifest, folder, runtime)))
     if order.runtime == "onnx":
         try:
-            model, report["graph"] = _graph(model, network, photos, folder, fixed=_is_fixed(exact))
+            witness, report["graph"] = _graph(witness, network, photos, folder, fixed=_is_fixed(exact))
             if order.precision == "int8":
-                model, report["quantisation"] = _quantised(model, order, folder)
+                witness, report["quantisation"] = _quantised(witness, order, folder)
         except NotExportableError as error:
             log.warning("export.refused", source=order.source, reason=str(error))
             report["graph"] = {"refused": str(error)}
-            model.manifest = replace(manifest, fallback_reason=f"onnx was asked for, but {error}")
+            witness.model.manifest = replace(manifest, fallback_reason=f"onnx was asked for, but {error}")
     elif order.precision != "fp32":
-        report["precision"] = _lower_precision(model, order, source)
-    preferred, report["preprocessing"] = _preferred(model, by_size)
-    _tidy(folder, model.manifest)
+        report["precision"] = _lower_precision(witness, order, source)
+    preferred, report["preprocessing"] = _preferred(witness, by_size)
+    manifest = witness.model.manifest
+    _tidy(folder, manifest)
     (folder / PARITY).write_text(json.dumps(report, indent=2))
     files = digests.of_files(folder.iterdir())
-    write_manifest(folder, replace(model.manifest, preferred=preferred, files=files))
+    write_manifest(folder, replace(manifest, preferred=preferred, files=files))
 
 
 def _graph(
-    model: Model, network: Network, photos: list[bytes], folder: Path, *, fixed: bool
-) -> tuple[Model, dict[str, object]]:
+    reference: Witness, network: Network, photos: list[bytes], folder: Path, *, fixed: bool
+) -> tuple[Witness, dict[str, object]]:
     """The model on ONNX Runtime, and how well it agrees with torch.
 
     Raises:
         NotExportableError: It can't be exported, or answers otherwise.
     """
+    model = reference.model
     exact = ExactPreparer(folder, model.manifest.trust)
     pixels = exact.prepare(photos[0], ()).pixels
     exporting.export(network, pixels[:1], folder, fixed=fixed)
@@ -114,11 +117,11 @@ def _graph(
     try:
         graph = OnnxRuntime(folder)
         texts = open_texts(manifest, folder, graph)
-        candidate = Model(manifest, graph, exact, texts=texts)
+        candidate = Witness(Model(manifest, graph, exact, texts=texts))
         if network.texts is not None:
             _check_texts(texts, open_texts(manifest, folder, model.runtime))
-        alone = parity.compare(candidate, model, photos)
-        together = parity.compare(candidate, model, photos[:6], batch=3)
+        alone = parity.compare(candidate, reference, photos)
+        together = parity.compare(candidate, reference, photos[:6], batch=3)
     except FramemeshError:
         raise
     except Exception as error:  # ONNX Runtime's have no base of their own
@@ -132,17 +135,18 @@ def _graph(
     return candidate, {"alone": asdict(alone), "in batches of 3": asdict(together)}
 
 
-def _quantised(model: Model, order: Order, folder: Path) -> tuple[Model, dict[str, object]]:
+def _quantised(reference: Witness, order: Order, folder: Path) -> tuple[Witness, dict[str, object]]:
     """The model in int8, and how well it agrees with fp32; in fp32 where it doesn't."""
+    model = reference.model
     exact = ExactPreparer(folder, order.trust)
     batches = [exact.prepare(photo, ()).pixels for photo in samples.calibration(order.samples)]
     photos = [*samples.photos(order.samples), *samples.crops(order.samples)]
-    candidates: list[Model] = []
+    candidates: list[Witness] = []
     reports: list[dict[str, object]] = []
 
     def agreement(graph: Path) -> float:
-        candidates.append(model.on(OnnxRuntime(folder, graph.name)))
-        found = parity.compare(candidates[-1], model, photos)
+        candidates.append(Witness(model.on(OnnxRuntime(folder, graph.name))))
+        found = parity.compare(candidates[-1], reference, photos)
         reports.append(asdict(found))
         return found.agreement
 
@@ -151,16 +155,16 @@ def _quantised(model: Model, order: Order, folder: Path) -> tuple[Model, dict[st
     except QuantisationRefusedError as error:
         log.warning("quantisation.refused", source=order.source, reason=str(error))
         model.manifest = replace(model.manifest, fallback_reason=f"int8 was asked for, but {error}")
-        return model, {"refused": str(error), "tried": reports}
+        return reference, {"refused": str(error), "tried": reports}
     (folder / _QUANTISED).replace(folder / GRAPH)
-    candidates[-1].manifest = replace(model.manifest, precision="int8")
+    candidates[-1].model.manifest = replace(model.manifest, precision="int8")
     return candidates[-1], {"recipe": found.recipe, **reports[-1]}
 
 
-def _lower_precision(model: Model, order: Order, source: sources.Source) -> dict[str, object]:
+def _lower_precision(witness: Witness, order: Order, source: sources.Source) -> dict[str, object]:
     """How well the model agrees with itself in fp32."""
     reference = TorchRuntime(open_network(source.folder, order.task, order.trust), "fp32")
-    return asdict(parity.compare(model, model.on(reference), samples.photos(order.samples)))
+    return asdict(parity.compare(witness, Witness(witness.model.on(reference)), samples.photos(order.samples)))
 
 
 def _check_texts(ours: Texts | None, theirs: Texts | None) -> None:
@@ -200,13 +204,13 @@ def _is_fixed(exact: ExactPreparer) -> bool:
     return wide == upright
 
 
-def _preferred(model: Model, by_size: dict[str, list[bytes]]) -> tuple[PreprocessingName, dict[str, object]]:
+def _preferred(exact: Witness, by_size: dict[str, list[bytes]]) -> tuple[PreprocessingName, dict[str, object]]:
     """Which preprocessing to serve with, and how well the fast one agrees with the exact one at each size of photo."""
-    preprocessing = model.manifest.preprocessing
+    preprocessing = exact.model.manifest.preprocessing
     if preprocessing is None:
         return "exact", {"refused": "the image processor does what only transformers does"}
-    fast = model.prepared_by(FastPreparer(preprocessing))
-    found = {size: parity.compare(fast, model, photos) for size, photos in by_size.items()}
+    fast = Witness(exact.model.prepared_by(FastPreparer(preprocessing)))
+    found = {size: parity.compare(fast, exact, photos) for size, photos in by_size.items()}
     report: dict[str, object] = {size: asdict(one) for size, one in found.items()}
     mean = float(np.mean([one.agreement for one in found.values()]))
     worst = min(found, key=lambda size: found[size].agreement)

@@ -39,14 +39,59 @@ class Parity:
         return self.max_absolute_error <= tolerance * max(1.0, self.greatest_output)
 
 
-def compare(ours: Model, theirs: Model, photos: Sequence[bytes], *, batch: int = 1) -> Parity:
+class Witness:
+    """A model that is compared: it is asked about each photo once, however often and with whatever it is compared."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self._known: dict[bytes, Inferred] = {}
+
+    def answers(self, photos: Sequence[bytes]) -> list[Inferred]:
+        """What it says of each photo.
+
+        Raises:
+            FramemeshError: It fails on one.
+        """
+        for photo in photos:
+            if photo not in self._known:
+                (self._known[photo],) = self.answers_together([photo])
+        return [self._known[photo] for photo in photos]
+
+    def answers_together(self, photos: Sequence[bytes]) -> list[Inferred]:
+        """What it says of each photo when it is asked about all at once.
+
+        Raises:
+            FramemeshError: It fails on one.
+        """
+        found: list[Inferred] = []
+        for outcome in self.model.infer([Job(photo, OPTIONS) for photo in photos]):
+            if isinstance(outcome, FramemeshError):
+                raise outcome
+            assert outcome is not None  # noqa: S101 - everything was wanted
+            found.append(outcome)
+        return found
+
+
+def compare(ours: Witness, theirs: Witness, photos: Sequence[bytes], *, batch: int = 1) -> Parity:
     """Ask both about the same encoded photos.
+
+    Args:
+        ours: What is asked about batches, where they are of more than one.
+        theirs: What it is compared with.
+        photos: JPEG, PNG or WebP.
+        batch: How many photos go together.
 
     Raises:
         FramemeshError: One of them fails on a photo.
     """
+    if batch == 1:
+        answers = ours.answers(photos)
+    else:
+        starts = range(0, len(photos), batch)
+        answers = [one for start in starts for one in ours.answers_together(photos[start : start + batch])]
+    detects = isinstance(ours.model.manifest.task, Detection)
     shares, differences, errors, greatest = [], [], [0.0], [0.0]
-    for got, wanted in zip(infer_all(ours, photos, batch), infer_all(theirs, photos, 1), strict=True):
+    for got, wanted in zip(answers, theirs.answers(photos), strict=True):
         assert got.answer is not None and wanted.answer is not None  # noqa: S101, PT018 - they were asked for
         found = agreement(got.answer, wanted.answer)
         shares.append(found.share)
@@ -57,10 +102,10 @@ def compare(ours: Model, theirs: Model, photos: Sequence[bytes], *, batch: int =
                 continue
             if not output.size:
                 continue
-            if not isinstance(ours.manifest.task, Detection):
+            if not detects:
                 errors.append(_greatest_error(got.outputs[name].astype(np.float64), output.astype(np.float64)))
             greatest.append(float(np.abs(output[np.isfinite(output)]).max(initial=0.0)))
-        if isinstance(ours.manifest.task, Detection):
+        if detects:
             errors.append(_error_of_queries(got.outputs, wanted.outputs))
     # numpy's maximum, as Python's own overlooks what is no number.
     return Parity(len(shares), float(np.max(errors)), max(greatest), float(np.mean(shares)), max(differences))
@@ -83,19 +128,3 @@ def _error_of_queries(ours: Outputs, theirs: Outputs) -> float:
         return 0.0
     errors = np.sort([np.abs(got - query).max(axis=1).min() for query in wanted])
     return float(errors[-1 - len(errors) // 100])
-
-
-def infer_all(model: Model, photos: Sequence[bytes], batch: int) -> list[Inferred]:
-    """The model's answers to all photos.
-
-    Raises:
-        FramemeshError: It fails on one.
-    """
-    found: list[Inferred] = []
-    for start in range(0, len(photos), batch):
-        for outcome in model.infer([Job(photo, OPTIONS) for photo in photos[start : start + batch]]):
-            if isinstance(outcome, FramemeshError):
-                raise outcome
-            assert outcome is not None  # noqa: S101 - everything was wanted
-            found.append(outcome)
-    return found

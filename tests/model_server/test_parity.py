@@ -38,7 +38,9 @@ def model(vit: Path, cache: Path) -> Model:
 
 
 def compare(model: Model, ours: float, theirs: float = 0.0) -> parity.Parity:
-    one, other = (Model(model.manifest, Spoilt(model.runtime, by), model._preparer) for by in (ours, theirs))
+    one, other = (
+        parity.Witness(Model(model.manifest, Spoilt(model.runtime, by), model._preparer)) for by in (ours, theirs)
+    )
     return parity.compare(one, other, samples.photos(None)[:3])
 
 
