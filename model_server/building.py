@@ -9,10 +9,13 @@ may also be `exporting` or `uploading`. The last: `{"folder": ...}`, or, of a mo
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from shutil import copyfile, copytree
 from types import ModuleType
 from typing import NoReturn, get_args
 
@@ -155,6 +158,8 @@ def publish(order: Order, name: str, tell: Tell = nobody) -> Published:
         folder = build(order, tell) if source is None else _built(order, source, tell)
         manifest = read_manifest(folder)
         _store().upload(folder, stored, order.store, tell)
+        # Servers that share this cache need not fetch what was made here.
+        _fill(_stored_folder(order.cache, stored), partial(copytree, folder, copy_function=_linked, dirs_exist_ok=True))
     return Published(version, manifest.runtime, stored)
 
 
@@ -189,6 +194,14 @@ def _fill(folder: Path, fill: Callable[[Path], None]) -> None:
             f"can't write the prepared model to {folder}: {error.strerror or error}; check FRAMEMESH_MODEL_CACHE",
             folder=folder,
         ) from error
+
+
+def _linked(path: str, copy: str) -> None:
+    """Have the same file under another name; where the file system has one name for each, as a copy."""
+    try:
+        os.link(path, copy)
+    except OSError:
+        copyfile(path, copy)
 
 
 def _make(order: Order, source: sources.Source, folder: Path) -> None:

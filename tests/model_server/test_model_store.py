@@ -17,7 +17,7 @@ from framemesh.settings import ModelStoreSettings
 from framemesh.v1.inference_service_pb2 import GetModelMetadataRequest, InferRequest
 from model_server import model_store
 from model_server.artifacts import read_manifest
-from model_server.building import Order, build, upload
+from model_server.building import Order, build, publish, upload
 from model_server.preparing import prepare
 from model_server.sources import StoredModel
 from model_server.trust import Trust
@@ -77,6 +77,16 @@ async def test_a_model_is_served_from_the_lake(
     # Once it is here, neither the lake nor where it is matters any more.
     assert await prepare(Order("lake://models/vit/v1", tmp_path)) == tmp_path / "vit" / "v1" / "lake"
     assert {path.name for path in (tmp_path / "vit" / "v1" / "lake").iterdir()} == names
+
+
+async def test_who_shares_the_cache_of_what_was_published_fetches_nothing(
+    folder: Path, vit: Path, cache: Path, store: ModelStoreSettings
+) -> None:
+    published = await asyncio.to_thread(publish, Order(str(vit), cache, store=store), "shared")
+    here = await prepare(Order(str(published.stored), cache))  # not told where the lake is
+    assert {path.name: path.read_bytes() for path in here.iterdir()} == {
+        path.name: path.read_bytes() for path in folder.iterdir()
+    }
 
 
 async def test_a_damaged_copy_is_fetched_again(folder: Path, store: ModelStoreSettings, tmp_path: Path) -> None:
