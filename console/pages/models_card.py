@@ -74,6 +74,8 @@ class ModelCard:
         self._trouble_box.set_visibility(bool(view.trouble or view.advice))
         self._trouble_box.classes(remove="warn bad", add=view.tone.value if view.trouble else "")
         self._replicas.set_text(_t("{ready} of {wanted}", ready=view.ready, wanted=view.wanted))
+        self._live.props(f'href="{view.live}"')
+        self._live.set_visibility(bool(view.live))
         if self._actions is not None:
             self._wanted.set_text(str(view.wanted))
             self._fewer.set_enabled(view.wanted > 0)
@@ -155,6 +157,7 @@ class ModelCard:
                     ui.label(_t("servers")).classes("fm-stepper-unit")
                 self._fewer.on_click(lambda: self._scale(-1))
                 self._more.on_click(lambda: self._scale(1))
+            self._live = _named(_quiet("videocam", _t("Watch")), _t("Watch {model}", model=name))
             _named(_quiet("article", _t("Log"), lambda: log(name)), _t("Log of {model}", model=name))
             if actions is not None:
                 replace = _quiet("swap_horiz", _t("Replace"), lambda: actions.replace(name))
@@ -172,7 +175,7 @@ def _round(icon: str) -> ui.button:
     return ui.button(icon=icon, color=None).props("flat round dense")
 
 
-def _quiet(icon: str, text: str, on_click: Callable[[], object]) -> ui.button:
+def _quiet(icon: str, text: str, on_click: Callable[[], object] | None = None) -> ui.button:
     return ui.button(text, icon=icon, color=None, on_click=on_click).props("flat dense")
 
 

@@ -61,6 +61,7 @@ class ModelView:
         state: Its state in a word or two; ours.
         ready: How many servers answer.
         wanted: How many should.
+        live: Address of its answers drawn on what cameras see; empty where there are none, or it is a shadow.
         step: What is being done; ours; empty where nothing is.
         progress: How much of the step is done, from 0 to 1; none where that isn't known.
         trouble: What went wrong, in the mesh's words; empty where nothing has.
@@ -76,6 +77,7 @@ class ModelView:
     state: str
     ready: int
     wanted: int
+    live: str
     step: str
     progress: float | None
     trouble: str
@@ -104,6 +106,7 @@ def model_view(model: Model) -> ModelView:
         state=state,
         ready=serving,
         wanted=spec.replicas,
+        live=f"/?models={spec.name}" if serving and not spec.shadow else "",
         step=step,
         progress=(status.progress or None) if step and step != _WAITS else None,
         trouble=printable(" ".join(status.message.split())),

@@ -55,6 +55,12 @@ def test_every_phase_is_either_a_step_or_a_state(phase: str) -> None:
     assert view.step or view.tone in {Tone.WARN, Tone.BAD}
 
 
+def test_what_answers_can_be_watched_unless_it_is_a_shadow() -> None:
+    assert model_view(model("READY", 1)).live == "/?models=vit"
+    assert not model_view(model("EXPORTING")).live
+    assert not model_view(model("READY", 1, text="vit=a/vit,shadow=true")).live
+
+
 def test_a_wish_that_nobody_has_taken_up_waits_whatever_was_told_of_the_one_before() -> None:
     view = model_view(model("FAILED", generation=0, message="no such model"))
     assert (view.step, view.progress) == ("Waits for a deployer to take it up", None)
