@@ -19,7 +19,7 @@ from pathlib import Path
 from playwright.async_api import Locator, Page, async_playwright
 
 _LIMIT_SECONDS, _LIMIT_CLICKS = 60, 3
-_PATIENCE_MS = 600_000.0
+_PATIENCE_MS = 300_000.0
 
 
 async def main() -> None:
@@ -55,7 +55,7 @@ async def _click_through(page: Page, url: str, *, waits: bool) -> None:
     await click(page.get_by_role("button", name="Deploy", exact=True))
     if waits:
         newest = page.locator("[data-model*=efficientnet] .fm-model-newest")
-        await newest.filter(has_text="%").wait_for(timeout=_PATIENCE_MS)
+        await newest.filter(has_text=": ").wait_for(timeout=_PATIENCE_MS)
         say(" ".join((await newest.inner_text()).split()))
         await click(page.get_by_role("link", name="Watch"))
     else:
