@@ -1,6 +1,6 @@
 """How NiceGUI's elements look here: calm, flat, in our own colours, which `static/console.css` defines."""
 
-from nicegui import ui
+from nicegui import core, ui
 
 _ACCENT = "#0b6e5f"
 
@@ -12,6 +12,8 @@ def set_defaults() -> None:
     ui.number.default_props("outlined dense")
     ui.select.default_props("outlined dense options-dense")
     ui.card.default_classes("fm-card").default_props("flat")
+    # What a page waits for it says in its place: a bar along the top at each request would only flicker.
+    core.app.config.quasar_config["loadingBar"] = {"skipHijack": True}
 
 
 def apply() -> None:

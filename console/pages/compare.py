@@ -97,7 +97,7 @@ class _Compare:
                 ui.select([], label=label, with_input=True, new_value_mode="add-unique")
                 for label in (_t("Model A"), _t("Model B"))
             )
-            self._cameras = ui.select([], label=_t("Camera"), multiple=True, clearable=True).props("use-chips")
+            self._cameras = ui.select([], label=_t("Camera"), multiple=True).props("use-chips")
             self._time = ui.select(times(_t), label=_t("Taken"))
             ui.button(_t("Compare"), icon="compare_arrows").props("type=submit")
         form.on("submit", self._submit, js_handler="(event) => { event.preventDefault(); emit(); }")

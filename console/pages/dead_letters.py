@@ -129,8 +129,8 @@ class _DeadLetters:
         if refusal:
             said.set_text(printable(refusal))
             return
-        item.delete()
         ui.notify(self._t("Number {number} is being tried again", number=number), type="positive")
+        item.delete()  # last: the button that was pressed is in it
 
     async def _retry_all(self) -> None:
         _t = self._t

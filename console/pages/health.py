@@ -54,7 +54,7 @@ class _Board:
             with ui.element("div"):
                 self._verdict_words = ui.label(_t("Looking …")).classes("fm-verdict-words")
                 self._problems = ui.element("ul").classes("fm-problems")
-        self._told: tuple[str, ...] | None = None
+        self._told: tuple[tuple[str, str], ...] | None = None
         self._links()
         heading(_t("Parts"))
         self._parts = _Rows(ui.element("ul").classes("fm-parts"), lambda: _PartRow(_t))
@@ -80,7 +80,7 @@ class _Board:
         status = look.status
         now = status.time.ToDatetime(UTC)
         found = self._remembered.add(parts(status, look.cameras), now)
-        self._tell([printable(problem) for problem in status.problems], found)
+        self._tell([(printable(problem), "") for problem in status.problems], found)
         self._parts.show(found, lambda part: part.key, now)
         self._backlogs.show(backlogs(status), lambda backlog: backlog.name, now)
         self._lags.show(lags(status), lambda lag: (lag.what, lag.name), now)
@@ -97,10 +97,11 @@ class _Board:
         self._tell([], found)
         self._parts.show(found, lambda part: part.key, now)
 
-    def _tell(self, problems: list[str], found: list[Part]) -> None:
-        """The verdict in a sentence, and every problem in words."""
+    def _tell(self, problems: list[tuple[str, str]], found: list[Part]) -> None:
+        """The verdict in a sentence, and every problem in words, with its details."""
         _t = self._t
-        problems = problems + [_words(part, _t) for part in found if part.state in {"bad", "warn"} and part.advice]
+        troubled = [part for part in found if part.state in {"bad", "warn"} and part.advice]
+        problems = [*problems, *((_words(part, _t), part.details) for part in troubled)]
         if tuple(problems) == self._told:
             return
         self._told = tuple(problems)
@@ -112,9 +113,11 @@ class _Board:
         self._verdict_words.set_text(words if problems else _t("All is well"))
         self._problems.clear()
         with self._problems:
-            for problem in problems:
+            for problem, details in problems:
                 with ui.element("li"):
                     ui.label(problem)
+                    if details:
+                        ui.label(details).classes("fm-muted fm-mono")
 
     def _links(self) -> None:
         url = self._visit.mesh.grafana_url
@@ -127,8 +130,7 @@ class _Board:
 
 def _words(part: Part, translate: Translate) -> str:
     name = f"{translate(part.kind.value)} {part.name}".strip()
-    details = f" ({part.details})" if part.details else ""
-    return f"{name}: {translate(part.words)}{details}. {translate(part.advice)}"
+    return f"{name}: {translate(part.words)}. {translate(part.advice)}"
 
 
 class _Row(ABC, Generic[Shown]):

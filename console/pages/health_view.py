@@ -248,6 +248,8 @@ _MEANINGS = {
     streams.FRAMES: marked("Frames that wait to be stored; full, it refuses cameras"),
     streams.STORED: marked("References to stored frames; full, the oldest go"),
     streams.RESULTS: marked("Results; full, the oldest go"),
+    streams.SHADOWS: marked("Answers of shadows; full, the oldest go"),
+    streams.CORRECTIONS: marked("What people said of frames; full, the oldest go"),
     streams.DEADLETTERS: marked("What could not be processed; full, the oldest go"),
 }
 

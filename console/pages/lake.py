@@ -180,11 +180,11 @@ class _Filters:
         _t = self._t = visit.translate
         self._look = look
         with ui.element("form").classes("fm-filters").props("role=search") as form:
-            self._cameras = ui.select([], label=_t("Camera"), multiple=True, clearable=True).props("use-chips")
+            self._cameras = ui.select([], label=_t("Camera"), multiple=True).props("use-chips")
             self._label = ui.input(_t("What was seen")).props(f"clearable maxlength={MAX_LABEL_LENGTH}")
             self._label.props["placeholder"] = _t("cat, car, person ...")
             self._score = ui.number(_t("Least score"), min=0, max=1, step=0.05, format="%.2f")
-            self._models = ui.select([], label=_t("Model"), multiple=True, clearable=True).props("use-chips")
+            self._models = ui.select([], label=_t("Model"), multiple=True).props("use-chips")
             self._time = ui.select(
                 times(_t) | {_BETWEEN: _t("Between ...")}, label=_t("Taken"), on_change=self._show_times
             )

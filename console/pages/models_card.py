@@ -51,7 +51,7 @@ class ModelCard:
             self._head(view.name)
             self._progress()
             self._trouble()
-            self._numbers()
+            self._numbers(view.name)
             self._buttons(view.name, log)
         self.show(view)
 
@@ -126,14 +126,18 @@ class ModelCard:
             self._words = ui.label().classes("fm-note-words")
             self._advice = ui.label()
 
-    def _numbers(self) -> None:
+    def _numbers(self, name: str) -> None:
         _t = self._t
         with ui.element("div").classes("fm-model-numbers") as self._numbers_box:
             with ui.element("dl").classes("fm-figures"):
                 self._replicas = self._figure(_t("Servers"))
                 self._values = {name: self._figure(_t(title)) for name, title in _FIGURES.items()}
             with ui.element("div").classes("fm-model-newest"):
-                ui.label(_t("Newest answer")).classes("fm-muted fm-small")
+                with ui.element("div").classes("fm-row fm-spread"):
+                    ui.label(_t("Newest answer")).classes("fm-muted fm-small")
+                    self._live = _named(ui.element("a").classes("fm-small"), _t("Watch {model}", model=name))
+                    with self._live:
+                        ui.label(_t("Watch"))
                 self._newest = ui.label(_t("No answer yet"))
                 self._newest_error = ui.label().classes("fm-bad fm-small")
                 self._newest_error.set_visibility(False)
@@ -157,7 +161,6 @@ class ModelCard:
                     ui.label(_t("servers")).classes("fm-stepper-unit")
                 self._fewer.on_click(lambda: self._scale(-1))
                 self._more.on_click(lambda: self._scale(1))
-            self._live = _named(_quiet("videocam", _t("Watch")), _t("Watch {model}", model=name))
             _named(_quiet("article", _t("Log"), lambda: log(name)), _t("Log of {model}", model=name))
             if actions is not None:
                 replace = _quiet("swap_horiz", _t("Replace"), lambda: actions.replace(name))
@@ -175,7 +178,7 @@ def _round(icon: str) -> ui.button:
     return ui.button(icon=icon, color=None).props("flat round dense")
 
 
-def _quiet(icon: str, text: str, on_click: Callable[[], object] | None = None) -> ui.button:
+def _quiet(icon: str, text: str, on_click: Callable[[], object]) -> ui.button:
     return ui.button(text, icon=icon, color=None, on_click=on_click).props("flat dense")
 
 

@@ -155,7 +155,7 @@ class Live {
     if (tile.canvases.length === wanted.length && tile.canvases.every((one, at) => one.model === wanted[at])) return;
     tile.canvases = wanted.map((model) => ({ model, canvas: make("canvas", "", { role: "img" }) }));
     tile.button.replaceChildren(...tile.canvases.map((one) => one.canvas));
-    tile.button.style.setProperty("--fm-panels", wanted.length);
+    tile.item.style.setProperty("--fm-panels", wanted.length);
   }
 
   // What is looked at.

@@ -12,9 +12,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import pytest_asyncio
+from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 from pydantic import SecretStr
 from pytest_asyncio import is_async_test
@@ -145,7 +147,11 @@ async def context(browser: Browser, console_url: str) -> AsyncIterator[BrowserCo
     """A browser of nobody's: no cookies, a desktop's size, light."""
     width, height = SIZES_PX["desktop"]
     context = await browser.new_context(
-        base_url=console_url, viewport={"width": width, "height": height}, color_scheme="light", locale="en-US"
+        base_url=console_url,
+        viewport={"width": width, "height": height},
+        color_scheme="light",
+        reduced_motion="reduce",  # what fades would be looked at halfway
+        locale="en-US",
     )
     context.set_default_timeout(_PATIENCE_MS)
     yield context
@@ -190,32 +196,71 @@ async def _logged_in(page: Page, console_url: str, token: str) -> Page:
 
 Shoot = Callable[[Page, str], Awaitable[None]]
 
+_LOOKS: list[tuple[str, Literal["light", "dark"]]] = [(size, theme) for size in SIZES_PX for theme in ("light", "dark")]
+_EXAMINED = {("desktop", "light"), ("phone", "dark")}
+"""Both layouts and all colours, at half the time of every pair."""
+_WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+
+
+_AT_REST = """async theme => {
+  const frame = () => new Promise(requestAnimationFrame);
+  await frame();
+  await frame();
+  if (document.documentElement.dataset.theme !== theme) return false;
+  if (document.body.classList.contains("body--dark") !== (theme === "dark")) return false;
+  return document.getAnimations().every(animation => animation.playState !== "running"
+    || animation.effect.getComputedTiming().iterations === Infinity);
+}"""
+"""Whether the page has taken on the theme, and nothing moves any more but what moves for good."""
+
 
 @pytest.fixture(scope="session")
 def shoot() -> Shoot:
-    """`await shoot(page, "models")` keeps pictures of the page as it is: light and dark, on a desktop and a phone.
+    """`await shoot(page, "models")` looks at the page as it is: light and dark, on a desktop and a phone.
 
-    They go to the folder that `FRAMEMESH_SCREENSHOTS` names; without it none are made, as nobody would look at them.
+    What axe finds against WCAG 2.2 AA (contrasts, names, roles, sizes of what is touched) fails the test. Pictures go
+    to the folder that `FRAMEMESH_SCREENSHOTS` names, for people to look at; without it none are made.
     """
     given = os.environ.get("FRAMEMESH_SCREENSHOTS")
     folder = Path(given) if given else None
+    axe = Axe()
 
     async def shoot(page: Page, name: str) -> None:
-        if folder is None:
-            return
-        folder.mkdir(parents=True, exist_ok=True)
         before = page.viewport_size
-        for size, (width, height) in SIZES_PX.items():
-            await page.set_viewport_size({"width": width, "height": height})
-            whole = await page.evaluate("() => document.documentElement.scrollHeight")
-            await page.set_viewport_size({"width": width, "height": max(height, min(whole, _LONGEST_PX))})
-            for theme in ("light", "dark"):
-                await page.emulate_media(color_scheme=theme, reduced_motion="reduce")
-                await page.wait_for_function("theme => document.documentElement.dataset.theme === theme", arg=theme)
-                await page.evaluate("() => new Promise(done => setTimeout(() => requestAnimationFrame(done), 100))")
+        found = []
+        for size, theme in _LOOKS:
+            if folder is None and (size, theme) not in _EXAMINED:
+                continue
+            await _show(page, size, theme)
+            if (size, theme) in _EXAMINED:
+                found += [f"{name}, {size}, {theme}: {problem}" for problem in await _examined(page, axe)]
+            if folder is not None:
+                folder.mkdir(parents=True, exist_ok=True)
                 await page.screenshot(path=folder / f"{name}-{size}-{theme}.png")
         await page.emulate_media(color_scheme="light")
         if before is not None:
             await page.set_viewport_size(before)
+        assert not found, "\n".join(found)
 
     return shoot
+
+
+async def _show(page: Page, size: str, theme: Literal["light", "dark"]) -> None:
+    """Have a page shown whole."""
+    width, height = SIZES_PX[size]
+    await page.set_viewport_size({"width": width, "height": height})
+    whole = await page.evaluate("() => document.documentElement.scrollHeight")
+    await page.set_viewport_size({"width": width, "height": max(height, min(whole, _LONGEST_PX))})
+    await page.emulate_media(color_scheme=theme)
+    await page.wait_for_function(_AT_REST, arg=theme)
+
+
+async def _examined(page: Page, axe: Axe) -> list[str]:
+    """What axe finds, of an open dialog alone: what is behind it is out of reach."""
+    dialog = "[role=dialog]" if await page.get_by_role("dialog").count() else None
+    results = await axe.run(page, dialog, {"runOnly": _WCAG, "resultTypes": ["violations"]})
+    return [
+        f"{violation['id']} at {node['target']}: {node['failureSummary']}"
+        for violation in results.response["violations"]
+        for node in violation["nodes"]
+    ]

@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from console.pages.health_view import (
     Kind,
     Part,
@@ -13,6 +15,7 @@ from console.pages.health_view import (
     parts,
     without_gateway,
 )
+from framemesh.bus import streams
 from framemesh.frames import timestamp
 from framemesh.v1.camera_pb2 import Camera, LineState, SourceState
 from framemesh.v1.frame_pb2 import Frame, StoredFrame
@@ -123,13 +126,19 @@ def test_while_only_a_part_of_the_mesh_is_known_nothing_is_taken_for_gone() -> N
 
 
 def test_streams_tell_how_full_they_are_and_only_a_full_stream_of_frames_is_a_trouble() -> None:
-    streams = [
+    full = [
         StreamStatus(name=name, message_count=3, size_bytes=90, limit_bytes=100) for name in ("FRAMES", "DEADLETTERS")
     ]
-    found = status(streams=streams)
+    found = status(streams=full)
     assert [(one.share, one.nearly_full) for one in backlogs(found)] == [(0.9, True), (0.9, False)]
     assert dead_letter_count(found) == 3
     assert dead_letter_count(status()) == 0
+
+
+@pytest.mark.parametrize("name", sorted({streams.FRAMES, *streams.KEPT} - {streams.EVENTS}))
+def test_every_stream_says_what_is_in_it(name: str) -> None:
+    (found,) = backlogs(status(streams=[StreamStatus(name=name)]))
+    assert found.meaning
 
 
 def test_cameras_models_and_tables_tell_how_far_they_are_behind() -> None:

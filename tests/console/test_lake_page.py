@@ -61,6 +61,7 @@ async def test_a_frame_is_found_by_what_was_seen_in_it(page: Page, frames: list[
     await expect(page.get_by_label("What was seen")).to_have_value("")
     await page.goto("/lake?label=zebra")
     await expect(page.get_by_text("No such frame")).to_be_visible()
+    await shoot(page, "lake-nothing")
     await page.get_by_role("button", name="Show all frames").click()
     await expect(cards(page)).to_have_count(24)
 

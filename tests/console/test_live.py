@@ -59,7 +59,7 @@ def alike(found: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
 async def test_a_grid_of_cameras_with_answers(page: Page, mesh: Mesh, shoot: Shoot) -> None:
     """What people see most, kept as pictures to look at."""
     said = {
-        "gate": [boxes("finder", ("cat", 0.93, (300, 40, 900, 660)))],
+        "gate": [boxes("finder", ("cat", 0.93, (300, 40, 900, 660))), text("writer", "a cat looks up")],
         "bench": [boxes("finder", ("cup", 0.88, (330, 60, 960, 560)), ("spoon", 0.71, (900, 200, 1220, 520)))],
         "garden": [text("writer", "a rocket on its launch pad before dawn")],
         "lab": [],
@@ -75,8 +75,11 @@ async def test_a_grid_of_cameras_with_answers(page: Page, mesh: Mesh, shoot: Sho
         await expect(tile(page, "garden")).to_have_attribute("data-answers", "writer:0")
         await shoot(page, "live")
         await page.goto("/?camera=gate&models=finder,writer")
-        await expect(tile(page, "gate")).to_have_attribute("data-answers", "finder:0")
+        await expect(tile(page, "gate")).to_have_attribute("data-answers", "finder:0 writer:0")
         await shoot(page, "live-large")
+        await page.get_by_role("button", name="Side by side").click()
+        await expect(tile(page, "gate").locator("canvas")).to_have_count(2)
+        await shoot(page, "live-side-by-side")
 
 
 async def test_a_box_is_drawn_where_the_model_says(page: Page, mesh: Mesh) -> None:

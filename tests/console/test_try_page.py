@@ -38,6 +38,7 @@ async def test_a_photo_is_answered_in_words_and_as_a_picture(
 ) -> None:
     await page.goto("/try")
     await expect(page.get_by_role("checkbox", name=MODEL)).to_be_checked()
+    await shoot(page, "try-empty")
     async with page.expect_request(lambda request: request.method == "POST") as sending:
         await give(page, "cat.jpg", photo)
     await expect(answers(page)).to_contain_text("in all")
@@ -88,7 +89,8 @@ async def test_a_stored_frame_is_asked_about_and_nothing_else_of_the_lake(page: 
     await expect(page.get_by_text("Drop a photo here")).to_be_visible()
 
 
-async def test_who_may_only_look_is_told_that_trying_takes_another_role(as_viewer: Page) -> None:
+async def test_who_may_only_look_is_told_that_trying_takes_another_role(as_viewer: Page, shoot: Shoot) -> None:
     await as_viewer.goto("/try")
     await expect(as_viewer.get_by_text("This page takes another role")).to_be_visible()
+    await shoot(as_viewer, "try-forbidden")
     await expect(as_viewer.get_by_role("link", name="Try", exact=True)).to_have_count(0)
