@@ -17,13 +17,7 @@ from rich.text import Text
 from framemesh.cli import trainings
 from framemesh.cli.services import check_installed, lake_of_mesh
 from framemesh.cli.target import DEFAULT_DATA_DIR, Address, AsJson, DataDir, open_client
-from framemesh.errors import (
-    EXIT_CONFIGURATION,
-    EXIT_INTERRUPTED,
-    EXIT_TRY_AGAIN,
-    ConfigurationError,
-    InternalError,
-)
+from framemesh.errors import EXIT_CONFIGURATION, EXIT_INTERRUPTED, EXIT_TRY_AGAIN, ConfigurationError, InternalError
 from framemesh.exits import KILLED, reported
 from framemesh.names import MAX_MODEL_LENGTH, check_label
 from framemesh.trainings import arguments, options
@@ -143,7 +137,9 @@ def _followed(argv: tuple[str, ...], environment: dict[str, str], console: Conso
         typer.echo("stopped, with a checkpoint in the lake: the same command goes on from there", err=True)
         raise typer.Exit(EXIT_INTERRUPTED)
     told = str(last.get("error", ""))
-    if (error := reported(code, f"{told}; the same command goes on" if code == EXIT_TRY_AGAIN else told)) is not None:
+    if told and code == EXIT_TRY_AGAIN:
+        told += "; the same command goes on"
+    if (error := reported(code, told)) is not None:
         raise error
     if code == KILLED:
         raise InternalError("out of memory, most likely: the training was killed; choose a smaller --batch-size")
