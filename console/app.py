@@ -21,7 +21,7 @@ from console.mesh import Mesh, mesh
 from console.metrics import ConsoleMetrics
 from console.page import Page
 from console.pages import PAGES
-from console.serving import serving_pages
+from console.serving import opened_certificate, serving_pages
 from console.settings import ConsoleSettings
 from console.visit import Visit
 from framemesh.rpc.channels import is_loopback
@@ -74,9 +74,7 @@ async def console(settings: ConsoleSettings) -> AsyncIterator[Console]:
         )
         app = _app(settings, reached, hub, access, metrics)
         port = await stack.enter_async_context(
-            serving_pages(
-                app, settings.console_address, cert_file=settings.tls_cert_file, key_file=settings.tls_key_file
-            )
+            serving_pages(app, settings.console_address, opened_certificate(settings, metrics))
         )
         log.info("console.serving", port=port)
         yield Console(port, http_port)

@@ -27,6 +27,11 @@ class ConsoleMetrics:
             buckets=bounds.seconds(0.001, 1),
             registry=registry,
         )
+        self.certificate_expiry = Gauge(
+            "framemesh_console_certificate_expiry_timestamp_seconds",
+            "When the certificate ends that browsers are shown now; 0 where the pages are served in plain text.",
+            registry=registry,
+        )
         for reason in ("host", "origin", "size", "session"):
             self.refused.labels(reason)
         for outcome in ("succeeded", "refused", "too_many"):

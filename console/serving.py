@@ -2,16 +2,16 @@
 
 import asyncio
 import socket
-import ssl
 from collections.abc import AsyncIterator, Generator
 from contextlib import asynccontextmanager, contextmanager
-from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
 
+from console.metrics import ConsoleMetrics
+from console.settings import ConsoleSettings
 from framemesh.errors import ConfigurationError
-from framemesh.rpc.reloading import Reloaded
+from framemesh.rpc.tls import WebCertificate
 from framemesh.waiting import cancelled
 
 _END_SECONDS = 2
@@ -28,16 +28,26 @@ class _Server(uvicorn.Server):
         yield
 
 
+def opened_certificate(settings: ConsoleSettings, metrics: ConsoleMetrics) -> WebCertificate | None:
+    """What encrypts the pages, if anything does; the metrics show when it ends.
+
+    Raises:
+        ConfigurationError: It can't be used.
+    """
+    if settings.tls_cert_file is None or settings.tls_key_file is None:
+        return None
+    certificate = WebCertificate(settings.tls_cert_file, settings.tls_key_file)
+    metrics.certificate_expiry.set_function(certificate.expiry)
+    return certificate
+
+
 @asynccontextmanager
-async def serving_pages(
-    app: FastAPI, address: str, *, cert_file: Path | None, key_file: Path | None
-) -> AsyncIterator[int]:
+async def serving_pages(app: FastAPI, address: str, certificate: WebCertificate | None = None) -> AsyncIterator[int]:
     """Serve an app around the block, which gets the port. A certificate that is renewed is taken up.
 
     Raises:
-        ConfigurationError: The address can't be listened on, or the certificate can't be used.
+        ConfigurationError: The address can't be listened on.
     """
-    tls = _tls(cert_file, key_file) if cert_file and key_file else None
     listener = _listen(address)
     config = uvicorn.Config(
         app,
@@ -48,11 +58,11 @@ async def serving_pages(
         timeout_graceful_shutdown=_END_SECONDS,
         ws_max_size=_MAX_MESSAGE_BYTES,
         ws_per_message_deflate=False,  # pictures don't shrink
-        ssl_context_factory=(lambda *_: tls[0]) if tls else None,
+        ssl_context_factory=(lambda *_: certificate.context) if certificate else None,
     )
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listener]), name="pages")
-    renewing = asyncio.create_task(_renew(tls[1]), name="certificate") if tls else None
+    renewing = asyncio.create_task(_renew(certificate), name="certificate") if certificate else None
     try:
         while not server.started:
             if serving.done():
@@ -67,26 +77,10 @@ async def serving_pages(
         await serving
 
 
-def _tls(cert_file: Path, key_file: Path) -> tuple[ssl.SSLContext, Reloaded[None]]:
-    """What encrypts, and what takes up a renewed certificate when it is looked at."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-
-    def load() -> None:
-        try:
-            context.load_cert_chain(cert_file, key_file, password="")  # else OpenSSL asks the terminal
-        except (ssl.SSLError, OSError) as error:
-            raise ConfigurationError(
-                f"can't serve TLS with the certificate {cert_file} and the key {key_file}: {error.strerror or error}; "
-                "both must be PEM, belong together, and need no password"
-            ) from error
-
-    return context, Reloaded((cert_file, key_file), load)
-
-
-async def _renew(files: Reloaded[None]) -> None:
+async def _renew(certificate: WebCertificate) -> None:
     while True:
         await asyncio.sleep(_LOOK_SECONDS)
-        files.now()
+        certificate.expiry()
 
 
 def _listen(address: str) -> socket.socket:

@@ -43,8 +43,9 @@ async def deployer(settings: DeployerSettings) -> AsyncIterator[int]:
         await ledger.open()
         await progress.open()
         models, trainer = await stack.enter_async_context(_backends(settings, bus))
-        reconciler = Reconciler(bus, Parts(models, ledger, settings, DeployerMetrics(registry)))
-        trainings = Trainings(bus, TrainingParts(trainer, progress))
+        metrics = DeployerMetrics(registry)
+        reconciler = Reconciler(bus, Parts(models, ledger, settings, metrics))
+        trainings = Trainings(bus, TrainingParts(trainer, progress, metrics))
         components = (bus, Presence(bus, "deployer"), LogLines(bus), ledger, progress, reconciler, trainings)
         await stack.enter_async_context(running(*components, drain_seconds=settings.drain_seconds))
         yield port

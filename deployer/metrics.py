@@ -21,3 +21,9 @@ class DeployerMetrics:
             ["model"],
             registry=registry,
         )
+        self.trainings = Gauge(
+            "framemesh_deployer_trainings",
+            "Trainings, of each name the last, by state: waiting, running, stopped, succeeded, failed.",
+            ["state"],
+            registry=registry,
+        )

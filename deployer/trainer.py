@@ -7,20 +7,13 @@ from typing import Any
 
 from google.protobuf.json_format import ParseDict
 
-from framemesh.errors import (
-    EXIT_CONFIGURATION,
-    EXIT_TRY_AGAIN,
-    ConfigurationError,
-    FramemeshError,
-    InternalError,
-    ModelUnavailableError,
-)
+from framemesh.errors import ConfigurationError, FramemeshError, InternalError, ModelUnavailableError
+from framemesh.exits import KILLED, reported
 from framemesh.v1.training_pb2 import TrainingPhase as Phase
 from framemesh.v1.training_pb2 import TrainingResult, TrainingScores, TrainingStatus
 
 PROGRAM = "trainer"
 
-_KILLED = -9
 _PHASES = {
     "reading": Phase.TRAINING_PHASE_READING,
     "dataset": Phase.TRAINING_PHASE_READING,
@@ -79,21 +72,16 @@ def failure(code: int, lines: Iterable[str]) -> FramemeshError:
         lines: What it said.
     """
     said = _last(lines)
-    error = str(said.get("error", ""))
-    match code, said.get("step"):
-        case _, "interrupted":
-            return ModelUnavailableError("somebody stopped the training's process; it goes on from its checkpoint")
-        case code, "failed" if code == EXIT_TRY_AGAIN:
-            return ModelUnavailableError(error)
-        case code, "failed" if code == EXIT_CONFIGURATION:
-            return ConfigurationError(error)
-        case code, _ if code == _KILLED:
-            return ConfigurationError(
-                "out of memory, most likely: its process was killed; choose a smaller batch size, or start the same "
-                "again to go on from its last checkpoint"
-            )
-        case code, _:
-            return InternalError(f"training ended with {code}; its log has the reason")
+    if said.get("step") == "interrupted":
+        return ModelUnavailableError("somebody stopped the training's process; it goes on from its checkpoint")
+    if (error := reported(code, str(said.get("error", "")))) is not None:
+        return error
+    if code == KILLED:
+        return ConfigurationError(
+            "out of memory, most likely: its process was killed; choose a smaller batch size, or start the same "
+            "again to go on from its last checkpoint"
+        )
+    return InternalError(f"training ended with {code}; its log has the reason")
 
 
 def _last(lines: Iterable[str]) -> dict[str, Any]:

@@ -6,12 +6,14 @@ is killed the next one finds its training, or starts it again where it was.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import structlog
 
 from deployer import trainer
 from deployer.ledger import Ledger
+from deployer.metrics import DeployerMetrics
 from deployer.pursuing import Pursuer, Pursuit, Wish
 from framemesh.bus import Bus, encoding
 from framemesh.bus.streams import TRAININGS_BUCKET
@@ -24,6 +26,19 @@ log = structlog.get_logger()
 
 _AGAIN_SECONDS = (1.0, 60.0)
 """First and longest wait after what may mend itself, such as a lake that does not answer."""
+
+_STATES = {
+    Phase.TRAINING_PHASE_PENDING: "waiting",
+    Phase.TRAINING_PHASE_READING: "running",
+    Phase.TRAINING_PHASE_TRAINING: "running",
+    Phase.TRAINING_PHASE_TESTING: "running",
+    Phase.TRAINING_PHASE_EXPORTING: "running",
+    Phase.TRAINING_PHASE_STOPPING: "running",
+    Phase.TRAINING_PHASE_STOPPED: "stopped",
+    Phase.TRAINING_PHASE_SUCCEEDED: "succeeded",
+    Phase.TRAINING_PHASE_FAILED: "failed",
+}
+"""As the metrics count them."""
 
 Tell = Callable[[Sequence[str], str], None]
 """Takes lines that the trainer wrote, maybe again, and what keeps it from working, in words."""
@@ -63,10 +78,12 @@ class TrainingParts:
     Attributes:
         backend: What trains.
         ledger: Where it is told how far that is; opened already.
+        metrics: Show how many are how far.
     """
 
     backend: TrainingBackend
     ledger: Ledger[TrainingStatus]
+    metrics: DeployerMetrics
 
 
 class Trainings(Pursuer[TrainingSpec]):
@@ -82,6 +99,8 @@ class Trainings(Pursuer[TrainingSpec]):
     def __init__(self, bus: Bus, parts: TrainingParts) -> None:
         super().__init__(bus, TRAININGS_BUCKET)
         self._parts = parts
+        for state in dict.fromkeys(_STATES.values()):
+            parts.metrics.trainings.labels(state).set_function(partial(self._count, state))
 
     async def _known(self) -> set[str]:
         return await self._parts.backend.owned() | self._parts.ledger.models()
@@ -98,6 +117,10 @@ class Trainings(Pursuer[TrainingSpec]):
 
     def _pursuit(self, name: str, wish: Wish[TrainingSpec] | None) -> "_Training":
         return _Training(name, wish, self._parts)
+
+    def _count(self, state: str) -> int:
+        ledger = self._parts.ledger
+        return sum(_STATES.get(ledger.get(name).phase) == state for name in ledger.models())
 
 
 class _Training(Pursuit[TrainingSpec]):

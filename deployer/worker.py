@@ -4,14 +4,8 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from framemesh.errors import (
-    EXIT_CONFIGURATION,
-    EXIT_TRY_AGAIN,
-    ConfigurationError,
-    FramemeshError,
-    InternalError,
-    ModelUnavailableError,
-)
+from framemesh.errors import ConfigurationError, FramemeshError, InternalError
+from framemesh.exits import KILLED, reported
 from framemesh.specs import precision_text, runtime_text
 from framemesh.v1.model_pb2 import DeploymentPhase as Phase
 from framemesh.v1.model_pb2 import ModelSpec, Release, Runtime
@@ -92,18 +86,14 @@ def outcome(spec: ModelSpec, code: int, last_line: bytes) -> Release:
 
 
 def _error(code: int, told: str) -> FramemeshError:
-    match code:
-        case _ if code == EXIT_CONFIGURATION and told:
-            return ConfigurationError(told)
-        case _ if code == EXIT_TRY_AGAIN and told:
-            return ModelUnavailableError(told)
-        case -9:
-            return ConfigurationError(
-                "out of memory, most likely: the process that prepared the model was killed; prepare it on a machine "
-                "that has more, with `framemesh export MODEL --upload lake://models/NAME/VERSION`"
-            )
-        case _:
-            return InternalError(f"preparing the model ended with {code}; its log has the reason")
+    if (error := reported(code, told)) is not None:
+        return error
+    if code == KILLED:
+        return ConfigurationError(
+            "out of memory, most likely: the process that prepared the model was killed; prepare it on a machine "
+            "that has more, with `framemesh export MODEL --upload lake://models/NAME/VERSION`"
+        )
+    return InternalError(f"preparing the model ended with {code}; its log has the reason")
 
 
 def _read(line: bytes) -> dict[str, str]:

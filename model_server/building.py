@@ -19,7 +19,8 @@ from shutil import copyfile, copytree
 from types import ModuleType
 from typing import NoReturn, get_args
 
-from framemesh.errors import EXIT_CONFIGURATION, EXIT_TRY_AGAIN, ConfigurationError, FramemeshError
+from framemesh.errors import EXIT_CONFIGURATION, ConfigurationError, FramemeshError
+from framemesh.exits import exit_code
 from framemesh.folders import made_once
 from framemesh.leaving import leave
 from framemesh.settings import ModelStoreSettings
@@ -296,7 +297,7 @@ def main() -> NoReturn:
         code = 0
     except FramemeshError as error:
         answer = {"error": str(error)}
-        code = EXIT_CONFIGURATION if isinstance(error, ConfigurationError) else EXIT_TRY_AGAIN
+        code = exit_code(error)
     except MemoryError:
         answer, code = {"error": "out of memory: prepare the model on a machine that has more"}, EXIT_CONFIGURATION
     _say(**answer)

@@ -6,13 +6,8 @@ import os
 import sys
 from pathlib import Path
 
-from framemesh.errors import (
-    EXIT_CONFIGURATION,
-    EXIT_TRY_AGAIN,
-    ConfigurationError,
-    InternalError,
-    ModelUnavailableError,
-)
+from framemesh.errors import EXIT_CONFIGURATION, EXIT_TRY_AGAIN, InternalError
+from framemesh.exits import reported
 from model_server.building import Order, find
 
 
@@ -59,8 +54,6 @@ async def _build(order: Order) -> Path:
             source=source,
         )
     answer = json.loads(output.splitlines()[-1])
-    if process.returncode == EXIT_CONFIGURATION:
-        raise ConfigurationError(answer["error"], source=source)
-    if process.returncode == EXIT_TRY_AGAIN:
-        raise ModelUnavailableError(answer["error"], source=source)
+    if (error := reported(process.returncode, answer.get("error", ""), source=source)) is not None:
+        raise error
     return Path(answer["folder"])

@@ -12,7 +12,8 @@ from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
-from framemesh.errors import EXIT_CONFIGURATION, EXIT_INTERRUPTED, EXIT_TRY_AGAIN, ConfigurationError, FramemeshError
+from framemesh.errors import EXIT_CONFIGURATION, EXIT_INTERRUPTED, ConfigurationError, FramemeshError
+from framemesh.exits import exit_code
 from framemesh.leaving import leave
 from framemesh.names import MAX_MODEL_LENGTH, check_label
 from framemesh.telemetry import logs
@@ -54,7 +55,7 @@ def _train(arguments: dict[str, Any]) -> int:
         return EXIT_INTERRUPTED
     except FramemeshError as error:
         say("failed", error=str(error))
-        return EXIT_CONFIGURATION if isinstance(error, ConfigurationError) else EXIT_TRY_AGAIN
+        return exit_code(error)
     except (ValidationError, MemoryError, RuntimeError, OSError) as error:
         if (why := _explained(error, folder)) is None:
             raise

@@ -9,13 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from framemesh.errors import (
-    EXIT_CONFIGURATION,
-    EXIT_TRY_AGAIN,
-    ConfigurationError,
-    InternalError,
-    ModelUnavailableError,
-)
+from framemesh.errors import ConfigurationError, InternalError
+from framemesh.exits import KILLED, reported
 from framemesh.specs import LAKE
 from trainer import bases, card, reading
 from trainer.bases import TRAINED
@@ -150,14 +145,8 @@ def _prepare(model: Path, url: str, *, samples: Path, cache: Path, tell: Tell) -
             said = json.loads(line)
             if "step" in said:
                 tell(**said)
-    match process.returncode:
-        case 0:
-            return
-        case code if code == EXIT_CONFIGURATION:
-            raise ConfigurationError(said.get("error", "the trained model can't be served"))
-        case code if code == EXIT_TRY_AGAIN:
-            raise ModelUnavailableError(said.get("error", "the trained model can't be prepared now"))
-        case code:
-            raise InternalError(
-                f"preparing the trained model ended with {code}: the log says why, or it lacked memory (-9)"
-            )
+    code = process.returncode
+    if code != 0:
+        raise reported(code, said.get("error", "")) or InternalError(
+            f"preparing the trained model ended with {code}: the log says why, or it lacked memory ({KILLED})"
+        )

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from framemesh.cli.following import WAITS, following
 from framemesh.cli.target import DEFAULT_DATA_DIR, Address, DataDir, open_client
 from framemesh.client import Client
 from framemesh.deploying import FAILED, settled
@@ -92,20 +92,12 @@ def follow(client: Client, name: str, generation: int) -> None:
     Raises:
         Exit: With 1, where it has failed.
     """
-    console = Console(stderr=True)
     last = Model()
-    columns = (TextColumn("{task.fields[name]}"), BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        shown = bar.add_task("", total=None, name=name)
-        said = ""
+    with following(name) as shown:
         for last in client.progress(name, generation):
-            taken_up = last.status.generation >= generation
-            words = state(last) if taken_up else "waits for a deployer to take it up"
-            bar.update(shown, description=words, completed=last.status.progress, total=1)
-            if words != said and not console.is_terminal and not settled(last, generation):
-                console.print(Text(f"{name}: {words}"), soft_wrap=True)
-            said = words
+            words = state(last) if last.status.generation >= generation else WAITS
+            shown.show(words, last.status.progress, over=settled(last, generation))
     if last.status.phase in FAILED:
-        console.print(Text(f"{name}: {state(last)}", "red"), soft_wrap=True)
+        Console(stderr=True).print(Text(f"{name}: {state(last)}", "red"), soft_wrap=True)
         raise typer.Exit(1)
     Console().print(Text(f"{name}: {state(last)}"), soft_wrap=True)

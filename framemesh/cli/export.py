@@ -16,13 +16,8 @@ from rich.text import Text
 
 from framemesh.cli.services import Cache, check_model_server, lake_of_mesh, prepared_models
 from framemesh.cli.target import DEFAULT_DATA_DIR, AsJson, DataDir
-from framemesh.errors import (
-    EXIT_CONFIGURATION,
-    EXIT_TRY_AGAIN,
-    ConfigurationError,
-    InternalError,
-    ModelUnavailableError,
-)
+from framemesh.errors import EXIT_CONFIGURATION, EXIT_TRY_AGAIN, InternalError
+from framemesh.exits import reported
 from framemesh.specs import parse
 
 
@@ -101,10 +96,8 @@ def _build(source: str, *arguments: str, environment: dict[str, str]) -> Path:
             source=source,
         )
     answer = json.loads(done.stdout.splitlines()[-1])
-    if done.returncode == EXIT_CONFIGURATION:
-        raise ConfigurationError(answer["error"], source=source)
-    if done.returncode == EXIT_TRY_AGAIN:
-        raise ModelUnavailableError(answer["error"], source=source)
+    if (error := reported(done.returncode, answer.get("error", ""), source=source)) is not None:
+        raise error
     return Path(answer["folder"])
 
 

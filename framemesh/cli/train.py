@@ -17,14 +17,8 @@ from rich.text import Text
 from framemesh.cli import trainings
 from framemesh.cli.services import check_installed, lake_of_mesh
 from framemesh.cli.target import DEFAULT_DATA_DIR, Address, AsJson, DataDir, open_client
-from framemesh.errors import (
-    EXIT_CONFIGURATION,
-    EXIT_INTERRUPTED,
-    EXIT_TRY_AGAIN,
-    ConfigurationError,
-    InternalError,
-    ModelUnavailableError,
-)
+from framemesh.errors import EXIT_CONFIGURATION, EXIT_INTERRUPTED, EXIT_TRY_AGAIN, ConfigurationError, InternalError
+from framemesh.exits import KILLED, reported
 from framemesh.names import MAX_MODEL_LENGTH, check_label
 from framemesh.trainings import arguments, options
 from framemesh.v1.model_pb2 import ModelSpec
@@ -40,7 +34,6 @@ _NEEDED = (
     "pydantic_settings",
     "obstore",
 )
-_KILLED = -9
 
 
 def train(
@@ -137,20 +130,20 @@ def _followed(argv: tuple[str, ...], environment: dict[str, str], console: Conso
                 if (words := _words(last)) is not None:
                     console.print(Text(words), soft_wrap=True)
                 bar.update(shown, description=str(last["step"]), completed=float(last.get("share", 0)))
-    match process.returncode:
-        case 0:
-            return last
-        case code if code == EXIT_CONFIGURATION:
-            raise ConfigurationError(str(last.get("error")))
-        case code if code == EXIT_TRY_AGAIN:
-            raise ModelUnavailableError(f"{last.get('error')}; the same command goes on")
-        case code if code == EXIT_INTERRUPTED:
-            typer.echo("stopped, with a checkpoint in the lake: the same command goes on from there", err=True)
-            raise typer.Exit(EXIT_INTERRUPTED)
-        case code if code == _KILLED:
-            raise InternalError("out of memory, most likely: the training was killed; choose a smaller --batch-size")
-        case code:
-            raise InternalError(f"training ended with {code}: the lines above say why")
+    code = process.returncode
+    if code == 0:
+        return last
+    if code == EXIT_INTERRUPTED:
+        typer.echo("stopped, with a checkpoint in the lake: the same command goes on from there", err=True)
+        raise typer.Exit(EXIT_INTERRUPTED)
+    told = str(last.get("error", ""))
+    if told and code == EXIT_TRY_AGAIN:
+        told += "; the same command goes on"
+    if (error := reported(code, told)) is not None:
+        raise error
+    if code == KILLED:
+        raise InternalError("out of memory, most likely: the training was killed; choose a smaller --batch-size")
+    raise InternalError(f"training ended with {code}: the lines above say why")
 
 
 def _lines(process: "subprocess.Popen[str]") -> Iterator[dict[str, Any]]:

@@ -6,10 +6,10 @@ from typing import Annotated, Any
 import typer
 from google.protobuf.json_format import MessageToDict, MessageToJson
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
+from framemesh.cli.following import WAITS, following
 from framemesh.cli.target import DEFAULT_DATA_DIR, Address, AsJson, DataDir, open_client
 from framemesh.client import Client
 from framemesh.errors import EXIT_INTERRUPTED, TrainingNotFoundError
@@ -77,24 +77,18 @@ def follow(client: Client, name: str, generation: int, *, as_json: bool = False)
     """
     console = Console(stderr=True)
     last = Training()
-    columns = (TextColumn("{task.fields[name]}"), BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     try:
-        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-            shown = bar.add_task("", total=1, name=name)
-            epoch, said = 0, ""
+        with following(name) as shown:
+            epoch = 0
             for last in client.training_progress(name, generation):
                 if as_json:
                     typer.echo(MessageToJson(last, indent=None))
                     continue
                 status = last.status
-                words = _state(last)
-                bar.update(shown, description=words, completed=status.progress)
                 if status.generation >= generation and status.epoch > epoch:
                     epoch = status.epoch
-                    console.print(Text(_epoch(last)), soft_wrap=True)
-                if words != said and not console.is_terminal and not ended(last, generation):
-                    console.print(Text(f"{name}: {words}"), soft_wrap=True)
-                said = words
+                    shown.say(_epoch(last))
+                shown.show(_state(last), status.progress, over=ended(last, generation))
     except KeyboardInterrupt:
         console.print(
             f"it goes on: see `framemesh trainings watch {name}`, end it with `framemesh trainings stop {name}`"
@@ -147,7 +141,7 @@ def _state(training: Training) -> str:
     """A training's state in a few words, such as `training 40 %, epoch 2/5` or `failed: out of memory`."""
     status = training.status
     if status.generation < training.generation:
-        return "waits for a deployer to take it up"
+        return WAITS
     words = Phase.Name(status.phase).removeprefix("TRAINING_PHASE_").lower()
     if 0 < status.progress < 1:
         words += f" {status.progress:.0%}".replace("%", " %")

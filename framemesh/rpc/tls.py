@@ -1,6 +1,8 @@
 """TLS on a server's port: a certificate and its key in PEM files, taken up anew when they are renewed."""
 
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +20,7 @@ class _Pair:
 
 
 class ServerCertificate:
-    """A server's certificate, as the files hold it now: they are read again when they change.
+    """A gRPC server's certificate, as the files hold it now: they are read again when they change.
 
     Args:
         cert_file: The certificate, followed by those of the authorities between it and the root, in PEM.
@@ -48,13 +50,53 @@ class ServerCertificate:
         return self._files.now().expiry
 
 
+class WebCertificate:
+    """The same for a server that speaks HTTP, by Python's own TLS.
+
+    Args:
+        cert_file: As `ServerCertificate`'s.
+        key_file: As `ServerCertificate`'s.
+
+    Raises:
+        ConfigurationError: As `ServerCertificate`.
+    """
+
+    def __init__(self, cert_file: Path, key_file: Path) -> None:
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        """What encrypts. Each new connection gets the certificate that was there when somebody last looked."""
+        self._expiry = Reloaded((cert_file, key_file), lambda: self._load(cert_file, key_file))
+
+    def expiry(self) -> float:
+        """Look at the files: when the certificate ends that browsers are shown from now on, in Unix seconds."""
+        return self._expiry.now()
+
+    def _load(self, cert_file: Path, key_file: Path) -> float:
+        with _reporting(cert_file, key_file):
+            expiry = _proven(cert_file, key_file)
+            self.context.load_cert_chain(cert_file, key_file, password=_no_password)
+            return expiry
+
+
 def _load(cert_file: Path, key_file: Path) -> _Pair:
-    """Read the pair and prove that it fits: gRPC itself would only log, and then refuse every connection."""
+    with _reporting(cert_file, key_file):
+        expiry = _proven(cert_file, key_file)
+        pair = [(key_file.read_bytes(), cert_file.read_bytes())]
+        return _Pair(grpc.ssl_server_certificate_configuration(pair), expiry)
+
+
+def _proven(cert_file: Path, key_file: Path) -> float:
+    """When the certificate of a pair ends, in Unix seconds, where the pair fits.
+
+    gRPC would only log one that doesn't, and then refuse every connection; a context that serves would lose its key.
+    """
+    ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert_file, key_file, password=_no_password)
+    return x509.load_pem_x509_certificate(cert_file.read_bytes()).not_valid_after_utc.timestamp()
+
+
+@contextmanager
+def _reporting(cert_file: Path, key_file: Path) -> Iterator[None]:
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert_file, key_file, password=_no_password)
-        certificate = cert_file.read_bytes()
-        configuration = grpc.ssl_server_certificate_configuration([(key_file.read_bytes(), certificate)])
-        return _Pair(configuration, x509.load_pem_x509_certificate(certificate).not_valid_after_utc.timestamp())
+        yield
     except (ssl.SSLError, ValueError) as error:
         why = getattr(error, "reason", None) or error
         raise ConfigurationError(

@@ -31,8 +31,9 @@ BOARD = Board(
                 ),
                 Stat(
                     "Certificate ends in",
-                    "Of the gateway's port. A year stands for one that speaks plain text.",
-                    """(min(framemesh_gateway_certificate_expiry_timestamp_seconds > 0) - time())
+                    "Of the gateway's port or the console's, whichever is first. A year stands for plain text.",
+                    """(min(framemesh_gateway_certificate_expiry_timestamp_seconds > 0
+                    or framemesh_console_certificate_expiry_timestamp_seconds > 0) - time())
                     or vector(365 * 86400)""",
                     units.Seconds,
                     steps=[(3 * 86400, WARN), (14 * 86400, "green")],

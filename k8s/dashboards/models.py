@@ -228,6 +228,11 @@ BOARD = Board(
                     "And scalings, within the last hour, by how they ended.",
                     {"{{outcome}}": "sum by (outcome) (increase(framemesh_deployer_deployments_total[1h]))"},
                 ),
+                Lines(
+                    "Trainings",
+                    "Of each name the last, by state.",
+                    {"{{state}}": "max by (state) (framemesh_deployer_trainings)"},
+                ),
             ],
         ),
     ],

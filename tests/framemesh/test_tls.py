@@ -13,7 +13,7 @@ from framemesh.errors import ConfigurationError, FramemeshError, ModelUnavailabl
 from framemesh.rpc.channels import Tls, is_loopback, open_channel, open_sync_channel
 from framemesh.rpc.server import Connections, serving
 from framemesh.rpc.status import from_rpc_error
-from framemesh.rpc.tls import ServerCertificate
+from framemesh.rpc.tls import ServerCertificate, WebCertificate
 from framemesh.v1 import model_service_pb2 as pb2
 from framemesh.v1 import model_service_pb2_grpc as pb2_grpc
 from tests.certificates import Pair, issue
@@ -95,10 +95,13 @@ async def test_a_pair_of_which_one_half_is_replaced_leaves_the_one_before(tmp_pa
         await call(f"127.0.0.1:{port}", following.ca)
 
 
-def test_it_is_known_when_the_certificate_ends_that_is_served(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [ServerCertificate, WebCertificate])
+def test_it_is_known_when_the_certificate_ends_that_is_served(
+    tmp_path: Path, kind: type[ServerCertificate | WebCertificate]
+) -> None:
     ends = datetime(2031, 5, 6, 7, 8, 9, tzinfo=UTC)
     pair = issue(tmp_path, ends=ends)
-    certificate = ServerCertificate(pair.cert, pair.key)
+    certificate = kind(pair.cert, pair.key)
     assert certificate.expiry() == ends.timestamp()
     issue(tmp_path, ends=ends + timedelta(days=90))
     assert certificate.expiry() == (ends + timedelta(days=90)).timestamp()

@@ -46,6 +46,11 @@ def _frames(outcome: str, values: str, camera: str = "gate") -> Series:
     return {f'framemesh_gateway_frames_total{{camera="{camera}", outcome="{outcome}"}}': values}
 
 
+def _expiry(service: str, instance: str = "a") -> str:
+    name = f"framemesh_{service}_certificate_expiry_timestamp_seconds"
+    return f'{name}{{service="{service}", instance="{instance}"}}'
+
+
 def _model(values: dict[str, str]) -> Series:
     return {f'framemesh_gateway_model_{name}{{model="m"}}': series for name, series in values.items()}
 
@@ -288,18 +293,21 @@ CASES = (
     ),
     Case(
         "FramemeshCertificateExpires",
-        {"framemesh_gateway_certificate_expiry_timestamp_seconds": f"{10 * _DAY}x90"},
+        {_expiry("gateway"): f"{10 * _DAY}x90", _expiry("console"): f"{30 * _DAY}x90"},
         {  # one that is good for a month, and a gateway without
-            'framemesh_gateway_certificate_expiry_timestamp_seconds{instance="a"}': f"{30 * _DAY}x90",
-            'framemesh_gateway_certificate_expiry_timestamp_seconds{instance="b"}': "0x90",
+            _expiry("gateway", "a"): f"{30 * _DAY}x90",
+            _expiry("gateway", "b"): "0x90",
+            _expiry("console"): "0x90",
         },
         at=80,
+        labels={"service": "gateway"},
     ),
     Case(
         "FramemeshCertificateExpires",
-        {"framemesh_gateway_certificate_expiry_timestamp_seconds": f"{2 * _DAY}x12"},
-        {"framemesh_gateway_certificate_expiry_timestamp_seconds": f"{5 * _DAY}x12"},
+        {_expiry("gateway"): f"{30 * _DAY}x12", _expiry("console"): f"{2 * _DAY}x12"},
+        {_expiry("gateway"): f"{5 * _DAY}x12", _expiry("console"): f"{5 * _DAY}x12"},
         severity="critical",
+        labels={"service": "console"},
     ),
     Case(
         "FramemeshDiskNearlyFull",
