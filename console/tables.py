@@ -4,7 +4,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, Self, TypeVar
 
 from framemesh.errors import DeadlineError
@@ -15,6 +15,7 @@ _AT_ONCE = 2
 _MEMORY_BYTES = 512 * 1024 * 1024
 """What each question may take; two of them fit beside the rest of a small machine."""
 SECONDS = 30.0
+"""What each may take unless it says otherwise."""
 _AGAIN_SECONDS = 0.1
 
 Answer = TypeVar("Answer")
@@ -36,6 +37,7 @@ class TableReader:
         )
         self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="lake-tables")
         self._asked: set[_Question] = set()
+        self._long = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
         return self
@@ -60,16 +62,22 @@ class TableReader:
             InvalidRequestError: It needs more memory than it may have.
             LakeUnavailableError: The lake can't be read now.
         """
-        asked = _Question(self._place)
-        self._asked.add(asked)
-        work = asked.work = self._threads.submit(asked.run, question)
+        # Those that may take long are asked one at a time, so that a thread is left for the others.
+        turn = self._long if seconds > SECONDS else nullcontext()
         try:
-            async with asyncio.timeout(seconds):
-                return await asyncio.wrap_future(work)
+            async with asyncio.timeout(seconds), turn:
+                return await self._answer(question)
         except TimeoutError:
             raise DeadlineError(
                 f"the lake's tables took more than {seconds:.0f} s: ask for fewer cameras or less time"
             ) from None
+
+    async def _answer(self, question: Callable[[LakeTables], Answer]) -> Answer:
+        asked = _Question(self._place)
+        self._asked.add(asked)
+        work = asked.work = self._threads.submit(asked.run, question)
+        try:
+            return await asyncio.wrap_future(work)
         finally:
             self._stop(asked)
 

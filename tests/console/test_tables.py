@@ -8,11 +8,12 @@ import pytest
 import pytest_asyncio
 from pydantic import SecretStr
 
-from console.tables import TableReader
+from console.tables import SECONDS, TableReader
 from framemesh.errors import DeadlineError, InvalidRequestError, LakeUnavailableError
 from framemesh.mesh.servers import free_port
 from framemesh.query import LakeTables
 from framemesh.settings import LakeSettings
+from framemesh.waiting import cancelled
 from tests.console.conftest import Mesh
 from tests.gateway.conftest import until
 
@@ -70,6 +71,20 @@ async def test_a_question_whose_page_is_gone_is_stopped(reader: TableReader) -> 
     asking.cancel()
     async with asyncio.timeout(60):
         await ended.wait()
+
+
+async def test_long_questions_leave_room_for_quick_ones(reader: TableReader) -> None:
+    begun = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def endless(lake: LakeTables) -> None:
+        loop.call_soon_threadsafe(begun.set)
+        lake.ask(ENDLESS)
+
+    asking = [asyncio.create_task(reader.ask(endless, seconds=2 * SECONDS)) for _ in range(3)]
+    await begun.wait()
+    assert await reader.ask(one) == 1
+    await cancelled(*asking)
 
 
 async def test_leaving_stops_what_is_asked(settings: LakeSettings) -> None:
