@@ -131,7 +131,7 @@ _OWL: dict[str, Any] = {
         "vocab_size": 64,
         "hidden_size": 32,
         "intermediate_size": 32,
-        "num_hidden_layers": 2,
+        "num_hidden_layers": 1,
         "num_attention_heads": 2,
         "bos_token_id": 1,
         "eos_token_id": 63,
@@ -139,7 +139,7 @@ _OWL: dict[str, Any] = {
     "vision_config": {
         "hidden_size": 32,
         "intermediate_size": 32,
-        "num_hidden_layers": 2,
+        "num_hidden_layers": 1,
         "num_attention_heads": 2,
         "image_size": 64,
         "patch_size": 8,
