@@ -1,6 +1,7 @@
 """Small models: made once in a process, prepared once in a run."""
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from model_server.building import Order, build
 from tests.model_server import tiny
 
-__all__ = ["cache", "prepared", "source", "vit"]
+__all__ = ["cache", "prepare_ahead", "prepared", "source", "vit"]
 
 
 @pytest.fixture(scope="session")
@@ -54,3 +55,17 @@ def prepared(source: Callable[[str], Path], cache: Path, small_photos: Path) -> 
         return build(Order(str(source(kind)), cache, samples=samples, **options))
 
     return folder
+
+
+@pytest.fixture(scope="session")
+def prepare_ahead(prepared: Callable[..., Path], cache: Path) -> Callable[[Path], None]:
+    """Puts the small ViT, prepared for ONNX, into the data directory of a mesh that is to start with it.
+
+    To prepare it there would take ten seconds of every mesh.
+    """
+    folder = prepared("vit")
+
+    def put(data: Path) -> None:
+        shutil.copytree(folder, data / "models" / folder.relative_to(cache))
+
+    return put

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import ssl
 import subprocess
@@ -25,32 +24,16 @@ from framemesh.mesh.joining import MeshState, read_state
 from framemesh.specs import parse
 from framemesh.v1.model_pb2 import ReplicaState
 from tests.certificates import issue
-from tests.model_server import tiny as tiny_models
 from tests.pictures import jpeg, png_bomb
 
 COMMAND = (sys.executable, "-m", "framemesh")
+PrepareAhead = Callable[[Path], None]
 SERVICES = ("nats", "s3", "gateway", "model-tiny-0", "deployer", "console")
 
 
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_models.make("vit", tmp_path_factory.mktemp("models") / "tiny")
-
-
-@pytest.fixture(scope="module")
-def prepared(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data directory whose model is exported already, to start the others from."""
-    folder = tmp_path_factory.mktemp("prepared")
-    with mesh(folder, "--cameras", "none", "--model", str(tiny), "--duration", "0.1") as process:
-        finished(process)
-    return folder / "models"
-
-
 @contextmanager
-def mesh(folder: Path, *options: str, models: Path | None = None) -> Iterator[subprocess.Popen[str]]:
+def mesh(folder: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
     """A mesh that runs; whatever happens, nothing of it is left."""
-    if models is not None:
-        shutil.copytree(models, folder / "models")
     process = subprocess.Popen(
         [*COMMAND, "up", "--data-dir", str(folder), *options],
         stdout=subprocess.PIPE,
@@ -90,11 +73,14 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*COMMAND, *words], capture_output=True, text=True, timeout=60, check=False)
 
 
-def test_a_mesh_stores_and_answers_and_leaves_nothing_running(tiny: Path, prepared: Path, tmp_path: Path) -> None:
+def test_a_mesh_stores_and_answers_and_leaves_nothing_running(
+    vit: Path, prepare_ahead: PrepareAhead, tmp_path: Path
+) -> None:
     report = tmp_path / "report.json"
     cameras = ("--cameras", "2", "--fps", "10", "--size", "320x240")
-    first_time = ("--model", f"tiny={tiny},policy=every", "--duration", "4", "--report", str(report))
-    with mesh(tmp_path / "data", *cameras, *first_time, models=prepared) as process:
+    first_time = ("--model", f"tiny={vit},policy=every", "--duration", "4", "--report", str(report))
+    prepare_ahead(tmp_path / "data")
+    with mesh(tmp_path / "data", *cameras, *first_time) as process:
         state = up_and_running(tmp_path / "data")
         finished(process)
         assert not any(runs(pid) for pid in state.processes.values())
@@ -115,14 +101,17 @@ def test_a_mesh_stores_and_answers_and_leaves_nothing_running(tiny: Path, prepar
     assert 0 < second["frames"]["stored"] == second["frames"]["published"] < first["frames"]["stored"]
 
 
-def test_a_file_of_cameras_is_followed_drained_and_reported(tiny: Path, prepared: Path, tmp_path: Path) -> None:
+def test_a_file_of_cameras_is_followed_drained_and_reported(
+    vit: Path, prepare_ahead: PrepareAhead, tmp_path: Path
+) -> None:
     report, file = tmp_path / "report.json", tmp_path / "cameras.yaml"
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.jpg").write_bytes(jpeg(1, (320, 240)))
     gate, door = (f"- {{name: {name}, source: photos, fps: 10}}\n" for name in ("gate", "door"))
     file.write_text(f"cameras:\n{gate}")
-    options = ("--cameras", str(file), "--model", f"tiny={tiny},policy=every", "--report", str(report))
-    with mesh(tmp_path / "data", *options, models=prepared) as process:
+    options = ("--cameras", str(file), "--model", f"tiny={vit},policy=every", "--report", str(report))
+    prepare_ahead(tmp_path / "data")
+    with mesh(tmp_path / "data", *options) as process:
         state = up_and_running(tmp_path / "data")
         wait_for(lambda: published(state, "gate") >= 5)
         file.write_text(f"cameras:\n{door}")
@@ -145,10 +134,11 @@ def published(state: MeshState, camera: str) -> float:
     return sum(float(line.removeprefix(name)) for line in lines if line.startswith(name))
 
 
-def test_killed_parts_come_back_and_no_frame_is_lost(tiny: Path, prepared: Path, tmp_path: Path) -> None:
+def test_killed_parts_come_back_and_no_frame_is_lost(vit: Path, prepare_ahead: PrepareAhead, tmp_path: Path) -> None:
     report = tmp_path / "report.json"
-    options = ("--cameras", "2", "--fps", "15", "--size", "320x240", "--model", f"tiny={tiny},policy=every")
-    with mesh(tmp_path / "data", *options, "--report", str(report), models=prepared) as process:
+    options = ("--cameras", "2", "--fps", "15", "--size", "320x240", "--model", f"tiny={vit},policy=every")
+    prepare_ahead(tmp_path / "data")
+    with mesh(tmp_path / "data", *options, "--report", str(report)) as process:
         state = up_and_running(tmp_path / "data")
         for name in SERVICES:
             os.kill(state.processes[name], signal.SIGKILL)
@@ -166,11 +156,12 @@ def test_killed_parts_come_back_and_no_frame_is_lost(tiny: Path, prepared: Path,
 
 
 def test_a_killed_mesh_leaves_nothing_that_the_next_start_does_not_clear_up(
-    tiny: Path, prepared: Path, tmp_path: Path
+    vit: Path, prepare_ahead: PrepareAhead, tmp_path: Path
 ) -> None:
     data, report = tmp_path / "data", tmp_path / "report.json"
     options = ("--cameras", "1", "--fps", "10", "--size", "320x240")
-    with mesh(data, *options, "--model", f"tiny={tiny},policy=every", models=prepared) as process:
+    prepare_ahead(data)
+    with mesh(data, *options, "--model", f"tiny={vit},policy=every") as process:
         left = up_and_running(data).processes
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
@@ -182,7 +173,7 @@ def test_a_killed_mesh_leaves_nothing_that_the_next_start_does_not_clear_up(
     assert (counted["frames"]["lost"], counted["frames"]["duplicates"]) == (0, 0)
 
 
-def test_models_come_scale_and_go_while_the_mesh_runs(tiny: Path, quiet: tuple[MeshState, Path]) -> None:
+def test_models_come_scale_and_go_while_the_mesh_runs(vit: Path, quiet: tuple[MeshState, Path]) -> None:
     def servers(name: str) -> int:
         return sum(
             replica.state == ReplicaState.REPLICA_STATE_SERVING
@@ -192,7 +183,7 @@ def test_models_come_scale_and_go_while_the_mesh_runs(tiny: Path, quiet: tuple[M
         )
 
     with Client(quiet[0].address) as client:
-        client.deploy(parse(f"second={tiny}"))
+        client.deploy(parse(f"second={vit}"))
         wait_for(lambda: servers("second") == 1)
         client.scale("second", 2)
         wait_for(lambda: servers("second") == 2)
@@ -207,9 +198,9 @@ def test_models_come_scale_and_go_while_the_mesh_runs(tiny: Path, quiet: tuple[M
         assert servers("tiny") == 1
 
 
-def test_a_model_that_was_put_into_the_lake_is_served_from_there(tiny: Path, quiet: tuple[MeshState, Path]) -> None:
+def test_a_model_that_was_put_into_the_lake_is_served_from_there(vit: Path, quiet: tuple[MeshState, Path]) -> None:
     state, folder = quiet
-    done = run("export", str(tiny), "--data-dir", str(folder), "--upload", "lake://models/tiny/v1")
+    done = run("export", str(vit), "--data-dir", str(folder), "--upload", "lake://models/tiny/v1")
     assert done.returncode == 0, done.stderr
     with Client(state.address) as client:
         client.deploy(parse("stored=lake://models/tiny/v1"))
@@ -230,11 +221,11 @@ def answering(client: Client) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def quiet(tiny: Path, prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[MeshState, Path]]:
-    """A mesh without cameras that waits for frames from outside."""
+def quiet(vit: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[MeshState, Path]]:
+    """A mesh without cameras that waits for frames from outside, and has prepared its model itself."""
     folder = tmp_path_factory.mktemp("quiet")
-    options = ("--cameras", "none", "--model", f"tiny={tiny}", "--policy", "every")
-    with mesh(folder, *options, models=prepared) as process:
+    options = ("--cameras", "none", "--model", f"tiny={vit}", "--policy", "every")
+    with mesh(folder, *options) as process:
         state = up_and_running(folder)
         yield state, folder
         process.terminate()
@@ -255,8 +246,8 @@ def test_the_console_is_served_to_this_machine(quiet: tuple[MeshState, Path]) ->
     assert quiet[0].console_url in run("env", "--data-dir", str(quiet[1])).stdout
 
 
-def test_a_mesh_may_begin_without_any_model(prepared: Path, tmp_path: Path) -> None:
-    with mesh(tmp_path, "--cameras", "none", "--model", "none", models=prepared) as process:
+def test_a_mesh_may_begin_without_any_model(tmp_path: Path) -> None:
+    with mesh(tmp_path, "--cameras", "none", "--model", "none") as process:
         state = up_and_running(tmp_path)
         with Client(state.address) as client:
             assert client.models() == []
@@ -408,7 +399,7 @@ def test_photos_and_folders_of_them_are_told_one_by_one(quiet: tuple[MeshState, 
 
 
 def test_a_gateway_with_tls_and_tokens_lets_its_mesh_and_its_users_in(
-    tiny: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    vit: Path, prepare_ahead: PrepareAhead, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pair = issue(tmp_path)
     reader, admin = "r" * 32, "a" * 32
@@ -419,7 +410,8 @@ def test_a_gateway_with_tls_and_tokens_lets_its_mesh_and_its_users_in(
     door = {"TLS_CERT_FILE": pair.cert, "TLS_KEY_FILE": pair.key, "TOKENS_FILE": tokens}
     for name, path in door.items():
         monkeypatch.setenv(f"FRAMEMESH_{name}", str(path))
-    with mesh(tmp_path / "data", "--cameras", "none", "--model", str(tiny), models=prepared) as process:
+    prepare_ahead(tmp_path / "data")
+    with mesh(tmp_path / "data", "--cameras", "none", "--model", f"tiny={vit}") as process:
         state = up_and_running(tmp_path / "data")
         own = run("analyze", str(photo), "--data-dir", str(tmp_path / "data"))
         assert own.returncode == 0, own.stderr
@@ -480,13 +472,30 @@ def test_a_second_mesh_on_the_same_directory_is_refused(quiet: tuple[MeshState, 
 
 
 def test_servers_that_run_elsewhere_are_used(
-    tiny: Path, prepared: Path, nats: str, s3: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    vit: Path,
+    prepare_ahead: PrepareAhead,
+    nats: str,
+    s3: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name, value in {"FRAMEMESH_NATS_URL": nats, **s3}.items():
         monkeypatch.setenv(name, value)
     report = tmp_path / "report.json"
-    options = ("--cameras", "1", "--size", "320x240", "--model", str(tiny), "--duration", "3", "--report", str(report))
-    with mesh(tmp_path / "data", *options, models=prepared) as process:
+    options = (
+        "--cameras",
+        "1",
+        "--size",
+        "320x240",
+        "--model",
+        f"tiny={vit}",
+        "--duration",
+        "3",
+        "--report",
+        str(report),
+    )
+    prepare_ahead(tmp_path / "data")
+    with mesh(tmp_path / "data", *options) as process:
         state = up_and_running(tmp_path / "data")
         assert state.nats_url == nats
         assert not state.processes.keys() & {"nats", "s3"}

@@ -1,16 +1,12 @@
 """The model and the certificate of the meshes that are looked at."""
 
-from pathlib import Path
 
 import pytest
 
 from tests.certificates import Pair, issue
-from tests.model_server import tiny
+from tests.models import cache, prepare_ahead, prepared, source, vit
 
-
-@pytest.fixture(scope="module")
-def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny.make("vit", tmp_path_factory.mktemp("models") / "tiny")
+__all__ = ["cache", "prepare_ahead", "prepared", "source", "vit"]
 
 
 @pytest.fixture(scope="module")

@@ -40,13 +40,13 @@ def small_disk() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 async def running(
-    tiny_model: Path, pair: Pair, small_disk: Path, tmp_path_factory: pytest.TempPathFactory
+    vit: Path, pair: Pair, small_disk: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Site]:
     folder = tmp_path_factory.mktemp("site")
     (folder / "data").mkdir()
     (folder / "data" / "spill").symlink_to(small_disk)
     small = {"FRAMEMESH_FRAMES_STREAM_BYTES": str(20 * _MIB), "FRAMEMESH_ANALYZE_IMAGES": "4"}
-    async with site(folder, tiny_model, pair, environment=small) as found:
+    async with site(folder, vit, pair, environment=small) as found:
         yield found
 
 

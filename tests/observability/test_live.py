@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from math import isnan
 from pathlib import Path
@@ -45,8 +45,12 @@ def expressions() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-async def running(tiny_model: Path, pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
-    async with site(tmp_path_factory.mktemp("site"), tiny_model, pair) as found:
+async def running(
+    vit: Path, prepare_ahead: Callable[[Path], None], pair: Pair, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Site]:
+    folder = tmp_path_factory.mktemp("site")
+    prepare_ahead(folder / "data")
+    async with site(folder, vit, pair) as found:
         yield found
 
 
