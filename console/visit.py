@@ -3,9 +3,9 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
-from nicegui import background_tasks, ui
+from nicegui import Client, background_tasks, ui
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
 
@@ -35,6 +35,7 @@ class Visit:
         mesh: NATS and the lake, to read.
         client: The gateway, which decides by the caller's own token what they may do.
         trouble: The page's line that says what is wrong with the mesh.
+        opened: The open page itself, in NiceGUI.
     """
 
     caller: Caller
@@ -45,6 +46,7 @@ class Visit:
     mesh: Mesh
     client: AsyncClient
     trouble: Trouble
+    opened: Client
 
     @staticmethod
     async def of(request: Request, mesh: Mesh) -> "Visit":
@@ -54,7 +56,10 @@ class Visit:
         client = await mesh.client(caller.token)
         translate = translator(language)
         trouble = Trouble(translate)
-        return Visit(caller, language, translate, request.path_params, request.query_params, mesh, client, trouble)
+        return Visit(
+            caller, language, translate, request.path_params, request.query_params, mesh, client, trouble,
+            opened=ui.context.client,
+        )  # fmt: skip
 
     def may(self, role: Role) -> bool:
         """Whether the caller's role reaches so far: what it doesn't, a page leaves out or explains."""
@@ -107,5 +112,18 @@ class Visit:
         try:
             return await work
         except FramemeshError as error:
-            ui.notify(str(error), type="negative", multi_line=True, close_button=self.translate("Close"), timeout=0)
+            self.notify_error(error)
             return None
+
+    def notify(self, words: str, kind: Literal["positive", "warning"]) -> None:
+        """Tell something for a few seconds; nobody, where the page was left meanwhile."""
+        if not self.opened.is_deleted:
+            with self.opened:  # the element that was clicked may be gone
+                ui.notify(words, type=kind)
+
+    def notify_error(self, error: FramemeshError) -> None:
+        """Tell what went wrong, until it is closed; nobody, where the page was left meanwhile."""
+        if not self.opened.is_deleted:
+            close = self.translate("Close")
+            with self.opened:
+                ui.notify(str(error), type="negative", multi_line=True, close_button=close, timeout=0)

@@ -59,6 +59,8 @@ class _DeadLetters:
             return
         if self._filter() != wanted:  # chosen anew meanwhile: that answer comes too
             return
+        if self._list.is_deleted:  # the page was left
+            return
         for name, select in self._choices.items():  # what was there to choose stays
             found = {_names(kept.dead_letter)[name] for kept in letters} - {""}
             select.set_options(sorted(found.union(select.options)))
@@ -126,11 +128,13 @@ class _DeadLetters:
                     refusal = f"{tried.error.reason}: {tried.error.message}"
         except FramemeshError as error:
             refusal = str(error)
+        if item.is_deleted:  # listed anew meanwhile, or the page was left
+            return
         if refusal:
             said.set_text(printable(refusal))
             return
-        ui.notify(self._t("Number {number} is being tried again", number=number), type="positive")
-        item.delete()  # last: the button that was pressed is in it
+        item.delete()
+        self._visit.notify(self._t("Number {number} is being tried again", number=number), "positive")
 
     async def _retry_all(self) -> None:
         _t = self._t
@@ -149,9 +153,9 @@ class _DeadLetters:
             async for tried in self._visit.client.retry_dead_letters(self._filter()):
                 counts[tried.HasField("error")] += 1
         except FramemeshError as error:
-            ui.notify(str(error), type="negative", multi_line=True)
+            self._visit.notify_error(error)
         words = _t("{accepted} accepted, {refused} not", accepted=counts[0], refused=counts[1])
-        ui.notify(words, type="warning" if counts[1] else "positive")
+        self._visit.notify(words, "warning" if counts[1] else "positive")
         await self.show()
 
 

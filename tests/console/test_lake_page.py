@@ -177,6 +177,7 @@ async def test_a_dead_letter_is_tried_again_by_an_operator(page: Page, mesh: Mes
     mesh.model.fails = lambda _: None
     seen = len(mesh.model.seen)
     await of_model.get_by_role("button", name="Retry").click()
+    await expect(page.get_by_text("is being tried again").first).to_be_visible()
     await expect(of_model).to_have_count(0)
     await until(lambda: len(mesh.model.seen) > seen, seconds=60)
     await page.reload()
