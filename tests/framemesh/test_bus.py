@@ -9,7 +9,7 @@ from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import ConsumerConfig, ConsumerInfo, DeliverPolicy
 
-from framemesh.bus import Bus, ConsumerGoneError, connect, consume, leases, streams
+from framemesh.bus import Bus, ConsumerGoneError, connect, connection, consume, leases, streams
 from framemesh.bus.leases import Leases
 from framemesh.bus.states import stream_state
 from framemesh.bus.watching import snapshots
@@ -190,7 +190,8 @@ async def test_a_full_stream_refuses_new_frames_and_keeps_the_old(tmp_path: Path
             await bus.publish("frames.gate", b"y", {}, timeout=5)
 
 
-async def test_no_server_says_where_it_was_sought() -> None:
+async def test_no_server_says_where_it_was_sought(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "CONNECT_SECONDS", 1.0)  # it is sought for so long, as it may be starting
     with pytest.raises(BusUnavailableError, match=r"127\.0\.0\.1:1"):
         async with connect("nats://user:secret@127.0.0.1:1", name="test"):
             pass
