@@ -50,7 +50,7 @@ def _regression(**options: Any) -> PreTrainedModel:
 
 
 def _resnet(**options: Any) -> PreTrainedModel:
-    config = ResNetConfig(embedding_size=8, hidden_sizes=[8, 16, 24, 32], depths=[1, 1, 1, 1], **options)
+    config = ResNetConfig(embedding_size=8, hidden_sizes=[8, 32], depths=[1, 1], **options)
     return ResNetForImageClassification(config)
 
 

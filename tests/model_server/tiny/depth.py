@@ -26,12 +26,12 @@ def _dpt(**options: Any) -> PreTrainedModel:
 
 def _depth_anything(**options: Any) -> PreTrainedModel:
     backbone = Dinov2Config(
-        hidden_size=32, num_hidden_layers=4, num_attention_heads=2, mlp_ratio=1, image_size=70, patch_size=14,
-        out_indices=[1, 2, 3, 4], apply_layernorm=True, reshape_hidden_states=False,
+        hidden_size=32, num_hidden_layers=2, num_attention_heads=2, mlp_ratio=1, image_size=70, patch_size=14,
+        out_indices=[1, 2], apply_layernorm=True, reshape_hidden_states=False,
     )  # fmt: skip
     config = DepthAnythingConfig(
-        backbone_config=backbone, reassemble_hidden_size=32, neck_hidden_sizes=[16, 16, 16, 16], fusion_hidden_size=16,
-        head_hidden_size=16, **options,
+        backbone_config=backbone, reassemble_hidden_size=32, reassemble_factors=[4, 0.5], neck_hidden_sizes=[16, 16],
+        fusion_hidden_size=16, head_hidden_size=16, **options,
     )  # fmt: skip
     return DepthAnythingForDepthEstimation(config)
 

@@ -43,6 +43,8 @@ _TRANSFORMER: dict[str, Any] = {
 _TWO_LAYERS = _TRANSFORMER | {"decoder_layers": 2}  # some tie the heads of the first and the next
 _SIZES: dict[str, Any] = {"embedding_size": 8, "hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 1, 1]}
 _LEVELS = ["stage2", "stage3", "stage4"]
+# What is exported has two stages, and sees no less for it: the exporter's time goes by the number of steps.
+_TWO_STAGES: dict[str, Any] = {"embedding_size": 8, "hidden_sizes": [8, 32], "depths": [1, 1], "layer_type": "basic"}
 _EDGES = {"shortest_edge": 64, "longest_edge": 96}
 _SQUARE = {"height": 64, "width": 64}
 
@@ -52,7 +54,8 @@ def _resnet(*levels: str) -> ResNetConfig:
 
 
 def _detr(**options: Any) -> PreTrainedModel:
-    return DetrForObjectDetection(DetrConfig(**_TRANSFORMER, backbone_config=_resnet("stage4"), **options))
+    backbone = ResNetConfig(**_TWO_STAGES, out_features=["stage2"])
+    return DetrForObjectDetection(DetrConfig(**_TRANSFORMER, backbone_config=backbone, **options))
 
 
 def _conditional_detr(**options: Any) -> PreTrainedModel:
@@ -89,10 +92,13 @@ def _yolos(**options: Any) -> PreTrainedModel:
 def _rt_detr(**options: Any) -> PreTrainedModel:
     config = RTDetrConfig(
         **_TRANSFORMER,
-        backbone_config=RTDetrResNetConfig(**_SIZES, layer_type="basic", out_features=_LEVELS),
-        encoder_in_channels=[16, 24, 32],
+        backbone_config=RTDetrResNetConfig(**_TWO_STAGES, out_features=["stage1", "stage2"]),
+        feat_strides=[4, 8],
+        num_feature_levels=2,
+        encode_proj_layers=[1],
+        encoder_in_channels=[8, 32],
         encoder_hidden_dim=32,
-        decoder_in_channels=[32, 32, 32],
+        decoder_in_channels=[32, 32],
         **options,
     )
     return RTDetrForObjectDetection(config)
@@ -125,7 +131,7 @@ _OWL: dict[str, Any] = {
         "vocab_size": 64,
         "hidden_size": 32,
         "intermediate_size": 32,
-        "num_hidden_layers": 2,
+        "num_hidden_layers": 1,
         "num_attention_heads": 2,
         "bos_token_id": 1,
         "eos_token_id": 63,
@@ -133,7 +139,7 @@ _OWL: dict[str, Any] = {
     "vision_config": {
         "hidden_size": 32,
         "intermediate_size": 32,
-        "num_hidden_layers": 2,
+        "num_hidden_layers": 1,
         "num_attention_heads": 2,
         "image_size": 64,
         "patch_size": 8,

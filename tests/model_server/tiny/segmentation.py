@@ -30,8 +30,8 @@ _STAGES = ["stage1", "stage2", "stage3", "stage4"]
 
 def _segformer(**options: Any) -> PreTrainedModel:
     config = SegformerConfig(
-        hidden_sizes=[16, 16, 24, 32], depths=[1, 1, 1, 1], num_attention_heads=[1, 2, 2, 2],
-        mlp_ratios=[2, 2, 2, 2], decoder_hidden_size=32, **options,
+        num_encoder_blocks=2, hidden_sizes=[16, 32], depths=[1, 1], num_attention_heads=[1, 2], mlp_ratios=[2, 2],
+        patch_sizes=[7, 3], strides=[4, 2], sr_ratios=[8, 4], decoder_hidden_size=32, **options,
     )  # fmt: skip
     return SegformerForSemanticSegmentation(config)
 
