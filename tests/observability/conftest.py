@@ -1,6 +1,5 @@
 """The model and the certificate of the meshes that are looked at."""
 
-
 import pytest
 
 from tests.certificates import Pair, issue
