@@ -24,7 +24,7 @@ from tests.deployer.traffic import traffic
 from tests.trainer.signs import CLASSES, SIZE, picture
 
 LONG = bool(os.environ.get("FRAMEMESH_CIRCLE"))
-PICTURES = 150 if LONG else 20  # of each class
+PICTURES = 150 if LONG else 26  # of each class
 EDGE = 224 if LONG else 160  # of the base's input, in pixels
 CHOICES = (
     ("--epochs", "8") if LONG else ("--head-only", "--epochs", "3", "--batch-size", "8", "--learning-rate", "0.01")
