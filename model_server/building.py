@@ -179,7 +179,7 @@ def _built(order: Order, source: sources.Source, tell: Tell) -> Path:
 
     def fill(unfinished: Path) -> None:
         tell("exporting", 0.0)
-        _make(order, source, unfinished)
+        _make(order, source, unfinished, tell)
 
     _fill(folder, fill)
     return folder
@@ -205,7 +205,7 @@ def _linked(path: str, copy: str) -> None:
         copyfile(path, copy)
 
 
-def _make(order: Order, source: sources.Source, folder: Path) -> None:
+def _make(order: Order, source: sources.Source, folder: Path, tell: Tell) -> None:
     try:
         from model_server import making  # noqa: PLC0415 - a model that is prepared needs no torch
     except ModuleNotFoundError as error:
@@ -214,7 +214,7 @@ def _make(order: Order, source: sources.Source, folder: Path) -> None:
             "has it and share FRAMEMESH_MODEL_CACHE, or put it into the lake: framemesh export MODEL --upload "
             "lake://models/NAME/VERSION"
         ) from error
-    making.make(order, source, folder)
+    making.make(order, source, folder, tell)
 
 
 def _fetch(order: Order, stored: StoredModel, folder: Path) -> None:

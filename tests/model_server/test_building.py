@@ -46,6 +46,16 @@ def labels(folder: Path, photo: Image.Image) -> list[tuple[str, float]]:
     return [(label.name, label.score) for label in outcome.answer.classification.labels]
 
 
+def test_how_far_an_export_is_is_told(vit: Path, tmp_path: Path) -> None:
+    told: list[tuple[str, float]] = []
+    build(order(vit, tmp_path), lambda step, share: told.append((step, share)))
+    assert {step for step, _ in told} == {"exporting"}
+    shares = [share for _, share in told]
+    assert len(shares) > 3
+    assert shares == sorted(shares)
+    assert (shares[0], shares[-1] < 1) == (0, True)
+
+
 def test_a_prepared_model_says_what_it_is_and_is_reused(vit: Path, cache: Path) -> None:
     folder = build(order(vit, cache))
     manifest = read_manifest(folder)
