@@ -22,6 +22,7 @@ from framemesh.mesh.joining import MeshState, read_state
 from framemesh.mesh.servers import HOST, free_port
 from framemesh.mesh.supervision import Supervisor
 from framemesh.specs import parse
+from framemesh.v1.model_pb2 import ReplicaState
 from tests.certificates import Pair
 from tests.gateway.conftest import until
 from tests.observability.scaling import scaled
@@ -177,6 +178,7 @@ async def site(
                     found = Site(data, cameras_file, process, pair, f"http://{HOST}:{port}", bus, client)
                     await client.deploy(parse(f"whole={model},policy=every"))  # once there is what both are made of
                     await until(lambda: "model-whole-0" in found.state().http, seconds=_START_SECONDS)
+                    await until(lambda: _serves(client, "whole"), seconds=_START_SECONDS)
                     yield found
             finally:
                 following.cancel()
@@ -193,6 +195,11 @@ async def site(
             with suppress(ProcessLookupError, psutil.NoSuchProcess):
                 if psutil.Process(pid).ppid() == 1:
                     os.kill(pid, signal.SIGKILL)
+
+
+async def _serves(client: AsyncClient, name: str) -> bool:
+    models = {model.spec.name: model for model in await client.models()}
+    return any(replica.state == ReplicaState.REPLICA_STATE_SERVING for replica in models[name].replicas)
 
 
 async def _follow(data: Path, own: Path, pids: set[int]) -> None:
