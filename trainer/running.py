@@ -12,6 +12,7 @@ from typing import Any
 from framemesh.errors import ConfigurationError, InternalError
 from framemesh.exits import KILLED, reported
 from framemesh.specs import LAKE
+from framemesh.trainings import DATASETS
 from trainer import bases, card, reading
 from trainer.bases import TRAINED
 from trainer.card import Story
@@ -22,7 +23,6 @@ from trainer.reading import Dataset
 from trainer.settings import TrainerSettings
 from trainer.telling import Tell
 
-DATASETS = "lake://datasets/"
 SCORES = "scores.json"
 _SAMPLES = 48
 """Pictures of the validation split on which the exported model is compared with the trained one."""

@@ -483,17 +483,8 @@ def test_servers_that_run_elsewhere_are_used(
         monkeypatch.setenv(name, value)
     report = tmp_path / "report.json"
     options = (
-        "--cameras",
-        "1",
-        "--size",
-        "320x240",
-        "--model",
-        f"tiny={vit}",
-        "--duration",
-        "3",
-        "--report",
-        str(report),
-    )
+        "--cameras", "1", "--size", "320x240", "--model", f"tiny={vit}", "--duration", "3", "--report", str(report)
+    )  # fmt: skip
     prepare_ahead(tmp_path / "data")
     with mesh(tmp_path / "data", *options) as process:
         state = up_and_running(tmp_path / "data")
