@@ -90,10 +90,10 @@ def make(order: Order, source: sources.Source, folder: Path, tell: Tell) -> None
         try:
             exporting.export(network, exact.prepare(photos[0], ()).pixels[:1], folder, fixed=_is_fixed(exact))
             tell("exporting", _EXPORTED)
-            witness, report["graph"] = _graph(witness, network, photos, folder)
+            witness, report["graph"] = _graph(witness, network, exact, photos, folder)
             tell("exporting", _COMPARED)
             if order.precision == "int8":
-                witness, report["quantisation"] = _quantised(witness, order, folder)
+                witness, report["quantisation"] = _quantised(witness, exact, order, folder)
         except NotExportableError as error:
             log.warning("export.refused", source=order.source, reason=str(error))
             report["graph"] = {"refused": str(error)}
@@ -109,7 +109,7 @@ def make(order: Order, source: sources.Source, folder: Path, tell: Tell) -> None
 
 
 def _graph(
-    reference: Witness, network: Network, photos: list[bytes], folder: Path
+    reference: Witness, network: Network, exact: ExactPreparer, photos: list[bytes], folder: Path
 ) -> tuple[Witness, dict[str, object]]:
     """The model on ONNX Runtime, by the exported graph, and how well it agrees with torch.
 
@@ -117,7 +117,6 @@ def _graph(
         NotExportableError: It can't be run, or answers otherwise.
     """
     model = reference.model
-    exact = ExactPreparer(folder, model.manifest.trust)
     manifest = replace(model.manifest, runtime="onnx")
     try:
         graph = OnnxRuntime(folder)
@@ -140,10 +139,11 @@ def _graph(
     return candidate, {"alone": asdict(alone), "in batches of 3": asdict(together)}
 
 
-def _quantised(reference: Witness, order: Order, folder: Path) -> tuple[Witness, dict[str, object]]:
+def _quantised(
+    reference: Witness, exact: ExactPreparer, order: Order, folder: Path
+) -> tuple[Witness, dict[str, object]]:
     """The model in int8, and how well it agrees with fp32; in fp32 where it doesn't."""
     model = reference.model
-    exact = ExactPreparer(folder, order.trust)
     batches = [exact.prepare(photo, ()).pixels for photo in samples.calibration(order.samples)]
     photos = [*samples.photos(order.samples), *samples.crops(order.samples)]
     candidates: list[Witness] = []
