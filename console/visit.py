@@ -117,13 +117,13 @@ class Visit:
 
     def notify(self, words: str, kind: Literal["positive", "warning"]) -> None:
         """Tell something for a few seconds; nobody, where the page was left meanwhile."""
-        if not self.opened.is_deleted:
-            with self.opened:  # the element that was clicked may be gone
-                ui.notify(words, type=kind)
+        self._notify(words, type=kind)
 
     def notify_error(self, error: FramemeshError) -> None:
         """Tell what went wrong, until it is closed; nobody, where the page was left meanwhile."""
+        self._notify(str(error), type="negative", multi_line=True, close_button=self.translate("Close"), timeout=0)
+
+    def _notify(self, words: str, **options: Any) -> None:
         if not self.opened.is_deleted:
-            close = self.translate("Close")
-            with self.opened:
-                ui.notify(str(error), type="negative", multi_line=True, close_button=close, timeout=0)
+            with self.opened:  # the element that was clicked may be gone
+                ui.notify(words, **options)
