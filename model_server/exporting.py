@@ -2,8 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
+from onnx_ir import Graph
 from transformers import PreTrainedModel
 
 from framemesh.errors import FramemeshError
@@ -30,7 +30,7 @@ def export(network: Network, pixels: NDArray[np.float32], folder: Path, *, fixed
     """Write the network's graphs into the folder.
 
     Args:
-        network: What to export.
+        network: What to export. Its attention goes in single steps from then on.
         pixels: An input of one image, shape (1, channels, height, width).
         folder: Where the graphs go.
         fixed: Whether every input has this height and width.
@@ -66,31 +66,37 @@ def _export(
 ) -> None:
     large = sum(weights.nbytes for weights in module.parameters()) > _MAX_GRAPH_BYTES
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns that torchvision isn't there
-
-    def attempt() -> None:
+    try:
+        _take_plain_attention(module)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's exporter uses what torch has deprecated
-            torch.onnx.export(
+            program = torch.onnx.export(
                 _captured(module, arguments, tuple(dynamic)),
                 arguments,
-                path,
                 dynamo=True,
                 input_names=list(names[0]),
                 output_names=list(names[1]),
-                external_data=large,
                 verbose=False,
             )
-
-    try:
-        try:
-            attempt()
-        except Exception:  # noqa: BLE001 - whatever it is, the second attempt tells
-            with _plain_attention(module):
-                attempt()
+            assert program is not None  # noqa: S101 - it is what the new exporter gives
     except Exception as error:
         raise NotExportableError(f"torch can't export it: {_cause(error)}") from error
+    _keep_names_for_results(program.model.graph)
+    program.save(path, external_data=large)
     if not large:
-        onnx.save(simplify(onnx.load(path)), path)
+        try:
+            onnx.save(simplify(onnx.load(path)), path)
+        except Exception as error:  # onnx's have no base of their own
+            raise NotExportableError(f"torch exports a graph that onnx refuses: {_cause(error)}") from error
+
+
+def _keep_names_for_results(graph: Graph) -> None:
+    """Rename what within the graph has the name of a result, as torch calls each value after what makes it."""
+    results = {value.name: value for value in graph.outputs}
+    values = (*graph.initializers.values(), *(value for node in graph.all_nodes() for value in node.outputs))
+    for value in values:
+        if value.name in results and value is not results[value.name]:
+            value.name = f"{value.name}.inner"
 
 
 def _captured(
@@ -108,18 +114,14 @@ def _captured(
             return torch.export.export(module, arguments, dynamic_shapes=dynamic, strict=True)
 
 
-@contextmanager
-def _plain_attention(module: torch.nn.Module) -> Iterator[None]:
-    """The same network with attention as single steps: torch can't take its own fused one apart in Swin or BEiT."""
-    models = [each for each in module.modules() if isinstance(each, PreTrainedModel)]
-    before = [model.config._attn_implementation for model in models]  # noqa: SLF001 - it has no public name
-    for model in models:
-        model.set_attn_implementation("eager")
-    try:
-        yield
-    finally:
-        for model, name in zip(models, before, strict=True):
-            model.set_attn_implementation(name)
+def _take_plain_attention(module: torch.nn.Module) -> None:
+    """Have attention done in single steps, for good.
+
+    torch can't take its own fused one apart in Swin or BEiT, and elsewhere makes masks of it that hide nothing.
+    """
+    for each in module.modules():
+        if isinstance(each, PreTrainedModel):
+            each.set_attn_implementation("eager")
 
 
 def _cause(error: BaseException) -> str:

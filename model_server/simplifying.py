@@ -24,13 +24,12 @@ def simplify(model: ModelProto) -> ModelProto:
     """The same network with fewer and plainer nodes. Leaves the given model as it is.
 
     Folds what doesn't depend on the input into constants, drops factors of one and masks that hide nothing, and writes
-    transposes of attention's keys and pools over the whole picture as such.
+    pools over the whole picture as such.
     """
     model = onnx.shape_inference.infer_shapes(model, strict_mode=False, data_prop=True)
     graph = _Graph.of(model.graph)
     _fold_gates(graph)
     _drop_idle_masks(graph)
-    _name_transposes(graph)
     _name_global_pools(graph)
     _drop_unused(model.graph)
     del model.graph.value_info[:]
@@ -138,7 +137,7 @@ def _gated(graph: _Graph, node: NodeProto) -> tuple[str, str] | None:
 
 
 def _drop_idle_masks(graph: _Graph) -> None:
-    """Take attention's mask out where it lets everything through, and with it the guard against rows all masked."""
+    """Take attention's mask out where it lets everything through."""
     makers = _makers(graph.proto)
     renamed: dict[str, str] = {}
     kept: list[NodeProto] = []
@@ -147,7 +146,7 @@ def _drop_idle_masks(graph: _Graph) -> None:
         for position, name in enumerate(node.input):
             if name in renamed:
                 node.input[position] = renamed[name]
-        source = _without_mask(graph, makers, node) or _without_guard(makers, node)
+        source = _without_mask(graph, makers, node)
         if source is None or node.output[0] in results:
             kept.append(node)
         else:
@@ -182,40 +181,6 @@ def _fits_into(small: _Shape | None, large: _Shape | None) -> bool:
         return False
     pairs = zip(reversed(small), reversed(large), strict=False)
     return all(own == 1 or (own is not None and own == other) for own, other in pairs)
-
-
-def _without_guard(makers: dict[str, NodeProto], node: NodeProto) -> str | None:
-    """The probabilities of which the node sets those to zero that are no number: without a mask, none."""
-    if node.op_type != "Where" or node.input[0] not in makers:
-        return None
-    check, softmax = makers[node.input[0]], makers.get(node.input[2])
-    if check.op_type != "IsNaN" or check.input[0] != node.input[2] or softmax is None or softmax.op_type != "Softmax":
-        return None
-    # Only a mask makes a row without a finite score.
-    scores = makers.get(softmax.input[0])
-    return node.input[2] if scores is not None and scores.op_type == "MatMul" else None
-
-
-def _name_transposes(graph: _Graph) -> None:
-    """Write attention's keys as one transpose, where heads are folded into the batch for it and out again."""
-    makers = _makers(graph.proto)
-    for node in graph.proto.node:
-        if node.op_type != "Reshape":
-            continue
-        turn = makers.get(node.input[0])
-        if turn is None or turn.op_type != "Transpose" or _attributes(turn).get("perm") != [0, 2, 1]:
-            continue
-        fold = makers.get(turn.input[0])
-        if fold is None or fold.op_type != "Reshape":
-            continue
-        given, folded, got = (graph.shapes.get(name, ()) for name in (fold.input[0], fold.output[0], node.output[0]))
-        if len(given) != 4 or None in given or len(folded) != 3 or folded[1:] != given[2:]:
-            continue
-        if got != (*given[:2], given[3], given[2]):
-            continue
-        node.CopyFrom(
-            helper.make_node("Transpose", [fold.input[0]], [node.output[0]], name=node.name, perm=[0, 1, 3, 2])
-        )
 
 
 def _name_global_pools(graph: _Graph) -> None:

@@ -43,7 +43,7 @@ def embedded(folder: Path, image: Image.Image) -> np.ndarray:
         ("dinov2-features", "onnx"),
         ("dinov2-features", "torch"),
         ("clip-vision-features", "torch"),
-        ("siglip-vision-features", "torch"),
+        ("siglip-vision-features", "onnx"),
         ("convnext-features", "onnx"),
         ("resnet-features", "torch"),
     ],
