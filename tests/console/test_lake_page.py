@@ -1,5 +1,6 @@
 """The lake in a browser: frames found, looked at and taken home; dead letters tried again."""
 
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from tests.gateway.conftest import until
 from tests.pictures import jpeg
 
 HOSTILE = "<script>window.hacked = 1</script>"
+NO_OBJECT = re.compile("^no object")
 SIGHTS = {
     "chelsea.png": ("Egyptian cat", 0.77, (120.0, 20.0, 520.0, 350.0)),
     "coffee.png": ("espresso", 0.9, (150.0, 60.0, 450.0, 320.0)),
@@ -121,6 +123,58 @@ async def on_the_edge(picture: Locator) -> list[int]:
             }"""
         )
     )
+
+
+async def test_models_are_confirmed_and_corrected_and_that_is_taken_back(
+    page: Page, mesh: Mesh, frames: list[FrameId], shoot: Shoot
+) -> None:
+    frame = str(frames[2])
+    await page.goto(f"/lake/{frame}")
+    said = page.get_by_role("list", name="Corrections").get_by_role("listitem")
+    await expect(said).to_have_text("Nobody has corrected this frame.")
+    await page.get_by_role("button", name="lite0 is right").click()
+    await expect(said).to_contain_text("about lite0")
+    await expect(said).to_contain_text("by ops")
+    await page.get_by_role("button", name="detr is right").click()
+    await expect(said).to_have_count(2)
+    boxes, label = await mesh.client.corrections(frame_id=frame)
+    assert (label.label, label.model) == ("espresso", "lite0")
+    assert [(one.label, one.box.x_max_px) for one in boxes.objects.objects] == [("espresso", 450.0)]
+    await expect(page.get_by_role("img", name="people: espresso")).to_be_visible()
+    await page.get_by_role("button", name="detr is wrong: there is no object").click()
+    await expect(said.filter(has_text="no object")).to_be_visible()
+    field = page.get_by_label("The image shows")
+    await field.fill(HOSTILE)
+    await field.press("Enter")
+    await expect(said.filter(has_text=HOSTILE)).to_be_visible()
+    assert await page.evaluate("window.hacked") is None
+    await shoot(page, "lake-frame-corrected")
+    await lakeside.archived(mesh)
+    await page.get_by_role("button", name=f"Take back {HOSTILE}").click()
+    await expect(said).to_have_count(1)
+    await expect(said).to_have_text(NO_OBJECT)
+    await expect(field).to_be_focused()
+    await page.reload()
+    await expect(said).to_have_text(NO_OBJECT)  # and not what the tables had
+    assert [one.HasField("objects") for one in await mesh.client.corrections(frame_id=frame)] == [True]
+
+
+async def test_a_label_that_can_not_be_is_refused_with_the_reason(page: Page, frames: list[FrameId]) -> None:
+    await page.goto(f"/lake/{frames[4]}")
+    await page.get_by_label("The image shows").fill("a cat\u200b")
+    await page.get_by_role("button", name="Correct", exact=True).click()
+    await expect(page.get_by_text("can't be a label: use 1 to 256 printable characters")).to_be_visible()
+    await expect(page.get_by_text("Nobody has corrected this frame.")).to_be_visible()
+
+
+async def test_a_viewer_sees_corrections_and_can_make_none(as_viewer: Page, mesh: Mesh, frames: list[FrameId]) -> None:
+    await mesh.client.correct(str(frames[6]), "a bird", model="lite0")
+    await as_viewer.goto(f"/lake/{frames[6]}")
+    await expect(as_viewer.get_by_role("list", name="Corrections")).to_contain_text("a bird")
+    await expect(as_viewer.get_by_text("a token of role label")).to_be_visible()
+    for name in ("is right", "there is no object", "Correct", "Take back"):
+        await expect(as_viewer.get_by_role("button", name=name)).to_have_count(0)
+    await expect(as_viewer.get_by_label("The image shows")).to_have_count(0)
 
 
 FORGED = (
