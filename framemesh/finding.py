@@ -301,12 +301,7 @@ def _result(row: dict[str, Any]) -> Result:
         said.state = AnswerState.ANSWER_STATE_FAILED
         said.error.CopyFrom(AnswerError(reason=row["error_reason"], message=row["error_message"]))
     return Result(
-        frame=Frame(
-            frame_id=row["frame_id"],
-            camera=row["camera"],
-            capture_time=row["capture_time"],
-            object_key=row["object_key"],
-        ),
+        frame=_named(row),
         answer=said,
         answer_time=row["answer_time"],
         latency=_duration(row["latency_seconds"]),
@@ -316,19 +311,23 @@ def _result(row: dict[str, Any]) -> Result:
 
 
 def _correction(row: dict[str, Any]) -> Correction:
-    frame = Frame(
-        frame_id=row["frame_id"],
-        camera=row["camera"],
-        capture_time=row["capture_time"],
-        object_key=row["object_key"],
-    )
-    said = Correction(frame=frame, model=row["model"], author=row["author"], correct_time=row["correct_time"])
+    said = Correction(frame=_named(row), model=row["model"], author=row["author"], correct_time=row["correct_time"])
     if row["task"] == CLASSIFICATION:
         said.label = row["label"]
     else:
         objects = [CorrectedObject(label=one["name"], box=_box(one)) for one in row["objects"]]
         said.objects.CopyFrom(CorrectedObjects(objects=objects))
     return said
+
+
+def _named(row: dict[str, Any]) -> Frame:
+    """The frame that something is said of, as far as the row tells it."""
+    return Frame(
+        frame_id=row["frame_id"],
+        camera=row["camera"],
+        capture_time=row["capture_time"],
+        object_key=row["object_key"],
+    )
 
 
 def _duration(seconds: float) -> Duration:
