@@ -78,7 +78,7 @@ class _Told:
     results: Sequence[Result] = ()
     corrections: Sequence[Correction] = ()
     problem: str = ""
-    """Why newer corrections are not known."""
+    """Why what counts of the corrections may be another by now."""
 
 
 async def _read(visit: Visit, named: FrameId) -> _Told:
@@ -98,9 +98,12 @@ async def _read(visit: Visit, named: FrameId) -> _Told:
         visit.mesh.tables.ask(question), said_lately(visit, named, seconds=_FRESH_SECONDS)
     )
     # What the gateway does not know is old, or was taken back since.
-    outdated = not problem and {*map(task_of, told.corrections)} - {*map(task_of, lately)}
-    if (told.stored is None or outdated) and await caught_up(visit.client, seconds=_FRESH_SECONDS):
-        told = await visit.mesh.tables.ask(question)
+    unsure = bool({*map(task_of, told.corrections)} - {*map(task_of, lately)}) and not problem
+    if told.stored is None or unsure:
+        if await caught_up(visit.client, seconds=_FRESH_SECONDS):
+            told = await visit.mesh.tables.ask(question)
+        elif unsure:
+            problem = visit.translate("no archiver says that it has caught up")
     return replace(told, corrections=(*told.corrections, *lately), problem=problem)
 
 

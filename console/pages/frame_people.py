@@ -1,18 +1,25 @@
 """Lake, one frame: what people say that it shows, and what to say it with."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC
 from functools import partial
+from typing import TypeVar
 
 from nicegui import ui
 
 from console.pages.lake import utc
 from console.parts import heading
 from console.visit import Visit
-from framemesh.corrections import LabelTask, task_of
-from framemesh.errors import FramemeshError
+from framemesh.corrections import LabelTask, check_label_text, task_of
+from framemesh.errors import (
+    BusUnavailableError,
+    DeadlineError,
+    FramemeshError,
+    InvalidRequestError,
+    LakeUnavailableError,
+    ModelUnavailableError,
+)
 from framemesh.frames import FrameId
-from framemesh.limits import MAX_LABEL_LENGTH
 from framemesh.rpc.tokens import Role
 from framemesh.v1.answer_pb2 import (
     Answer,
@@ -27,6 +34,14 @@ from framemesh.v1.correction_pb2 import CorrectedObject, CorrectedObjects, Corre
 from framemesh.words import printable
 
 _CHOICES = "fm-labels"
+_NAMES = 12
+"""Objects that are named; the others are counted."""
+_SECONDS = 10.0
+"""How long the gateway may take."""
+_AWAY = (BusUnavailableError, DeadlineError, LakeUnavailableError, ModelUnavailableError)
+"""After which it may have been kept or not. The last is what a gateway that can't be reached looks like."""
+
+Seen = TypeVar("Seen")
 
 
 class People:
@@ -78,7 +93,7 @@ class People:
 
         Args:
             labels: To choose from; any other can be typed.
-            problem: Why there may be more, where the gateway could not be asked.
+            problem: Why it may be another by now, where that is not known.
         """
         _t = self._visit.translate
         heading(_t("What people say"))
@@ -86,7 +101,7 @@ class People:
             self._list = ui.element("ul").classes("fm-corrections").props("aria-live=polite")
             self._list.props["aria-label"] = _t("Corrections")
             if problem:
-                words = _t("The newest corrections may be missing: {problem}", problem=printable(problem))
+                words = _t("This may not be the newest: {problem}", problem=printable(problem))
                 ui.label(words).classes("fm-problem fm-break").props("role=alert")
             if self._may:
                 self._form(labels)
@@ -99,37 +114,77 @@ class People:
         _t = self._visit.translate
         with ui.element("form").classes("fm-row") as form:
             self._label = ui.input(_t("The image shows")).classes("fm-grow")
-            self._label.props(f"list={_CHOICES} maxlength={MAX_LABEL_LENGTH} autocomplete=off")
+            self._label.props(f"list={_CHOICES} autocomplete=off")  # one too long is refused, not cut
             with ui.element("datalist").props(f"id={_CHOICES}"):
                 for label in dict.fromkeys(labels):
                     ui.element("option").props["value"] = label
-            ui.button(_t("Correct"), icon="edit").props("type=submit")
+            self._save = ui.button(_t("Save correction"), icon="edit").props("type=submit")
         form.on("submit", self._submit, js_handler="(event) => { event.preventDefault(); emit(); }")
         command = f"framemesh correct {self._named} --box car=10,20,110,80"
         words = _t("Boxes are corrected at the command line: {command}", command=command)
         ui.label(words).classes("fm-muted fm-small fm-break")
 
     async def _submit(self) -> None:
-        if await self._correct((self._label.value or "").strip(), ""):
-            self._label.value = ""
+        label = (self._label.value or "").strip()
+        try:
+            check_label_text(label)
+        except InvalidRequestError as error:
+            self._label.error = str(error)
+            return
+        self._label.error = None
+        self._save.props("loading")
+        try:
+            if await self._correct(label, ""):
+                self._label.value = ""
+        finally:
+            self._save.props(remove="loading")
 
     async def _correct(self, truth: str | CorrectedObjects, model: str) -> bool:
-        """Say what the frame shows; whether it was kept."""
-        said = await self._visit.attempt(self._visit.client.correct(str(self._named), truth, model=model))
+        """Say what the frame shows; whether it was kept. What was typed stays where it wasn't."""
+        client = self._visit.client
+        said = await self._attempt(client.correct(str(self._named), truth, model=model, timeout=_SECONDS))
         if said is None:
             return False
-        self._said[task_of(said)] = said
-        self._refresh()
+        self._keep(task_of(said), said)
         self._visit.notify(self._visit.translate("Kept: {words}", words=self._words(said)), "positive")
         return True
 
     async def _take_back(self, task: LabelTask) -> None:
-        gone = await self._visit.attempt(self._visit.client.remove_correction(str(self._named), task=task))
-        if gone is None:
+        """Take back what stands there, unless somebody has said something else meanwhile: that is shown instead."""
+        client, shown = self._visit.client, self._said.get(task)
+        lately = await self._attempt(client.corrections(frame_id=str(self._named), timeout=_SECONDS))
+        if lately is None or shown is None:
             return
-        self._said.pop(task, None)
+        newer = next((one for one in lately if task_of(one) == task), shown)
+        if newer.correct_time.ToNanoseconds() > shown.correct_time.ToNanoseconds():
+            self._keep(task, newer)
+            words = self._visit.translate("Corrected meanwhile: {words}", words=self._words(newer))
+            self._visit.notify(words, "warning")
+        elif await self._attempt(client.remove_correction(str(self._named), task=task, timeout=_SECONDS)) is not None:
+            self._keep(task, None)
+
+    async def _attempt(self, work: Awaitable[Seen]) -> Seen | None:
+        """Await the gateway; where it fails, the page says why and what to do, and this is none."""
+        try:
+            return await work
+        except _AWAY as error:
+            problem = self._visit.translate("Maybe not done, try again in a moment: {problem}", problem=str(error))
+            self._visit.notify_error(problem)
+        except FramemeshError as error:
+            self._visit.notify_error(error)
+        return None
+
+    def _keep(self, task: LabelTask, said: Correction | None) -> None:
+        """Show what counts now for a task; none where nothing does any more."""
+        if self._list.is_deleted:  # the page was left
+            return
+        if said is None:
+            self._said.pop(task, None)
+        else:
+            self._said[task] = said
         self._refresh()
-        self._label.run_method("focus")  # the button that had it is gone
+        if said is None:
+            self._label.run_method("focus")  # the button that had it is gone
 
     def _refresh(self) -> None:
         self._list.clear()
@@ -159,7 +214,11 @@ class People:
     def _words(self, said: Correction) -> str:
         if not said.HasField("objects"):
             return printable(said.label)
-        return printable(", ".join(one.label for one in said.objects.objects)) or self._visit.translate("no object")
+        names = [one.label for one in said.objects.objects]
+        words = printable(", ".join(names[:_NAMES])) or self._visit.translate("no object")
+        if len(names) <= _NAMES:
+            return words
+        return f"{words}, {self._visit.translate('and {count} more', count=len(names) - _NAMES)}"
 
     def _answer(self, said: Correction) -> ModelAnswer:
         """What people say, to be drawn as a model's answer is."""
