@@ -34,6 +34,7 @@ class TableReader:
             settings.s3_access_key.get_secret_value(),
             settings.s3_secret_key.get_secret_value(),
             settings.s3_region,
+            settings.s3_frames_bucket,
         )
         self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="lake-tables")
         self._asked: set[_Question] = set()

@@ -119,7 +119,7 @@ class Visit:
         """Tell something for a few seconds; nobody, where the page was left meanwhile."""
         self._notify(words, type=kind)
 
-    def notify_error(self, error: FramemeshError) -> None:
+    def notify_error(self, error: FramemeshError | str) -> None:
         """Tell what went wrong, until it is closed; nobody, where the page was left meanwhile."""
         self._notify(str(error), type="negative", multi_line=True, close_button=self.translate("Close"), timeout=0)
 

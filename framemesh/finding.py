@@ -8,6 +8,7 @@ from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
 
+from framemesh.corrections import CLASSIFICATION
 from framemesh.frames import NANOSECONDS, FrameId
 from framemesh.query import LakeTables, Rows
 from framemesh.tables import FRAMES, RESULTS
@@ -26,6 +27,7 @@ from framemesh.v1.answer_pb2 import (
     ModelAnswer,
     Text,
 )
+from framemesh.v1.correction_pb2 import CorrectedObject, CorrectedObjects, Correction
 from framemesh.v1.frame_pb2 import Frame, StoredFrame
 from framemesh.v1.result_pb2 import Result
 
@@ -64,7 +66,9 @@ FROM (SELECT frame_id, model, max_by((label, score), answer_time) AS said FROM r
       WHERE capture_time BETWEEN $since AND $until AND list_contains($ids, frame_id) GROUP BY frame_id, model)
 WHERE said[1] IS NOT NULL GROUP BY frame_id
 """
-_FRAME = "SELECT * FROM frames WHERE frame_id = $frame_id AND camera = $camera AND date = $date AND hour = $hour"
+_HERE = "WHERE frame_id = $frame_id AND camera = $camera AND date = $date AND hour = $hour"
+_FRAME = f"SELECT * FROM frames {_HERE}"  # noqa: S608 - our own words
+_CORRECTIONS = f"SELECT * FROM corrections {_HERE}"  # noqa: S608
 _ANSWERS = "SELECT * FROM results WHERE frame_id = $frame_id AND date = $date AND hour = $hour ORDER BY model"
 
 _RECENT = timedelta(days=1)
@@ -226,6 +230,18 @@ def answers(tables: LakeTables, frame_id: FrameId) -> list[Result]:
         return [_result(row) for row in tables.ask(_ANSWERS, **_place(frame_id)).dicts()]
 
 
+def corrections(tables: LakeTables, frame_id: FrameId) -> list[Correction]:
+    """What counts of what people said of a frame, one for each task.
+
+    Raises:
+        LakeUnavailableError: The lake can't be read now.
+    """
+    hour = _hour(frame_id)
+    with tables.between(hour, hour):
+        rows = tables.ask(_CORRECTIONS, camera=frame_id.camera, **_place(frame_id)).dicts()
+    return [_correction(row) for row in rows]
+
+
 def _place(frame_id: FrameId) -> dict[str, object]:
     hour = _hour(frame_id)
     return {"frame_id": str(frame_id), "date": hour.date(), "hour": hour.hour}
@@ -285,17 +301,32 @@ def _result(row: dict[str, Any]) -> Result:
         said.state = AnswerState.ANSWER_STATE_FAILED
         said.error.CopyFrom(AnswerError(reason=row["error_reason"], message=row["error_message"]))
     return Result(
-        frame=Frame(
-            frame_id=row["frame_id"],
-            camera=row["camera"],
-            capture_time=row["capture_time"],
-            object_key=row["object_key"],
-        ),
+        frame=_named(row),
         answer=said,
         answer_time=row["answer_time"],
         latency=_duration(row["latency_seconds"]),
         skipped_frame_count=row["skipped"],
         replayed=bool(row["replayed"]),
+    )
+
+
+def _correction(row: dict[str, Any]) -> Correction:
+    said = Correction(frame=_named(row), model=row["model"], author=row["author"], correct_time=row["correct_time"])
+    if row["task"] == CLASSIFICATION:
+        said.label = row["label"]
+    else:
+        objects = [CorrectedObject(label=one["name"], box=_box(one)) for one in row["objects"]]
+        said.objects.CopyFrom(CorrectedObjects(objects=objects))
+    return said
+
+
+def _named(row: dict[str, Any]) -> Frame:
+    """The frame that something is said of, as far as the row tells it."""
+    return Frame(
+        frame_id=row["frame_id"],
+        camera=row["camera"],
+        capture_time=row["capture_time"],
+        object_key=row["object_key"],
     )
 
 

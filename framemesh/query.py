@@ -22,11 +22,11 @@ from framemesh.errors import (
 from framemesh.tables import FRAMES, RESULTS, SHADOWS, TABLES, Table
 
 _VARIABLES = ("FRAMEMESH_S3_ENDPOINT", "FRAMEMESH_S3_ACCESS_KEY", "FRAMEMESH_S3_SECRET_KEY")
+_CHOICES = {"region": "FRAMEMESH_S3_REGION", "frames_bucket": "FRAMEMESH_S3_FRAMES_BUCKET"}
 _CONNECT_SECONDS = 2.0
 _REQUEST_SECONDS = 30.0
 _ATTEMPTS = 3
 _FEW = 512
-_PICTURES = "frames"  # the bucket
 _REFUSALS = ("ACCESSDENIED", "SIGNATUREDOESNOTMATCH", "INVALIDACCESSKEYID")
 _READING = "reading the stream registered as"
 _SAFE: dict[str, str | bool | int | float | list[str]] = {
@@ -50,12 +50,14 @@ class LakePlace:
         access_key: The key's name.
         secret_key: The key itself.
         region: The region that requests are signed for.
+        frames_bucket: The bucket of frames; those of the tables have names of their own.
     """
 
     endpoint: str
     access_key: str
     secret_key: str
     region: str = "us-east-1"
+    frames_bucket: str = "frames"
 
     @classmethod
     def from_environment(cls, variables: Mapping[str, str]) -> Self:
@@ -68,7 +70,8 @@ class LakePlace:
         if missing:
             raise ConfigurationError(f"{' and '.join(missing)} must be set: `framemesh env` prints those of a mesh")
         endpoint, access_key, secret_key = (variables[name] for name in _VARIABLES)
-        return cls(endpoint, access_key, secret_key, variables.get("FRAMEMESH_S3_REGION") or "us-east-1")
+        chosen = {name: value for name, variable in _CHOICES.items() if (value := variables.get(variable))}
+        return cls(endpoint, access_key, secret_key, **chosen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +187,7 @@ class LakeTables:
             LakeUnavailableError: The store can't be read.
         """
         try:
-            with self._store.open_input_stream(f"{_PICTURES}/{object_key}") as stream:
+            with self._store.open_input_stream(f"{self._place.frames_bucket}/{object_key}") as stream:
                 return bytes(stream.read())
         except FileNotFoundError as error:
             raise FrameNotFoundError(f"no frame is stored under {object_key!r}: its time may be over") from error

@@ -1,5 +1,8 @@
 """Lake, one frame: the picture with all that was said of it."""
 
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC
 from functools import partial
 from urllib.parse import urlencode
@@ -10,6 +13,7 @@ from console.answering import answer_in_words, inference_time
 from console.copy_button import CopyButton
 from console.freshness import caught_up
 from console.page import Page
+from console.pages.frame_people import People, said_lately
 from console.pages.lake import tabs, utc
 from console.parts import empty, heading
 from console.picture import AnsweredPicture
@@ -18,10 +22,13 @@ from console.searching import LAKE, Search
 from console.texts import marked
 from console.visit import Visit
 from framemesh import finding
+from framemesh.corrections import task_of
 from framemesh.errors import FramemeshError
 from framemesh.frames import FrameId
 from framemesh.query import LakeTables
 from framemesh.rpc.tokens import Role
+from framemesh.v1.answer_pb2 import ModelAnswer
+from framemesh.v1.correction_pb2 import Correction
 from framemesh.v1.frame_pb2 import Frame, StoredFrame
 from framemesh.v1.result_pb2 import Result
 from framemesh.words import size, span
@@ -47,7 +54,7 @@ async def build(visit: Visit) -> None:
 async def _show(visit: Visit, named: FrameId, place: ui.element) -> None:
     _t = visit.translate
     try:
-        stored, results = await _read(visit, named)
+        told = await _read(visit, named)
     except FramemeshError as error:
         place.clear()
         with place, empty("cloud_off", _t("The lake can't be read"), str(error)):
@@ -55,46 +62,69 @@ async def _show(visit: Visit, named: FrameId, place: ui.element) -> None:
         return
     place.clear()
     with place:
-        if stored is None:
+        if told.stored is None:
             words = _t("It was never stored, or its time in the lake is over.")
             with empty("search_off", _t("The lake does not have this frame"), words):
                 _link(Search(cameras=(named.camera,)).address(), _t("Other frames of {camera}", camera=named.camera))
             return
-        _Frame(visit, stored, results)
+        _Frame(visit, named, told.stored, told)
 
 
-async def _read(visit: Visit, named: FrameId) -> tuple[StoredFrame | None, list[Result]]:
-    """What the tables say of it; where they don't know it, once more when they have what is new.
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What is told of a frame: nothing where the tables don't have it."""
+
+    stored: StoredFrame | None = None
+    results: Sequence[Result] = ()
+    corrections: Sequence[Correction] = ()
+    problem: str = ""
+    """Why what counts of the corrections may be another by now."""
+
+
+async def _read(visit: Visit, named: FrameId) -> _Told:
+    """What is said of it. The tables have all, but some seconds late: the gateway has what people said lately.
 
     Raises:
-        FramemeshError: They can't be read.
+        FramemeshError: The tables can't be read.
     """
 
-    def question(tables: LakeTables) -> tuple[StoredFrame | None, list[Result]]:
+    def question(tables: LakeTables) -> _Told:
         stored = finding.frame(tables, named)
-        return stored, finding.answers(tables, named) if stored else []
+        if stored is None:
+            return _Told()
+        return _Told(stored, finding.answers(tables, named), finding.corrections(tables, named))
 
-    stored, results = await visit.mesh.tables.ask(question)
-    if stored is None and await caught_up(visit.client, seconds=_FRESH_SECONDS):
-        stored, results = await visit.mesh.tables.ask(question)
-    return stored, results
+    told, (lately, problem) = await asyncio.gather(
+        visit.mesh.tables.ask(question), said_lately(visit, named, seconds=_FRESH_SECONDS)
+    )
+    # What the gateway does not know is old, or was taken back since.
+    unsure = bool({*map(task_of, told.corrections)} - {*map(task_of, lately)}) and not problem
+    if told.stored is None or unsure:
+        if await caught_up(visit.client, seconds=_FRESH_SECONDS):
+            told = await visit.mesh.tables.ask(question)
+        elif unsure:
+            problem = visit.translate("no archiver says that it has caught up")
+    return replace(told, corrections=(*told.corrections, *lately), problem=problem)
 
 
 class _Frame:
     """The frame on the page."""
 
-    def __init__(self, visit: Visit, stored: StoredFrame, results: list[Result]) -> None:
+    def __init__(self, visit: Visit, named: FrameId, stored: StoredFrame, told: _Told) -> None:
         frame = stored.frame
         self._visit = visit
         self._stored = stored
-        self._results = results
+        self._results = told.results
+        self._of_people: Sequence[ModelAnswer] = ()
         self._source = f"{PICTURES}/{name_in(frame.object_key)}"
         self._hidden: set[str] = set()
         with ui.element("div").classes("fm-one-picture fm-stack"):
             self._picture = AnsweredPicture(self._source, [one.answer for one in self._results], self._visit.translate)
             self._actions(frame)
         with ui.element("div").classes("fm-one-facts fm-stack"):
-            self._answers()
+            people = People(visit, named, told.corrections, self._draw_people)
+            self._answers(people)
+            people.show(self._labels(), told.problem)
             self._facts(frame)
 
     def _actions(self, frame: Frame) -> None:
@@ -106,7 +136,7 @@ class _Frame:
             older = Search(cameras=(frame.camera,), before=FrameId.parse(frame.frame_id))
             _link(older.address(), _t("Older of {camera}", camera=frame.camera), icon="history")
 
-    def _answers(self) -> None:
+    def _answers(self, people: People) -> None:
         _t = self._visit.translate
         heading(_t("What models said"))
         if not self._results:
@@ -127,6 +157,7 @@ class _Frame:
                         ui.label(took).classes("fm-muted fm-small fm-number").tooltip(_t("Running the model"))
                 answer_in_words(answer, _t)
                 ui.label(self._how(result)).classes("fm-muted fm-small")
+                people.judge(answer)
 
     def _how(self, result: Result) -> str:
         _t = self._visit.translate
@@ -139,8 +170,20 @@ class _Frame:
 
     def _draw(self, model: str, event: events.GenericEventArguments) -> None:
         (self._hidden.discard if event.args else self._hidden.add)(model)
+        self._redraw()
+
+    def _draw_people(self, answers: Sequence[ModelAnswer]) -> None:
+        self._of_people = answers
+        self._redraw()
+
+    def _redraw(self) -> None:
         answers = [one.answer for one in self._results if one.answer.model not in self._hidden]
-        self._picture.show(self._source, answers)
+        self._picture.show(self._source, [*answers, *self._of_people])
+
+    def _labels(self) -> list[str]:
+        """The classes that models said."""
+        said = [one.answer.answer for one in self._results]
+        return [label.name for answer in said for label in answer.classification.labels]
 
     def _facts(self, frame: Frame) -> None:
         _t = self._visit.translate

@@ -16,7 +16,6 @@ from framemesh.datasets.writing import SHARD_BYTES, ImageFolder, Shards, Writer
 from framemesh.errors import FramemeshError
 from framemesh.query import LakePlace, tables
 
-FRAMES = "frames"
 Tell = Callable[[int, int], None]
 """Told of how many frames of how many are done."""
 
@@ -79,7 +78,7 @@ class _Making:
 
     async def _write(self, writer: Writer, tell: Tell) -> None:
         done = 0
-        async with aclosing(self._sampling.samples(bucket(self._place, FRAMES))) as samples:
+        async with aclosing(self._sampling.samples(bucket(self._place, self._place.frames_bucket))) as samples:
             async for sample in samples:
                 await writer.add(sample)
                 self._tally.add(sample, self._sampling.block(sample))

@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 import datasets
 
 from framemesh.datasets.choosing import Choosing
-from framemesh.datasets.exporting import FRAMES
 from framemesh.datasets.places import bucket
 from framemesh.datasets.recipes import SPLITS, Recipe
 from framemesh.datasets.reports import parse
@@ -58,7 +57,7 @@ def _examples(recipe: Recipe, place: LakePlace, split: str) -> Iterator[dict[str
         sampling = Sampling(recipe, Choosing(found, recipe))
 
         async def samples() -> AsyncGenerator[Sample, None]:
-            async with aclosing(sampling.samples(bucket(place, FRAMES), split=split)) as wanted:
+            async with aclosing(sampling.samples(bucket(place, place.frames_bucket), split=split)) as wanted:
                 async for sample in wanted:
                     yield sample
 

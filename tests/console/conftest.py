@@ -94,6 +94,7 @@ async def mesh(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Mesh]:
             "FRAMEMESH_S3_ENDPOINT": f"http://{HOST}:{s3_port}",
             "FRAMEMESH_S3_ACCESS_KEY": CREDENTIALS.user,
             "FRAMEMESH_S3_SECRET_KEY": CREDENTIALS.password,
+            "FRAMEMESH_S3_FRAMES_BUCKET": "photos",  # what reads the usual one finds nothing
         }
         bus = await stack.enter_async_context(connect(nats_url(nats_port, CREDENTIALS), name="tests"))
         await streams.ensure(bus, SIZES)
@@ -102,6 +103,7 @@ async def mesh(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Mesh]:
             s3_endpoint=s3["FRAMEMESH_S3_ENDPOINT"],
             s3_access_key=SecretStr(CREDENTIALS.user),
             s3_secret_key=SecretStr(CREDENTIALS.password),
+            s3_frames_bucket=s3["FRAMEMESH_S3_FRAMES_BUCKET"],
             tokens_file=tokens,
             frames_stream_bytes=256 << 20,
             stored_stream_bytes=64 << 20,

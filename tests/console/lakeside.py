@@ -106,6 +106,7 @@ async def archiving(mesh: Mesh) -> AsyncIterator[None]:
         s3_endpoint=mesh.variables["FRAMEMESH_S3_ENDPOINT"],
         s3_access_key=SecretStr(mesh.variables["FRAMEMESH_S3_ACCESS_KEY"]),
         s3_secret_key=SecretStr(mesh.variables["FRAMEMESH_S3_SECRET_KEY"]),
+        s3_frames_bucket=mesh.variables["FRAMEMESH_S3_FRAMES_BUCKET"],
         archive_seconds=0.2,
         drain_seconds=10,
     )

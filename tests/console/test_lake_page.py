@@ -1,5 +1,6 @@
 """The lake in a browser: frames found, looked at and taken home; dead letters tried again."""
 
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -7,13 +8,18 @@ import pytest_asyncio
 from playwright.async_api import Browser, Locator, Page, expect
 
 from framemesh.errors import InternalError
-from framemesh.frames import FrameId
+from framemesh.frames import FrameId, object_key
+from framemesh.lake import Lake
+from framemesh.query import LakePlace, tables
 from tests.console import lakeside
-from tests.console.conftest import MODEL, Mesh, Shoot
+from tests.console.conftest import MODEL, OPERATOR, TOKENS, Mesh, Shoot
+from tests.console.test_health import behind
+from tests.faults.proxy import proxy
 from tests.gateway.conftest import until
 from tests.pictures import jpeg
 
 HOSTILE = "<script>window.hacked = 1</script>"
+NO_OBJECT = re.compile("^no object")
 SIGHTS = {
     "chelsea.png": ("Egyptian cat", 0.77, (120.0, 20.0, 520.0, 350.0)),
     "coffee.png": ("espresso", 0.9, (150.0, 60.0, 450.0, 320.0)),
@@ -121,6 +127,158 @@ async def on_the_edge(picture: Locator) -> list[int]:
             }"""
         )
     )
+
+
+async def test_models_are_confirmed_and_corrected_and_that_is_taken_back(
+    page: Page, mesh: Mesh, frames: list[FrameId], shoot: Shoot
+) -> None:
+    frame = str(frames[2])
+    await page.goto(f"/lake/{frame}")
+    said = corrections(page).get_by_role("listitem")
+    await expect(said).to_have_text("Nobody has corrected this frame.")
+    await page.get_by_role("button", name="lite0 is right").click()
+    await expect(said).to_contain_text("about lite0")
+    await expect(said).to_contain_text("by ops")
+    await page.get_by_role("button", name="detr is right").click()
+    await expect(said).to_have_count(2)
+    boxes, label = await mesh.client.corrections(frame_id=frame)
+    assert (label.label, label.model) == ("espresso", "lite0")
+    assert [(one.label, one.box.x_max_px) for one in boxes.objects.objects] == [("espresso", 450.0)]
+    await expect(page.get_by_role("img", name="people: espresso")).to_be_visible()
+    await page.get_by_role("button", name="detr is wrong: there is no object").click()
+    await expect(said.filter(has_text="no object")).to_be_visible()
+    field = page.get_by_label("The image shows")
+    await field.fill(HOSTILE)
+    await field.press("Enter")
+    await expect(said.filter(has_text=HOSTILE)).to_be_visible()
+    assert await page.evaluate("window.hacked") is None
+    await shoot(page, "lake-frame-corrected")
+    await lakeside.archived(mesh)
+    await page.get_by_role("button", name=f"Take back {HOSTILE}").click()
+    await expect(said).to_have_count(1)
+    await expect(said).to_have_text(NO_OBJECT)
+    await expect(field).to_be_focused()
+    await page.reload()
+    await expect(said).to_have_text(NO_OBJECT)  # and not what the tables had
+    assert [one.HasField("objects") for one in await mesh.client.corrections(frame_id=frame)] == [True]
+
+
+async def test_a_label_that_can_not_be_is_refused_with_the_reason(page: Page, frames: list[FrameId]) -> None:
+    await page.goto(f"/lake/{frames[4]}")
+    field = page.get_by_label("The image shows")
+    for label, told in (("a cat\u200b", r"'a cat\u200b'"), ("x" * 257, f"{'x' * 80}'"), (" ", "''")):
+        await field.fill(label)
+        await page.get_by_role("button", name="Save correction").click()
+        problem = f"{told} can't be a label: use 1 to 256 printable characters"
+        await expect(page.get_by_text(problem)).to_be_visible()
+        await expect(field).to_have_value(label)
+    await expect(page.get_by_text("Nobody has corrected this frame.")).to_be_visible()
+    await field.fill("x" * 256)
+    await field.press("Enter")
+    await expect(corrections(page)).to_contain_text("x" * 256)
+    await expect(page.get_by_text("can't be a label")).to_have_count(0)
+
+
+async def test_a_viewer_sees_corrections_and_can_make_none(as_viewer: Page, mesh: Mesh, frames: list[FrameId]) -> None:
+    await mesh.client.correct(str(frames[6]), "a bird", model="lite0")
+    await as_viewer.goto(f"/lake/{frames[6]}")
+    await expect(corrections(as_viewer)).to_contain_text("a bird")
+    await expect(as_viewer.get_by_text("a token of role label")).to_be_visible()
+    for name in ("is right", "there is no object", "Save correction", "Take back"):
+        await expect(as_viewer.get_by_role("button", name=name)).to_have_count(0)
+    await expect(as_viewer.get_by_label("The image shows")).to_have_count(0)
+
+
+async def test_a_page_with_buttons_that_its_session_may_not_use_any_more_is_refused(
+    anonymous: Page, mesh: Mesh, frames: list[FrameId]
+) -> None:
+    ann = "annotator-token-annotator-token-annotator"
+    tokens = f'{TOKENS}[ann]\nrole = "{{}}"\ntoken = "{ann}"\n'
+    mesh.tokens.write_text(tokens.format("label"))
+    try:
+        origin = {"Origin": mesh.console_url}
+        await anonymous.request.post("/login", form={"token": ann}, headers=origin)
+        await anonymous.goto(f"/lake/{frames[12]}")
+        await anonymous.get_by_role("button", name="lite0 is right").click()
+        await expect(corrections(anonymous)).to_contain_text("by ann")
+        mesh.tokens.write_text(tokens.format("read"))
+        await anonymous.get_by_role("button", name="detr is right").click()
+        await expect(anonymous.get_by_text("CorrectFrame takes role label")).to_be_visible()
+        await anonymous.get_by_role("button", name="Take back").click()
+        await expect(anonymous.get_by_text("RemoveCorrection takes role label")).to_be_visible()
+        assert [one.author for one in await mesh.client.corrections(frame_id=str(frames[12]))] == ["ann"]
+    finally:
+        mesh.tokens.write_text(TOKENS)
+
+
+async def test_what_somebody_said_meanwhile_is_shown_and_not_taken_back_unseen(
+    page: Page, mesh: Mesh, frames: list[FrameId]
+) -> None:
+    frame = str(frames[14])
+    await page.goto(f"/lake/{frame}")
+    await page.get_by_role("button", name="lite0 is right").click()
+    await expect(corrections(page)).to_contain_text("about lite0")
+    await mesh.client.correct(frame, "a dog")
+    await page.get_by_role("button", name="Take back").click()
+    await expect(page.get_by_text("Corrected meanwhile: a dog")).to_be_visible()
+    await expect(corrections(page)).to_contain_text("a dog")
+    assert [one.label for one in await mesh.client.corrections(frame_id=frame)] == ["a dog"]
+    await page.get_by_role("button", name="Take back a dog").click()
+    await expect(page.get_by_text("Nobody has corrected this frame.")).to_be_visible()
+    await lakeside.archived(mesh)
+    with tables(LakePlace.from_environment(mesh.variables)) as lake:
+        sql = "SELECT label FROM corrections_files WHERE frame_id = $frame_id ORDER BY correct_time"
+        assert [label for (label,) in lake.ask(sql, frame_id=frame).rows] == [HOSTILE, "a dog", ""]
+
+
+async def test_a_frame_whose_picture_is_gone_can_not_be_corrected_any_more(
+    page: Page, mesh: Mesh, frames: list[FrameId]
+) -> None:
+    frame = frames[10]
+    await mesh.client.correct(str(frame), "a cup")
+    async with Lake.from_settings(mesh.settings, bucket=mesh.settings.s3_frames_bucket) as lake:
+        await lake.delete(object_key(frame, "image/jpeg"))
+    await page.goto(f"/lake/{frame}")
+    await expect(page.get_by_text("The picture can't be shown")).to_be_visible()
+    await expect(corrections(page)).to_contain_text("a cup")
+    await page.get_by_role("button", name="lite0 is right").click()
+    await expect(page.get_by_text("its time was up")).to_be_visible()
+    await page.get_by_role("button", name="Take back a cup").click()
+    await expect(page.get_by_text("Nobody has corrected this frame.")).to_be_visible()
+
+
+async def test_while_the_gateway_is_away_a_correction_waits_in_its_field_to_be_said_again(
+    mesh: Mesh, browser: Browser, frames: list[FrameId]
+) -> None:
+    frame = str(frames[8])
+    port = int(mesh.variables["FRAMEMESH_ADDRESS"].rpartition(":")[2])
+    async with proxy(port) as way, behind(mesh, way) as url:
+        context = await browser.new_context(base_url=url, locale="en-US")
+        page = await context.new_page()
+        await page.request.post("/login", form={"token": OPERATOR}, headers={"Origin": url}, max_redirects=0)
+        await page.goto(f"/lake/{frame}")
+        field = page.get_by_label("The image shows")
+        await field.fill("a dog")
+        await way.cut()
+        await field.press("Enter")
+        await expect(page.get_by_text("try again in a moment").first).to_be_visible()
+        await expect(field).to_have_value("a dog")
+        await page.reload()
+        await expect(page.get_by_text("This may not be the newest")).to_be_visible()
+        await field.fill("a dog")
+        await way.mend()
+
+        async def kept() -> bool:
+            await page.get_by_role("button", name="Save correction").click()
+            return bool(await mesh.client.corrections(frame_id=frame))
+
+        await until(kept, seconds=60)
+        await expect(corrections(page)).to_contain_text("a dog")
+        await context.close()
+
+
+def corrections(page: Page) -> Locator:
+    return page.get_by_role("list", name="Corrections")
 
 
 FORGED = (

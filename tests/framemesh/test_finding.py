@@ -9,9 +9,10 @@ from google.protobuf.duration_pb2 import Duration
 
 from archiver.app import archiver
 from archiver.settings import ArchiverSettings
-from framemesh.bus import Bus
+from framemesh.bus import Bus, corrections
 from framemesh.errors import DeadlineError, InvalidRequestError
 from framemesh.finding import Page, Seen, Wanted, all_before, answers, frame, page
+from framemesh.finding import corrections as said_by_people
 from framemesh.frames import FrameId, timestamp
 from framemesh.query import LakePlace, LakeTables, tables
 from framemesh.v1.answer_pb2 import (
@@ -29,6 +30,8 @@ from framemesh.v1.answer_pb2 import (
     ModelAnswer,
     Text,
 )
+from framemesh.v1.correction_pb2 import CorrectedObject, CorrectedObjects, Correction
+from framemesh.v1.frame_pb2 import Frame
 from framemesh.v1.result_pb2 import Result
 from tests.archiver import conftest as archived
 from tests.archiver.conftest import HOUR_NS, START_NS, settings, store
@@ -54,6 +57,18 @@ ANSWERS = {
     "writer": Answer(text=Text(text="a cat on a mat")),
 }
 
+BOX = Box(x_min_px=1, y_min_px=2, x_max_px=3, y_max_px=4)
+UNSURE, SURE = (
+    Correction(frame=archived.frame("yard", 0), label=label, model="vit", author="ann", correct_time=timestamp(now_ns))
+    for now_ns, label in ((START_NS, "lynx"), (START_NS + 1_000_000, "cat"))
+)
+BOXED = Correction(
+    frame=archived.frame("yard", 0),
+    objects=CorrectedObjects(objects=[CorrectedObject(label="cat", box=BOX)]),
+    correct_time=timestamp(START_NS),
+)
+GONE = Correction(frame=archived.frame("gate", 0), label="", removed=True, correct_time=timestamp(START_NS))
+
 
 @pytest.fixture(scope="module")
 async def place(settings: ArchiverSettings, bus: Bus) -> LakePlace:
@@ -68,6 +83,8 @@ async def place(settings: ArchiverSettings, bus: Bus) -> LakePlace:
             succeeded = AnswerState.ANSWER_STATE_SUCCEEDED
             said = ModelAnswer(model=model, model_version="v1", state=succeeded, answer=answer, timing=timing)
             await say(bus, said)
+        for word in (UNSURE, SURE, BOXED, GONE):
+            await bus.publish(corrections.subject(word), word.SerializeToString(), {}, timeout=30)
         error = AnswerError(reason="SERVER_LOST", message="it went away")
         await say(bus, ModelAnswer(model="broken", state=AnswerState.ANSWER_STATE_FAILED, error=error))
     return LakePlace(
@@ -154,6 +171,26 @@ def test_a_frame_comes_with_each_models_answer_as_it_was(lake: LakeTables) -> No
     assert said["detector"].answer.timing.inference_duration.ToMilliseconds() == 15
     assert said["detector"].latency.ToMilliseconds() == 500
     assert frame(lake, FrameId("attic", frame_id.captured_ns)) is None
+
+
+def test_a_frame_comes_with_what_counts_of_what_people_said(lake: LakeTables) -> None:
+    ids = {camera: FrameId(camera, START_NS) for camera in ("gate", "yard")}
+    found = {word.WhichOneof("truth"): word for word in said_by_people(lake, ids["yard"])}
+    assert found == {"label": _kept(SURE), "objects": _kept(BOXED)}
+    assert said_by_people(lake, ids["gate"]) == []
+
+
+def _kept(said: Correction) -> Correction:
+    """What the columns hold of it."""
+    kept = Correction()
+    kept.CopyFrom(said)
+    named = said.frame
+    kept.frame.CopyFrom(
+        Frame(
+            frame_id=named.frame_id, camera=named.camera, capture_time=named.capture_time, object_key=named.object_key
+        )
+    )
+    return kept
 
 
 def test_an_interrupted_query_ends_and_so_does_the_next(lake: LakeTables) -> None:

@@ -165,6 +165,22 @@ async def test_strangers_files_are_passed_over_and_a_damaged_one_is_named(place:
             await bucket.delete(damaged)
 
 
+async def test_pictures_are_read_from_the_bucket_that_the_environment_names(place: LakePlace) -> None:
+    variables = {
+        "FRAMEMESH_S3_ENDPOINT": place.endpoint,
+        "FRAMEMESH_S3_ACCESS_KEY": place.access_key,
+        "FRAMEMESH_S3_SECRET_KEY": place.secret_key,
+        "FRAMEMESH_S3_FRAMES_BUCKET": "photos",
+    }
+    key = "gate/2026/09/21/14/gate-1789999200000000000.jpg"
+    async with lake_of(place, "photos") as bucket:
+        await bucket.put(key, b"a picture", content_type="image/jpeg", metadata={})
+    with tables(LakePlace.from_environment(variables)) as lake:
+        assert lake.picture(key) == b"a picture"
+    with tables(place) as lake, pytest.raises(FrameNotFoundError, match="its time may be over"):
+        lake.picture(key)
+
+
 def lake_of(place: LakePlace, bucket: str) -> Lake:
     return Lake(
         place.endpoint, access_key=place.access_key, secret_key=place.secret_key, region=place.region, bucket=bucket,

@@ -131,7 +131,7 @@ class MadeLake:
 
 @pytest.fixture(scope="module")
 async def made(s3: dict[str, str]) -> AsyncIterator[MadeLake]:
-    place = LakePlace.from_environment(s3)
+    place = LakePlace.from_environment(s3 | {"FRAMEMESH_S3_FRAMES_BUCKET": "photos"})
 
     def bucket(name: str) -> Lake:
         return Lake(
@@ -139,7 +139,7 @@ async def made(s3: dict[str, str]) -> AsyncIterator[MadeLake]:
             requests=16,
         )  # fmt: skip
 
-    async with bucket("frames") as frames:
+    async with bucket(place.frames_bucket) as frames:
         tables = {table.name: await bucket(table.bucket).__aenter__() for table in (FRAMES, RESULTS, CORRECTIONS)}
         yield MadeLake(place, frames, tables)
 

@@ -193,10 +193,12 @@ export(sys.argv[1], parse(sys.stdin.buffer.read()), LakePlace.from_environment(o
 async def test_what_a_killed_export_leaves_does_not_look_whole_and_is_in_nobodys_way(
     lake: MadeLake, s3: dict[str, str], tmp_path: Path
 ) -> None:
+    environment = {**os.environ, **s3, "FRAMEMESH_S3_FRAMES_BUCKET": lake.place.frames_bucket}
+
     def killed() -> int:
         return subprocess.run(
             [sys.executable, "-c", KILLED, str(tmp_path / "out")],
-            input=dump(Document(recipe())), env={**os.environ, **s3}, check=False,
+            input=dump(Document(recipe())), env=environment, check=False,
         ).returncode  # fmt: skip
 
     assert await asyncio.to_thread(killed) == -signal.SIGKILL
@@ -426,6 +428,7 @@ def run(place: LakePlace, *arguments: str) -> tuple[int, str]:
         "FRAMEMESH_S3_ENDPOINT": place.endpoint,
         "FRAMEMESH_S3_ACCESS_KEY": place.access_key,
         "FRAMEMESH_S3_SECRET_KEY": place.secret_key,
+        "FRAMEMESH_S3_FRAMES_BUCKET": place.frames_bucket,
         "FRAMEMESH_ADDRESS": "",
         "COLUMNS": "150",
     }

@@ -1,0 +1,243 @@
+"""Lake, one frame: what people say that it shows, and what to say it with."""
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import UTC
+from functools import partial
+from typing import TypeVar
+
+from nicegui import ui
+
+from console.pages.lake import utc
+from console.parts import heading
+from console.visit import Visit
+from framemesh.corrections import LabelTask, check_label_text, task_of
+from framemesh.errors import (
+    BusUnavailableError,
+    DeadlineError,
+    FramemeshError,
+    InvalidRequestError,
+    LakeUnavailableError,
+    ModelUnavailableError,
+)
+from framemesh.frames import FrameId
+from framemesh.rpc.tokens import Role
+from framemesh.v1.answer_pb2 import (
+    Answer,
+    AnswerState,
+    Classification,
+    DetectedObject,
+    Detection,
+    Label,
+    ModelAnswer,
+)
+from framemesh.v1.correction_pb2 import CorrectedObject, CorrectedObjects, Correction
+from framemesh.words import printable
+
+_CHOICES = "fm-labels"
+_NAMES = 12
+"""Objects that are named; the others are counted."""
+_SECONDS = 10.0
+"""How long the gateway may take."""
+_AWAY = (BusUnavailableError, DeadlineError, LakeUnavailableError, ModelUnavailableError)
+"""After which it may have been kept or not. The last is what a gateway that can't be reached looks like."""
+
+Seen = TypeVar("Seen")
+
+
+class People:
+    """What people say of a frame, and the buttons to say it with for those who may.
+
+    Args:
+        visit: Who looks.
+        named: The frame.
+        said: What counts of what they have said; of two for one task, the latter.
+        draw: Called with it, as an answer for each task, whenever it is another.
+    """
+
+    def __init__(
+        self,
+        visit: Visit,
+        named: FrameId,
+        said: Iterable[Correction],
+        draw: Callable[[Sequence[ModelAnswer]], None],
+    ) -> None:
+        self._visit = visit
+        self._named = named
+        self._said: dict[LabelTask, Correction] = {task_of(one): one for one in said}
+        self._draw = draw
+        self._may = visit.may(Role.LABEL)
+
+    def judge(self, answer: ModelAnswer) -> None:
+        """At the current element, the buttons that say of a model's answer whether it is right."""
+        if not self._may:
+            return
+        _t, model, said = self._visit.translate, answer.model, answer.answer
+        right: str | CorrectedObjects
+        match said.WhichOneof("answer"):
+            case "classification" if said.classification.labels:
+                right = said.classification.labels[0].name
+            case "detection":
+                right = _objects(said.detection)
+            case _:
+                return
+        with ui.element("div").classes("fm-row"):
+            button = ui.button(_t("Right"), icon="check", on_click=partial(self._correct, right, model))
+            button.props("outline").props["aria-label"] = _t("{model} is right", model=model)
+            if said.detection.objects:
+                nothing = partial(self._correct, CorrectedObjects(), model)
+                button = ui.button(_t("No object"), icon="close", on_click=nothing)
+                button.props("outline").props["aria-label"] = _t("{model} is wrong: there is no object", model=model)
+
+    def show(self, labels: Iterable[str], problem: str) -> None:
+        """At the current element, what people say, and the form for a class that no model says.
+
+        Args:
+            labels: To choose from; any other can be typed.
+            problem: Why it may be another by now, where that is not known.
+        """
+        _t = self._visit.translate
+        heading(_t("What people say"))
+        with ui.element("section").classes("fm-card fm-stack"):
+            self._list = ui.element("ul").classes("fm-corrections").props("aria-live=polite")
+            self._list.props["aria-label"] = _t("Corrections")
+            if problem:
+                words = _t("This may not be the newest: {problem}", problem=printable(problem))
+                ui.label(words).classes("fm-problem fm-break").props("role=alert")
+            if self._may:
+                self._form(labels)
+            else:
+                words = _t("Whoever has a token of role label can correct models here.")
+                ui.label(words).classes("fm-muted fm-small")
+        self._refresh()
+
+    def _form(self, labels: Iterable[str]) -> None:
+        _t = self._visit.translate
+        with ui.element("form").classes("fm-row") as form:
+            self._label = ui.input(_t("The image shows")).classes("fm-grow")
+            self._label.props(f"list={_CHOICES} autocomplete=off")  # one too long is refused, not cut
+            with ui.element("datalist").props(f"id={_CHOICES}"):
+                for label in dict.fromkeys(labels):
+                    ui.element("option").props["value"] = label
+            self._save = ui.button(_t("Save correction"), icon="edit").props("type=submit")
+        form.on("submit", self._submit, js_handler="(event) => { event.preventDefault(); emit(); }")
+        command = f"framemesh correct {self._named} --box car=10,20,110,80"
+        words = _t("Boxes are corrected at the command line: {command}", command=command)
+        ui.label(words).classes("fm-muted fm-small fm-break")
+
+    async def _submit(self) -> None:
+        label = (self._label.value or "").strip()
+        try:
+            check_label_text(label)
+        except InvalidRequestError as error:
+            self._label.error = str(error)
+            return
+        self._label.error = None
+        self._save.props("loading")
+        try:
+            if await self._correct(label, ""):
+                self._label.value = ""
+        finally:
+            self._save.props(remove="loading")
+
+    async def _correct(self, truth: str | CorrectedObjects, model: str) -> bool:
+        """Say what the frame shows; whether it was kept. What was typed stays where it wasn't."""
+        client = self._visit.client
+        said = await self._attempt(client.correct(str(self._named), truth, model=model, timeout=_SECONDS))
+        if said is None:
+            return False
+        self._keep(task_of(said), said)
+        self._visit.notify(self._visit.translate("Kept: {words}", words=self._words(said)), "positive")
+        return True
+
+    async def _take_back(self, task: LabelTask) -> None:
+        """Take back what stands there, unless somebody has said something else meanwhile: that is shown instead."""
+        client, shown = self._visit.client, self._said.get(task)
+        lately = await self._attempt(client.corrections(frame_id=str(self._named), timeout=_SECONDS))
+        if lately is None or shown is None:
+            return
+        newer = next((one for one in lately if task_of(one) == task), shown)
+        if newer.correct_time.ToMicroseconds() > shown.correct_time.ToMicroseconds():  # as fine as the tables'
+            self._keep(task, newer)
+            words = self._visit.translate("Corrected meanwhile: {words}", words=self._words(newer))
+            self._visit.notify(words, "warning")
+        elif await self._attempt(client.remove_correction(str(self._named), task=task, timeout=_SECONDS)) is not None:
+            self._keep(task, None)
+
+    async def _attempt(self, work: Awaitable[Seen]) -> Seen | None:
+        """Await the gateway; where it fails, the page says why and what to do, and this is none."""
+        try:
+            return await work
+        except _AWAY as error:
+            problem = self._visit.translate("Maybe not done, try again in a moment: {problem}", problem=str(error))
+            self._visit.notify_error(problem)
+        except FramemeshError as error:
+            self._visit.notify_error(error)
+        return None
+
+    def _keep(self, task: LabelTask, said: Correction | None) -> None:
+        """Show what counts now for a task; none where nothing does any more."""
+        if self._list.is_deleted:  # the page was left
+            return
+        if said is None:
+            self._said.pop(task, None)
+        else:
+            self._said[task] = said
+        self._refresh()
+        if said is None:
+            self._label.run_method("focus")  # the button that had it is gone
+
+    def _refresh(self) -> None:
+        self._list.clear()
+        with self._list:
+            if not self._said:
+                with ui.element("li"):
+                    ui.label(self._visit.translate("Nobody has corrected this frame.")).classes("fm-muted")
+            for task, said in self._said.items():
+                self._entry(task, said)
+        self._draw([self._answer(said) for said in self._said.values()])
+
+    def _entry(self, task: LabelTask, said: Correction) -> None:
+        _t = self._visit.translate
+        words = self._words(said)
+        told = [_t("by {author}", author=said.author)] if said.author else []
+        told.append(utc(said.correct_time.ToDatetime(UTC)))
+        if said.model:
+            told.append(_t("about {model}", model=said.model))
+        with ui.element("li").classes("fm-row fm-spread"):
+            with ui.element("div").classes("fm-grow"):
+                ui.label(words).classes("fm-strong fm-break")
+                ui.label(" · ".join(told)).classes("fm-muted fm-small fm-break")
+            if self._may:
+                button = ui.button(_t("Take back"), on_click=partial(self._take_back, task)).props("flat")
+                button.props["aria-label"] = _t("Take back {words}", words=words)
+
+    def _words(self, said: Correction) -> str:
+        if not said.HasField("objects"):
+            return printable(said.label)
+        names = [one.label for one in said.objects.objects]
+        words = printable(", ".join(names[:_NAMES])) or self._visit.translate("no object")
+        if len(names) <= _NAMES:
+            return words
+        return f"{words}, {self._visit.translate('and {count} more', count=len(names) - _NAMES)}"
+
+    def _answer(self, said: Correction) -> ModelAnswer:
+        """What people say, to be drawn as a model's answer is."""
+        if said.HasField("objects"):
+            found = [DetectedObject(label=Label(name=one.label, score=1), box=one.box) for one in said.objects.objects]
+            answer = Answer(detection=Detection(objects=found))
+        else:
+            answer = Answer(classification=Classification(labels=[Label(name=said.label, score=1)]))
+        people = self._visit.translate("people")
+        return ModelAnswer(model=people, state=AnswerState.ANSWER_STATE_SUCCEEDED, answer=answer)
+
+
+async def said_lately(visit: Visit, named: FrameId, *, seconds: float) -> tuple[list[Correction], str]:
+    """What counts of what people said of a frame as the gateway knows it; or why that can't be told within a time."""
+    try:
+        return await visit.client.corrections(frame_id=str(named), timeout=seconds), ""
+    except FramemeshError as error:
+        return [], str(error)
+
+
+def _objects(said: Detection) -> CorrectedObjects:
+    return CorrectedObjects(objects=[CorrectedObject(label=one.label.name, box=one.box) for one in said.objects])
