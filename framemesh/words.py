@@ -7,6 +7,7 @@ from framemesh.v1.model_pb2 import DeploymentPhase as Phase
 from framemesh.v1.model_pb2 import Model, ModelSpec, ReplicaState
 
 _NOTHING = ("nothing", "")
+_VERSION_DIGITS = 12
 
 
 def words(answer: ModelAnswer) -> list[tuple[str, str]]:
@@ -47,6 +48,11 @@ def _points(instance: KeypointInstance) -> tuple[str, str]:
     """How many points an instance has, with their mean score."""
     scores = [point.label.score for point in instance.points]
     return (f"{len(scores):,} points", f"{sum(scores) / len(scores):.3f}") if scores else _NOTHING
+
+
+def short_version(version: str) -> str:
+    """The first twelve digits of a commit or digest of weights, which tell them from others."""
+    return printable(version.removeprefix("sha256-")[:_VERSION_DIGITS])
 
 
 def called(spec: ModelSpec) -> str:

@@ -31,7 +31,7 @@ from framemesh.v1.answer_pb2 import ModelAnswer
 from framemesh.v1.correction_pb2 import Correction
 from framemesh.v1.frame_pb2 import Frame, StoredFrame
 from framemesh.v1.result_pb2 import Result
-from framemesh.words import size, span
+from framemesh.words import short_version, size, span
 
 _FRESH_SECONDS = 4.0
 
@@ -163,7 +163,7 @@ class _Frame:
         _t = self._visit.translate
         said = [_t("answered after {span}", span=span(result.latency.ToNanoseconds() / 1e9))]
         if result.answer.model_version:
-            said.append(_t("version {version}", version=result.answer.model_version[:12]))
+            said.append(_t("version {version}", version=short_version(result.answer.model_version)))
         if result.replayed:
             said.append(_t("by a replay"))
         return " · ".join(said)

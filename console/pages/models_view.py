@@ -8,9 +8,7 @@ from framemesh.figures import ModelFigures
 from framemesh.specs import policy_text, precision_text, runtime_text
 from framemesh.v1.model_pb2 import DeploymentPhase as Phase
 from framemesh.v1.model_pb2 import Model, ReplicaState, Runtime
-from framemesh.words import printable, span
-
-_VERSION_LENGTH = 12
+from framemesh.words import printable, short_version, span
 
 
 class Tone(StrEnum):
@@ -90,8 +88,9 @@ def model_view(model: Model) -> ModelView:
     spec, status = model.spec, model.status
     serving = sum(replica.state == ReplicaState.REPLICA_STATE_SERVING for replica in model.replicas)
     tone, state, step, advice = _state(model, serving)
-    versions = {replica.model_version for replica in model.replicas if replica.model_version}
-    version = status.serving.model_version or ", ".join(sorted(versions))
+    versions = {replica.model_version for replica in model.replicas} - {""}
+    if status.serving.model_version:
+        versions = {status.serving.model_version}
     runs_on = status.serving.runtime or spec.runtime
     form = f"{runtime_text(runs_on)} {precision_text(spec.precision)} · {policy_text(spec.policy)}"
     form += " · shadow" if spec.shadow else ""
@@ -111,7 +110,7 @@ def model_view(model: Model) -> ModelView:
         progress=(status.progress or None) if step and step != _WAITS else None,
         trouble=printable(" ".join(status.message.split())),
         advice=advice,
-        version=printable(version.removeprefix("sha256-")[:_VERSION_LENGTH]),
+        version=", ".join(sorted(map(short_version, versions))),
     )
 
 

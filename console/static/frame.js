@@ -21,9 +21,11 @@ window.framemesh = (() => {
   // A login that is over, or a token that was taken back, leads to the login page, whatever the page is waiting for.
   const check = async () => {
     const answer = await fetch("/session", { cache: "no-store" }).catch(() => null);
-    if (answer?.status === 401) window.location.reload();
+    if (answer?.status !== 401) return;
+    clearInterval(checks); // a slow login page would be asked for anew, and never come
+    window.location.reload();
   };
-  if (window.location.pathname !== "/login") setInterval(check, CHECK_MS);
+  const checks = window.location.pathname === "/login" ? 0 : setInterval(check, CHECK_MS);
   return {
     isDark,
     toggleTheme() {

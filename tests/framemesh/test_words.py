@@ -18,7 +18,7 @@ from framemesh.v1.answer_pb2 import (
     Text,
 )
 from framemesh.v1.model_pb2 import DeploymentPhase, DeploymentStatus, Model, ModelReplica, ModelSpec, ReplicaState
-from framemesh.words import state, words
+from framemesh.words import short_version, state, words
 
 CAT = Label(index=285, name="Egyptian cat", score=0.7672)
 
@@ -77,6 +77,11 @@ def test_a_deployed_models_state_says_how_far_it_has_come_and_why_it_failed() ->
     assert said("READY", serving=0) == "starting 0/2"
     assert said("FAILED", message="no such\x1b model") == r"failed: no such\x1b model"
     assert said("ROLLED_BACK", serving=1, message="out of memory") == "ready 1/2, rolled back: out of memory"
+
+
+def test_a_version_is_told_by_its_first_digits() -> None:
+    assert short_version("sha256-9ace8d73f37f64aa766be4d625e427a7") == "9ace8d73f37f"
+    assert short_version("2b1\x1b") == r"2b1\x1b"
 
 
 def test_what_others_wrote_reaches_no_terminal_as_it_is() -> None:
