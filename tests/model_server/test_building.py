@@ -277,6 +277,24 @@ def test_a_graph_that_answers_otherwise_is_left_out_and_torch_runs_the_model(
     assert labels(build(order(vit, tmp_path)), chelsea)
 
 
+def test_weights_that_are_too_large_for_a_graph_lie_beside_it(
+    source: Callable[[str], Path],
+    prepared: Callable[..., Path],
+    small_photos: Path,
+    tmp_path: Path,
+    chelsea: Image.Image,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    within = prepared("resnet")
+    monkeypatch.setattr(exporting, "_MAX_GRAPH_BYTES", 0)
+    beside = build(order(source("resnet"), tmp_path, samples=small_photos))
+    manifest = read_manifest(beside)
+    assert manifest.runtime == "onnx"
+    assert {"model.onnx", "model.onnx.data"} <= manifest.files.keys()
+    assert (beside / "model.onnx").stat().st_size < (within / "model.onnx").stat().st_size
+    assert [name for name, _ in labels(beside, chelsea)] == [name for name, _ in labels(within, chelsea)]
+
+
 def test_a_network_that_cannot_be_exported_runs_on_torch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
