@@ -84,9 +84,8 @@ async def page(url: str, accept: str = "") -> tuple[str, str]:
 
 def logged(mesh: Mesh, service: str) -> list[dict[str, Any]]:
     lines = (mesh.logs / f"{service}.log").read_text().splitlines(keepends=True)
-    return [
-        json.loads(line) for line in lines if line.startswith("{") and line.endswith("\n")
-    ]  # the last may be under way
+    whole_ones = [line for line in lines if line.endswith("\n")]  # the last may be under way
+    return [json.loads(line) for line in whole_ones if line.startswith("{")]
 
 
 def results_logged(mesh: Mesh, frame_id: str) -> list[dict[str, Any]]:
