@@ -66,6 +66,6 @@ def prepare_ahead(prepared: Callable[..., Path], cache: Path) -> Callable[[Path]
     folder = prepared("vit")
 
     def put(data: Path) -> None:
-        shutil.copytree(folder, data / "models" / folder.relative_to(cache))
+        shutil.copytree(folder, data / "models" / "prepared" / folder.relative_to(cache))
 
     return put

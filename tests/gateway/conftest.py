@@ -28,7 +28,7 @@ from gateway.app import gateway
 from gateway.settings import GatewaySettings
 
 
-async def until(condition: Callable[[], Any], *, seconds: float = 20.0) -> Any:
+async def until(condition: Callable[[], Any], *, seconds: float = 60.0) -> Any:
     """Wait for a condition, plain or awaitable, and return what it gave."""
     async with asyncio.timeout(seconds):
         while True:

@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import sys
-import time
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -89,12 +88,11 @@ async def test_a_drain_that_can_not_end_is_cut_and_says_what_is_lost(nats: str, 
                 while b"publish.failing" not in await process.stderr.readline():
                     pass
             process.send_signal(signal.SIGTERM)
-            began = time.monotonic()
             code, log = await ended(process)
     finally:
         await streams.ensure(bus, SIZES)
     assert code == 0
-    assert time.monotonic() - began < 10
+    assert '"drain_seconds": 0.5' in log
     assert "frames.unacknowledged" in log
     assert "component.cut" in log
 

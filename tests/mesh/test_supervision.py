@@ -3,7 +3,6 @@ import errno
 import os
 import signal
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -123,8 +122,8 @@ async def test_a_process_that_is_misconfigured_says_why_and_is_tried_again_late(
 async def test_one_that_ignores_sigterm_is_killed_with_its_children(tmp_path: Path) -> None:
     code = (
         "import signal, subprocess, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
-        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']);"
-        "print(child.pid, flush=True); time.sleep(60)"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']);"
+        "print(child.pid, flush=True); time.sleep(600)"
     )
     async with Supervisor(tmp_path, on_event=print) as supervisor:
         await supervisor.start(python("stubborn", code, stop_seconds=0.5))
@@ -133,9 +132,8 @@ async def test_one_that_ignores_sigterm_is_killed_with_its_children(tmp_path: Pa
             while not log.read_text().strip():
                 await asyncio.sleep(0.02)
         child = int(log.read_text())
-        began = time.monotonic()
-        await supervisor.stop("stubborn")
-        assert time.monotonic() - began < 10
-    async with asyncio.timeout(10):
+        async with asyncio.timeout(60):  # by itself it would end in ten minutes
+            await supervisor.stop("stubborn")
+    async with asyncio.timeout(60):
         while alive(child):
             await asyncio.sleep(0.02)

@@ -84,6 +84,8 @@ def test_a_mesh_stores_and_answers_and_leaves_nothing_running(
         state = up_and_running(tmp_path / "data")
         finished(process)
         assert not any(runs(pid) for pid in state.processes.values())
+    # Its models are where `prepare_ahead` puts them: elsewhere each mesh of the tests would prepare its own.
+    assert [each.name for each in (tmp_path / "data" / "models").iterdir()] == ["prepared"]
     first = json.loads(report.read_text())
     assert first["frames"]["published"] == first["frames"]["stored"] > 20
     assert (first["frames"]["lost"], first["frames"]["duplicates"], first["frames"]["waiting"]) == (0, 0, 0)

@@ -241,16 +241,22 @@ async def test_a_call_given_up_after_its_batch_was_taken_is_seen_by_the_model() 
 
 async def test_a_delay_waits_for_company_but_not_for_a_full_batch() -> None:
     gate = Gate()
-    gate.let_pass(2)
-    async with batching(gate, max_batch=2, max_queue_delay=0.2) as (batcher, _):
+    gate.let_pass()
+    async with batching(gate, max_batch=2, max_queue_delay=3600) as (batcher, registry):
         (first,) = submit(batcher, b"a")
-        await asyncio.sleep(0.05)
-        assert gate.batches == []
+        await queued(registry, 1)
         (second,) = submit(batcher, b"b")
         await asyncio.gather(first, second)
-        (alone,) = submit(batcher, b"c")
+        assert gate.batches == [[b"a", b"b"]]
+
+
+async def test_a_delay_ends_for_what_stays_alone() -> None:
+    gate = Gate()
+    gate.let_pass()
+    async with batching(gate, max_batch=2, max_queue_delay=0.05) as (batcher, _):
+        (alone,) = submit(batcher, b"a")
         await alone
-        assert gate.batches == [[b"a", b"b"], [b"c"]]
+        assert gate.batches == [[b"a"]]
 
 
 async def test_a_probe_goes_first_and_past_a_full_queue() -> None:

@@ -46,9 +46,9 @@ def labels(folder: Path, photo: Image.Image) -> list[tuple[str, float]]:
     return [(label.name, label.score) for label in outcome.answer.classification.labels]
 
 
-def test_how_far_an_export_is_is_told(vit: Path, tmp_path: Path) -> None:
+def test_how_far_an_export_is_is_told(vit: Path, small_photos: Path, tmp_path: Path) -> None:
     told: list[tuple[str, float]] = []
-    build(order(vit, tmp_path), lambda step, share: told.append((step, share)))
+    build(order(vit, tmp_path, samples=small_photos), lambda step, share: told.append((step, share)))
     assert {step for step, _ in told} == {"exporting"}
     shares = [share for _, share in told]
     assert len(shares) > 3
@@ -261,7 +261,7 @@ def test_a_processor_that_does_more_than_we_do_takes_the_exact_path(tmp_path: Pa
 
 
 def test_a_graph_that_answers_otherwise_is_left_out_and_torch_runs_the_model(
-    vit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chelsea: Image.Image
+    vit: Path, small_photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chelsea: Image.Image
 ) -> None:
     run = OnnxRuntime.run
 
@@ -269,7 +269,7 @@ def test_a_graph_that_answers_otherwise_is_left_out_and_torch_runs_the_model(
         return {name: np.asarray(output, np.float32) + 0.05 for name, output in run(self, pixels).items()}
 
     monkeypatch.setattr(OnnxRuntime, "run", spoilt)
-    manifest, parity = made(vit, tmp_path)
+    manifest, parity = made(vit, tmp_path, samples=small_photos)
     assert manifest.runtime == "torch"
     assert "onnx was asked for, but the exported graph answers otherwise than torch" in manifest.fallback_reason
     assert "differ by 0.05" in parity["graph"]["refused"]
@@ -328,10 +328,16 @@ def test_a_fallback_is_found_again_as_it_was_asked_for(
 
 @pytest.mark.parametrize(("least", "precision"), [(0.0, "int8"), (1.01, "fp32")])
 def test_int8_serves_only_where_it_gives_the_answers_of_fp32(
-    least: float, precision: str, vit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chelsea: Image.Image
+    least: float,
+    precision: str,
+    vit: Path,
+    small_photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    chelsea: Image.Image,
 ) -> None:
     monkeypatch.setattr(quantising, "MIN_AGREEMENT", least)
-    manifest, report = made(vit, tmp_path, precision="int8")
+    manifest, report = made(vit, tmp_path, precision="int8", samples=small_photos)
     assert (manifest.runtime, manifest.precision) == ("onnx", precision)
     assert ("int8 was asked for" in manifest.fallback_reason) is (precision == "fp32")
     assert ("recipe" in report["quantisation"]) is (precision == "int8")

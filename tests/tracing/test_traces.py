@@ -83,8 +83,13 @@ async def page(url: str, accept: str = "") -> tuple[str, str]:
 
 
 def logged(mesh: Mesh, service: str) -> list[dict[str, Any]]:
-    lines = (mesh.logs / f"{service}.log").read_text().splitlines()
-    return [json.loads(line) for line in lines if line.startswith("{")]
+    lines = (mesh.logs / f"{service}.log").read_text().splitlines(keepends=True)
+    whole_ones = [line for line in lines if line.endswith("\n")]  # the last may be under way
+    return [json.loads(line) for line in whole_ones if line.startswith("{")]
+
+
+def results_logged(mesh: Mesh, frame_id: str) -> list[dict[str, Any]]:
+    return [line for line in logged(mesh, "gateway") if line["event"] == "result" and line["frame_id"] == frame_id]
 
 
 async def test_one_frame_is_one_trace_through_every_service(
@@ -115,7 +120,7 @@ async def test_one_frame_is_one_trace_through_every_service(
     assert by_name["framemesh-gateway", "store frame"].attributes["framemesh.frame_id"] == frame_id
     result = await headers_of(bus, streams.RESULTS, f"tiny/{frame_id}")
     assert result["traceparent"].startswith(f"00-{first.trace_id}-{first.span_id}-")
-    lines = [line for line in logged(mesh, "gateway") if line["event"] == "result" and line["frame_id"] == frame_id]
+    lines = await until(lambda: results_logged(mesh, frame_id))  # once the result is published, so after the span's end
     assert [line["trace_id"] for line in lines] == [first.trace_id]
 
 
