@@ -168,6 +168,19 @@ def test_ten_failures_in_a_minute_are_enough() -> None:
     assert not failures.too_many("10.0.0.7", 61)
 
 
+async def test_wrong_tokens_are_limited_and_keep_out_nobody_who_has_a_right_one(console_url: str) -> None:
+    elsewhere = aiohttp.TCPConnector(local_addr=("127.0.0.9", 0))  # so that other tests' wrong tokens are not limited
+    async with ClientSession(console_url, connector=elsewhere, headers={"Origin": console_url}) as proxied:
+
+        async def log_in(token: str) -> int:
+            async with proxied.post("/login", data={"token": token}, allow_redirects=False) as answer:
+                return answer.status
+
+        assert [await log_in(f"{OPERATOR}-{number}") for number in range(12)] == [403] * 10 + [429] * 2
+        assert await log_in(OPERATOR) == 303
+        assert await log_in(f"{OPERATOR}-more") == 429
+
+
 async def test_theme_and_language_are_the_visitors_and_stay(page: Page) -> None:
     await page.goto("/")
     root = page.locator("html")
