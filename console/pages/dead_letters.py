@@ -54,7 +54,7 @@ class _DeadLetters:
             letters = await self._visit.client.dead_letters(wanted, limit=_MOST)
         except FramemeshError as error:
             self._list.clear()
-            with self._list, empty("cloud_off", self._t("The gateway does not list them"), str(error)):
+            with self._list, empty("cloud_off", self._t("The gateway does not list them"), self._visit.words(error)):
                 ui.button(self._t("Try again"), on_click=self.show)
             return
         if self._filter() != wanted:  # chosen anew meanwhile: that answer comes too
@@ -127,7 +127,7 @@ class _DeadLetters:
                 if tried.HasField("error"):
                     refusal = f"{tried.error.reason}: {tried.error.message}"
         except FramemeshError as error:
-            refusal = str(error)
+            refusal = self._visit.words(error)
         if item.is_deleted:  # listed anew meanwhile, or the page was left
             return
         if refusal:
