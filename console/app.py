@@ -127,6 +127,8 @@ def _close_pages(session: str) -> None:
     for client in list(Client.instances.values()):
         caller = client.request.scope.get(CALLER)
         if caller is not None and caller.session == session:
+            for waiting in client._delete_tasks.values():  # noqa: SLF001 - of one just left: it can't go twice
+                waiting.cancel()
             client.delete()
 
 

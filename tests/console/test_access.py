@@ -1,5 +1,6 @@
 """Who gets in, what they see, and what other web sites can do."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from io import BytesIO
 
@@ -7,10 +8,15 @@ import aiohttp
 import pytest
 import pytest_asyncio
 from aiohttp import ClientSession, WSServerHandshakeError
+from nicegui import Client, core, ui
 from playwright.async_api import Page, expect
+from starlette.requests import Request
 
-from console.access import Failures
+from console.access import Caller, Failures
+from console.app import _close_pages
+from console.guard import CALLER
 from framemesh.limits import MAX_IMAGE_BYTES
+from framemesh.rpc.tokens import Role
 from tests.console.conftest import MODEL, OPERATOR, TOKENS, VIEWER, Mesh, Shoot
 from tests.console.live import camera, plain
 
@@ -63,6 +69,22 @@ async def test_who_logs_in_next_in_the_same_browser_gets_no_page_of_the_one_befo
     await page.request.post("/login", form={"token": VIEWER}, headers=origin)
     await page.get_by_role("button", name=f"Log of {MODEL}").click()  # the page speaks, and is not heard any more
     await expect(page.get_by_text("takes a token of role admin")).to_be_visible()
+
+
+async def test_a_page_that_was_left_just_before_its_session_ends_is_ended_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(core, "loop", asyncio.get_running_loop())
+    caller = Caller("ops", Role.ADMIN, OPERATOR, "session-of-nobody-else")
+    request = Request({"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": [], CALLER: caller})
+    client = Client(ui.page("/left", reconnect_timeout=0), request=request)
+    await client.handle_handshake("socket", "tab", None, "document", None)
+    client.handle_disconnect("socket")
+    (waiting,) = client._delete_tasks.values()
+    _close_pages(caller.session)
+    assert client.is_deleted
+    with pytest.raises(asyncio.CancelledError):  # else it would fail: there is no such client any more
+        await waiting
 
 
 async def test_a_token_that_is_taken_back_ends_its_sessions(anonymous: Page, mesh: Mesh) -> None:
