@@ -30,7 +30,7 @@ def add_entrance(
         encrypted: Whether browsers come over TLS alone, so that the cookie never goes in plain text.
     """
 
-    @app.get(LOGIN)
+    @app.api_route(LOGIN, methods=["GET", "HEAD"])
     async def form(request: Request) -> Response:
         if access.caller(request.cookies.get(COOKIE, "")) is not None:
             return RedirectResponse(_local(request.query_params.get("next", "")), 303)
@@ -57,6 +57,10 @@ def add_entrance(
     @app.get("/session")
     async def session() -> Response:
         return Response(status_code=204)  # the guard has let it through
+
+    @app.get("/logout")
+    async def stay() -> Response:
+        return RedirectResponse("/", 303)  # no link shall log somebody out: the button does
 
     @app.post("/logout")
     async def log_out(request: Request) -> Response:

@@ -203,6 +203,32 @@ async def test_wrong_tokens_are_limited_and_keep_out_nobody_who_has_a_right_one(
         assert await log_in(f"{OPERATOR}-more") == 429
 
 
+async def test_an_address_with_nothing_at_it_leads_home_in_the_visitors_language(
+    page: Page, session: ClientSession, shoot: Shoot
+) -> None:
+    answer = await page.goto("/nonesuch")
+    assert answer is not None
+    assert answer.status == 404
+    await expect(page.get_by_role("heading", level=1)).to_have_text("No such page")
+    await shoot(page, "not-found")
+    await page.get_by_role("button", name="Language").click()
+    await page.get_by_text("한국어").click()
+    await expect(page.get_by_role("heading", level=1)).to_have_text("없는 페이지입니다")
+    await page.get_by_role("link", name="카메라로 가기").click()
+    await expect(page).to_have_url("/")
+    async with session.get("/nonesuch", headers={"Accept": "application/json"}) as plain_answer:
+        assert (plain_answer.status, plain_answer.content_type) == (404, "text/plain")
+
+
+async def test_login_and_logout_can_be_asked_for_without_harm(session: ClientSession, console_url: str) -> None:
+    async with session.get("/logout", allow_redirects=False) as answer:
+        assert (answer.status, answer.headers["Location"]) == (303, "/")
+    async with session.get("/session") as answer:
+        assert answer.status == 204
+    async with ClientSession(console_url) as nobody, nobody.head("/login") as answer:
+        assert (answer.status, answer.content_type, await answer.read()) == (200, "text/html", b"")
+
+
 async def test_theme_and_language_are_the_visitors_and_stay(page: Page) -> None:
     await page.goto("/")
     root = page.locator("html")
