@@ -76,8 +76,8 @@ async def test_a_page_that_was_left_just_before_its_session_ends_is_ended_once(
 ) -> None:
     monkeypatch.setattr(core, "loop", asyncio.get_running_loop())
     caller = Caller("ops", Role.ADMIN, OPERATOR, "session-of-nobody-else")
-    request = Request({"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": [], CALLER: caller})
-    client = Client(ui.page("/left", reconnect_timeout=0), request=request)
+    asked = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": [], CALLER: caller}
+    client = Client(ui.page("/left", reconnect_timeout=0), request=Request(asked))
     await client.handle_handshake("socket", "tab", None, "document", None)
     client.handle_disconnect("socket")
     (waiting,) = client._delete_tasks.values()
