@@ -108,8 +108,12 @@ class Access:
             self.log_out(next(iter(self._sessions)))
         return Caller(token.name, token.role, token.value, session)
 
-    def refuses(self, place: str) -> bool:
-        """Whether too many unknown tokens came from there lately: nobody can log in from there for a while."""
+    def limits(self, place: str) -> bool:
+        """Whether too many unknown tokens came from there lately: one more is told so.
+
+        A known one is let in all the same: behind a proxy everybody comes from one place, and nobody shall keep the
+        others out. Tokens are too long to be found by trying.
+        """
         return self._failures.too_many(place, time.monotonic())
 
     def log_out(self, session: str) -> None:

@@ -9,6 +9,7 @@ import structlog
 from fastapi import FastAPI
 from nicegui import Client, core, ui
 from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from console import layout, theme
@@ -20,7 +21,7 @@ from console.live.stream import add_stream
 from console.mesh import Mesh, mesh
 from console.metrics import ConsoleMetrics
 from console.page import Page
-from console.pages import PAGES
+from console.pages import PAGES, not_found
 from console.serving import opened_certificate, serving_pages
 from console.settings import ConsoleSettings
 from console.visit import Visit
@@ -99,6 +100,7 @@ def _app(settings: ConsoleSettings, reached: Mesh, hub: Hub, access: Access, met
         if page.serve is not None:
             page.serve(app, reached)
         _register(page, reached)
+    _register_not_found(reached)
     core.app.config.socket_io_js_transports = ["websocket"]
     ui.run_with(
         app,
@@ -122,11 +124,27 @@ def _register(page: Page, reached: Mesh) -> None:
                 layout.forbidden(visit)
 
 
+def _register_not_found(reached: Mesh) -> None:
+    """In place of NiceGUI's own page, for browsers; anybody else gets a line of text."""
+
+    @core.app.exception_handler(404)
+    async def show(request: Request, _: Exception) -> Response:
+        if "text/html" not in request.headers.get("accept", ""):
+            return PlainTextResponse("there is nothing at this address\n", 404)
+        with Client(ui.page(""), request=request) as client:
+            visit = await Visit.of(request, reached)
+            with layout.frame(visit, not_found.PAGE, PAGES):
+                await not_found.PAGE.build(visit)
+        return client.build_response(request, 404)
+
+
 def _close_pages(session: str) -> None:
     """End the pages of a session, with its rights: else whoever logs in next in that browser could take them up."""
     for client in list(Client.instances.values()):
         caller = client.request.scope.get(CALLER)
         if caller is not None and caller.session == session:
+            for waiting in client._delete_tasks.values():  # noqa: SLF001 - of one just left: it can't go twice
+                waiting.cancel()
             client.delete()
 
 

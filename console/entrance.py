@@ -30,7 +30,7 @@ def add_entrance(
         encrypted: Whether browsers come over TLS alone, so that the cookie never goes in plain text.
     """
 
-    @app.get(LOGIN)
+    @app.api_route(LOGIN, methods=["GET", "HEAD"])
     async def form(request: Request) -> Response:
         if access.caller(request.cookies.get(COOKIE, "")) is not None:
             return RedirectResponse(_local(request.query_params.get("next", "")), 303)
@@ -41,15 +41,13 @@ def add_entrance(
         fields = parse_qs(bytes(await _body(request)).decode(errors="replace"))
         token, following = fields.get("token", [""])[0], fields.get("next", [""])[0]
         place = request.client.host if request.client else ""
-        if access.refuses(place):
-            metrics.logins.labels("too_many").inc()
-            return _form(
-                request, following, problem=marked("Too many tries: wait a minute, then try again."), status=429
-            )
+        limited = access.limits(place)
         caller = access.log_in(token, place)
-        metrics.logins.labels("refused" if caller is None else "succeeded").inc()
+        metrics.logins.labels("succeeded" if caller else "too_many" if limited else "refused").inc()
         if caller is None:
-            return _form(request, following, problem=marked("The mesh does not know this token."), status=403)
+            words = marked("Too many wrong tokens came from your address. A right one still lets you in.")
+            problem = words if limited else marked("The mesh does not know this token.")
+            return _form(request, following, problem=problem, status=429 if limited else 403)
         response = RedirectResponse(_local(following), 303)
         response.set_cookie(
             COOKIE, caller.session, max_age=int(session_seconds), httponly=True, samesite="lax", secure=encrypted
@@ -59,6 +57,10 @@ def add_entrance(
     @app.get("/session")
     async def session() -> Response:
         return Response(status_code=204)  # the guard has let it through
+
+    @app.get("/logout")
+    async def stay() -> Response:
+        return RedirectResponse("/", 303)  # no link shall log somebody out: the button does
 
     @app.post("/logout")
     async def log_out(request: Request) -> Response:

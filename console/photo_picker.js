@@ -57,19 +57,24 @@ export default {
         return;
       }
       this.photo = file;
-      this.shown = this.preview = URL.createObjectURL(file);
+      this.preview = URL.createObjectURL(file);
       this.send();
     },
-    // Also called by the page, when other models are to see the same photo.
+    // Also called by the page, when other models are to see the same photo. It is shown once the console has found it
+    // small enough: a few kilobytes may hold more pixels than a browser can bear.
     async send() {
-      if (!this.photo) return;
+      const { photo, preview } = this;
+      if (!photo) return;
+      let refusal = "";
       try {
-        const headers = { "Framemesh-Preview": this.preview };
-        const response = await fetch(this.url, { method: "POST", body: this.photo, headers });
-        if (!response.ok) this.$emit("refused", (await response.text()).slice(0, 500));
+        const response = await fetch(this.url, { method: "POST", body: photo, headers: { "Framemesh-Preview": preview } });
+        if (!response.ok) refusal = (await response.text()).slice(0, 500);
       } catch (error) {
-        this.$emit("refused", String(error));
+        refusal = String(error);
       }
+      if (preview !== this.preview) return; // another photo was chosen meanwhile
+      this.shown = refusal ? "" : preview;
+      if (refusal) this.$emit("refused", refusal);
     },
   },
 };

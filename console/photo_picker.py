@@ -9,7 +9,8 @@ from starlette.responses import PlainTextResponse, Response
 
 from console.guard import caller_of
 from console.visit import Visit
-from framemesh.errors import ImageTooLargeError
+from framemesh.errors import ImageTooLargeError, InvalidImageError
+from framemesh.images import read_header
 from framemesh.limits import ImageLimits, check_size
 from framemesh.words import size
 
@@ -21,7 +22,8 @@ class PhotoPicker(ui.element, component="photo_picker.js"):
 
     Args:
         visit: Whose page it is on; nobody else can send to it.
-        max_bytes: What is larger is refused before it is sent, or else before it is read whole.
+        max_bytes: What is larger is refused before it is sent, or else before it is read whole. What has more pixels
+            than the gateway takes, or is no image, is refused too, and no browser draws it.
         stored: Address of a picture to show at first; empty for none.
         on_photo: Called with its bytes, and the address under which this browser alone has it.
         on_refused: Called with why it was not taken.
@@ -74,8 +76,11 @@ class PhotoPicker(ui.element, component="photo_picker.js"):
             async for part in request.stream():
                 body.extend(part)
                 check_size(len(body), self._limits)
+            read_header(bytes(body), self._limits)
         except ImageTooLargeError as error:
             return PlainTextResponse(str(error), 413)
+        except InvalidImageError as error:
+            return PlainTextResponse(str(error), 415)
         with self:
             self._on_photo(bytes(body), preview)
         return Response(status_code=204)

@@ -13,12 +13,15 @@ from console.access import Caller
 from console.guard import caller_of
 from console.mesh import Mesh
 from console.parts import Trouble
-from console.texts import Translate, language_of, translator
+from console.texts import Translate, language_of, marked, translator
 from framemesh.client import AsyncClient
-from framemesh.errors import FramemeshError
+from framemesh.errors import DeadlineError, FramemeshError
 from framemesh.rpc.tokens import Role
 from framemesh.waiting import Backoff
 
+_PATIENCE_SECONDS = 5.0
+"""After so long without its first message the mesh is told to hang: gRPC itself notices after 40 s."""
+_LATE = marked("No answer came in time. See Health for what is wrong, then try again.")
 Seen = TypeVar("Seen")
 
 
@@ -96,15 +99,20 @@ class Visit:
         who = object()
         backoff = Backoff(0.5, 5.0)
         while True:
+            loop = asyncio.get_running_loop()
+            late = loop.call_later(_PATIENCE_SECONDS, self.trouble.tell, who, self.translate(_LATE))
             try:
                 async for seen in changes():
+                    late.cancel()
                     self.trouble.over(who)
                     backoff.reset()
                     shown = show(seen)
                     if shown is not None:
                         await shown
             except FramemeshError as error:
-                self.trouble.tell(who, str(error))
+                self.trouble.tell(who, self.words(error))
+            finally:
+                late.cancel()
             await asyncio.sleep(backoff.next_seconds())
 
     async def attempt(self, work: Awaitable[Seen]) -> Seen | None:
@@ -115,13 +123,20 @@ class Visit:
             self.notify_error(error)
             return None
 
+    def words(self, error: FramemeshError) -> str:
+        """What went wrong with a call, as it is told to the visitor."""
+        if isinstance(error, DeadlineError):
+            return self.translate(_LATE)
+        return str(error)
+
     def notify(self, words: str, kind: Literal["positive", "warning"]) -> None:
         """Tell something for a few seconds; nobody, where the page was left meanwhile."""
         self._notify(words, type=kind)
 
     def notify_error(self, error: FramemeshError | str) -> None:
         """Tell what went wrong, until it is closed; nobody, where the page was left meanwhile."""
-        self._notify(str(error), type="negative", multi_line=True, close_button=self.translate("Close"), timeout=0)
+        close = self.translate("Close")
+        self._notify(self.words(error), type="negative", multi_line=True, close_button=close, timeout=0)
 
     def _notify(self, words: str, **options: Any) -> None:
         if not self.opened.is_deleted:

@@ -19,10 +19,12 @@ from console.live.hub import Hub
 from console.live.status import Heard, status
 from console.live.watcher import Update, View, Watcher
 from console.mesh import Mesh
+from console.pages.models_view import ModelView, model_view
+from console.texts import Translate, language_of, translator
 from framemesh.client import AsyncClient
 from framemesh.errors import FramemeshError
 from framemesh.v1.camera_pb2 import Camera
-from framemesh.v1.model_pb2 import Model, ReplicaState
+from framemesh.v1.model_pb2 import Model
 from framemesh.waiting import Backoff, cancelled
 
 _STATUS_SECONDS = 0.5
@@ -36,7 +38,7 @@ def add_stream(app: FastAPI, mesh: Mesh, hub: Hub) -> None:
         client = await mesh.client(caller_of(socket).token)
         await socket.accept()
         with hub.watching() as watcher:
-            page = _Page(socket, hub, watcher)
+            page = _Page(socket, hub, watcher, translator(language_of(socket)))
             tasks = [asyncio.create_task(work) for work in (page.send(), page.receive(), *page.follow(client))]
             try:
                 await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -47,8 +49,9 @@ def add_stream(app: FastAPI, mesh: Mesh, hub: Hub) -> None:
 class _Page:
     """A page's end of the websocket."""
 
-    def __init__(self, socket: WebSocket, hub: Hub, watcher: Watcher) -> None:
+    def __init__(self, socket: WebSocket, hub: Hub, watcher: Watcher, translate: Translate) -> None:
         self._socket = socket
+        self._t = translate
         self._hub = hub
         self._watcher = watcher
         self._told: dict[str, Camera] = {}
@@ -93,7 +96,7 @@ class _Page:
 
         def models(found: list[Model]) -> None:
             told = [model for model in found if not model.spec.shadow]
-            self._models = [{"model": model.spec.name, "serving": _serves(model)} for model in told]
+            self._models = [self._model(model_view(model)) for model in told]
 
         return self._keep(client.watch_cameras, cameras), self._keep(client.watch_models, models)
 
@@ -107,6 +110,11 @@ class _Page:
             except FramemeshError:
                 pass  # the page itself follows the same, and says so
             await asyncio.sleep(backoff.next_seconds())
+
+    def _model(self, view: ModelView) -> dict[str, Any]:
+        """A model to choose; where it does not serve, `why` says how far it is."""
+        serving = view.ready > 0
+        return {"model": view.name, "serving": serving, "why": "" if serving else self._t(view.step or view.state)}
 
     def _statuses(self) -> list[dict[str, Any]]:
         now, frames = time.monotonic(), self._hub.frames
@@ -136,7 +144,3 @@ def packed(head: dict[str, Any], updates: list[Update], *, now_ns: int) -> bytes
         pictures += [update.picture.body, *update.parts]
     text = json.dumps({**head, "frames": frames, "sizes": [len(picture) for picture in pictures]}).encode()
     return b"".join([len(text).to_bytes(4), text, *pictures])
-
-
-def _serves(model: Model) -> bool:
-    return any(replica.state == ReplicaState.REPLICA_STATE_SERVING for replica in model.replicas)

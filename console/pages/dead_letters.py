@@ -44,6 +44,7 @@ class _DeadLetters:
             ui.button(_t("Refresh"), icon="refresh", on_click=self.show).props("outline")
             self._all = ui.button(_t("Retry all of these"), icon="replay", on_click=self._retry_all)
             self._all.set_visibility(False)
+        self._confirm = self._confirmation()
         self._list = ui.element("div").classes("fm-stack").props("role=region aria-live=polite")
         self._list.props["aria-label"] = _t("Dead letters")
 
@@ -53,13 +54,15 @@ class _DeadLetters:
         try:
             letters = await self._visit.client.dead_letters(wanted, limit=_MOST)
         except FramemeshError as error:
+            if self._list.is_deleted:  # the page was left
+                return
             self._list.clear()
-            with self._list, empty("cloud_off", self._t("The gateway does not list them"), str(error)):
+            with self._list, empty("cloud_off", self._t("The gateway does not list them"), self._visit.words(error)):
                 ui.button(self._t("Try again"), on_click=self.show)
             return
         if self._filter() != wanted:  # chosen anew meanwhile: that answer comes too
             return
-        if self._list.is_deleted:  # the page was left
+        if self._list.is_deleted:
             return
         for name, select in self._choices.items():  # what was there to choose stays
             found = {_names(kept.dead_letter)[name] for kept in letters} - {""}
@@ -127,7 +130,7 @@ class _DeadLetters:
                 if tried.HasField("error"):
                     refusal = f"{tried.error.reason}: {tried.error.message}"
         except FramemeshError as error:
-            refusal = str(error)
+            refusal = self._visit.words(error)
         if item.is_deleted:  # listed anew meanwhile, or the page was left
             return
         if refusal:
@@ -136,7 +139,8 @@ class _DeadLetters:
         item.delete()
         self._visit.notify(self._t("Number {number} is being tried again", number=number), "positive")
 
-    async def _retry_all(self) -> None:
+    def _confirmation(self) -> ui.dialog:
+        """Asks whether all shall be tried again. It stays, and goes with the page."""
         _t = self._t
         with ui.dialog() as dialog, ui.card():
             ui.label(_t("Have all of these tried again?")).classes("fm-strong")
@@ -144,9 +148,10 @@ class _DeadLetters:
             with ui.element("div").classes("fm-row"):
                 ui.button(_t("Retry all"), on_click=lambda: dialog.submit("retry"))
                 ui.button(_t("Cancel"), on_click=dialog.close).props("flat")
-        chosen = await dialog
-        dialog.delete()
-        if chosen is None:
+        return dialog
+
+    async def _retry_all(self) -> None:
+        if await self._confirm is None:
             return
         counts = [0, 0]
         try:
@@ -154,7 +159,7 @@ class _DeadLetters:
                 counts[tried.HasField("error")] += 1
         except FramemeshError as error:
             self._visit.notify_error(error)
-        words = _t("{accepted} accepted, {refused} not", accepted=counts[0], refused=counts[1])
+        words = self._t("{accepted} accepted, {refused} not", accepted=counts[0], refused=counts[1])
         self._visit.notify(words, "warning" if counts[1] else "positive")
         await self.show()
 

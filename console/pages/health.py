@@ -73,7 +73,7 @@ class _Board:
                 async for look in self._visit.mesh.looking(self._visit.client).changes():
                     self._show(look)
             except FramemeshError as error:
-                self._show_without(str(error))
+                self._show_without(self._visit.words(error))
             await asyncio.sleep(_AGAIN_SECONDS)
 
     def _show(self, look: Look) -> None:

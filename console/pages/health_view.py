@@ -195,8 +195,8 @@ class Remembered:
             whole: Whether these are all there are; else what isn't among them may still be there.
         """
         seen = {part.key: self._since(part, now) for part in parts}
-        if not whole:
-            self._parts |= seen
+        if not whole:  # what is not known may well be as it was: that is kept
+            self._parts |= {key: part for key, part in seen.items() if part.state is not State.UNKNOWN}
             return list(seen.values())
         for key, before in self._parts.items():
             if key not in seen and before.name and before.kind in _SERVICES.values():
@@ -211,6 +211,8 @@ class Remembered:
         return sorted([*seen.values(), *self._gone.values()], key=lambda part: (order.index(part.kind), part.name))
 
     def _since(self, part: Part, now: datetime) -> Part:
+        if part.state is State.UNKNOWN:
+            return part
         before = self._parts.get(part.key)
         if before is not None and (before.state, before.words) == (part.state, part.words):
             return replace(part, since=part.since or before.since)

@@ -5,6 +5,7 @@ from collections import Counter
 
 from nicegui import ui
 
+from console.looking import Look
 from console.page import Page
 from console.pages.models_card import Actions, ModelCard
 from console.pages.models_form import DeployForm
@@ -14,7 +15,6 @@ from console.pages.models_view import ModelView, figures_view, model_view
 from console.parts import empty
 from console.texts import Translate, marked
 from console.visit import Visit
-from framemesh.errors import FramemeshError
 from framemesh.rpc.tokens import Role
 from framemesh.v1.model_pb2 import Model, ModelSpec
 
@@ -26,7 +26,7 @@ async def build(visit: Visit) -> None:
     board = _Board(visit)
     with board.top:
         visit.follow(visit.client.watch_models, board.show)
-    visit.run(board.look(), name="look")
+        visit.follow(visit.mesh.looking(visit.client).changes, board.look)
     visit.run(board.tick(), name="tick")
     if board.may_change and (asked := visit.query.get("model")):
         board.form.open(of_text(asked))
@@ -59,16 +59,11 @@ class _Board:
         words = _t("Failures are counted since {time} UTC, when this console started.", time=since)
         ui.label(words).classes("fm-muted fm-small")
 
-    async def look(self) -> None:
-        """Keep what waits for each model, and the cameras to choose from; what fails the followed models say too."""
-        while True:
-            try:
-                async for look in self._visit.mesh.looking(self._visit.client).changes():
-                    self._waiting = {each.model.spec.name: each.waiting_frame_count for each in look.status.models}
-                    stored = {camera.camera for camera in look.status.cameras}
-                    self._known_cameras = sorted(stored | {camera.name for camera in look.cameras})
-            except FramemeshError:
-                await asyncio.sleep(_TICK_SECONDS)
+    def look(self, look: Look) -> None:
+        """Keep what waits for each model, and the cameras to choose from."""
+        self._waiting = {each.model.spec.name: each.waiting_frame_count for each in look.status.models}
+        stored = {camera.camera for camera in look.status.cameras}
+        self._known_cameras = sorted(stored | {camera.name for camera in look.cameras})
 
     async def tick(self) -> None:
         """Show every model's newest figures, again and again."""
@@ -110,7 +105,7 @@ class _Board:
         _t = self._t
         with ui.element("div").classes("fm-row fm-spread"):
             with ui.element("div").props("role=status"):
-                self._summary = ui.label().classes("fm-muted")
+                self._summary = ui.label(_t("Looking …")).classes("fm-muted")
             if self.may_change:
                 self._deploy_button = ui.button(
                     _t("Deploy a model"), icon="add", on_click=lambda: self.form.open(Order())

@@ -155,6 +155,7 @@ class _Trial:
             except FramemeshError as error:
                 failed = AnswerState.ANSWER_STATE_FAILED
                 answer = ModelAnswer(model=card.model, state=failed, error=to_answer_error(error))
+                answer.error.message = self._visit.words(error)
             card.show(answer, seconds=time.monotonic() - began)
             return answer
 

@@ -3,6 +3,7 @@
 import { bitmap, colorOf, inWords, paint, ready } from "/static/painting.js";
 
 const WAIT_MS = [300, 1000, 3000, 5000];
+const PATIENCE_MS = 3000; // for a camera of the address to be heard
 
 export default {
   template: '<div class="fm-live"></div>',
@@ -21,6 +22,7 @@ class Live {
     this.undecided = first.models.length === 0 && !first.decided;
     this.split = first.split;
     this.tiles = new Map();
+    this.patience = performance.now() + PATIENCE_MS;
     this.closed = false;
     this.tries = 0;
     this.build();
@@ -28,8 +30,8 @@ class Live {
     this.ages = setInterval(() => this.showAges(), 500);
     this.resized = new ResizeObserver(() => this.repaint());
     this.resized.observe(root);
-    this.onKey = (event) => event.key === "Escape" && this.whole && this.look(null);
-    this.onBack = () => this.look(new URLSearchParams(location.search).get("camera"), { remember: false });
+    this.onKey = (event) => event.key === "Escape" && this.whole && this.leave();
+    this.onBack = () => this.look(new URLSearchParams(location.search).get("camera"));
     document.addEventListener("keydown", this.onKey);
     window.addEventListener("popstate", this.onBack);
   }
@@ -49,7 +51,7 @@ class Live {
     this.bar = make("div", "fm-live-bar");
     this.back = make("button", "fm-live-back", { type: "button", hidden: true });
     this.back.append(make("span", "", { ariaHidden: "true" }, "←"), make("span", "", {}, this.texts.all));
-    this.back.addEventListener("click", () => this.look(null));
+    this.back.addEventListener("click", () => this.leave());
     this.choices = make("div", "fm-choices", { role: "group", ariaLabel: this.texts.models });
     this.splitter = this.toggle(this.texts.split, () => {
       this.split = !this.split;
@@ -59,8 +61,12 @@ class Live {
     this.splitter.classList.add("fm-split");
     this.trouble = make("p", "fm-trouble", { role: "status", hidden: true });
     this.list = make("ul", "fm-cameras");
+    this.unheard = make("section", "fm-empty", { hidden: true, role: "status" });
+    this.unheardWords = make("p", "fm-empty-title");
+    const all = make("a", "fm-button quiet", { href: location.pathname }, this.texts.all);
+    this.unheard.append(this.unheardWords, make("p", "fm-muted", {}, this.texts.unheard_advice), all);
     this.bar.append(this.back, this.choices, this.splitter);
-    this.root.append(this.bar, this.trouble, this.list);
+    this.root.append(this.bar, this.trouble, this.unheard, this.list);
     this.arrange();
   }
 
@@ -84,9 +90,10 @@ class Live {
       }
     }
     const there = new Set(models.map((one) => one.model));
-    const gone = [...this.chosen].filter((model) => !there.has(model)).map((model) => ({ model, serving: false }));
+    const why = this.texts.not_deployed;
+    const gone = [...this.chosen].filter((model) => !there.has(model)).map((model) => ({ model, serving: false, why }));
     this.choices.replaceChildren(
-      ...[...models, ...gone].map(({ model, serving }) => {
+      ...[...models, ...gone].map(({ model, serving, why }) => {
         const button = this.toggle(model, () => {
           this.undecided = false;
           this.chosen.has(model) ? this.chosen.delete(model) : this.chosen.add(model);
@@ -97,7 +104,7 @@ class Live {
         button.dataset.model = model;
         button.style.setProperty("--fm-model", colorOf(model));
         button.classList.toggle("fm-idle", !serving);
-        if (!serving) button.title = this.texts.not_serving;
+        if (!serving) button.append(make("span", "fm-why", {}, why));
         return button;
       }),
     );
@@ -117,6 +124,13 @@ class Live {
       this.panels(tile);
       this.redraw(tile);
     }
+    this.miss();
+  }
+
+  /** Say so where the address names a camera of which nothing is heard. */
+  miss() {
+    this.unheard.hidden = this.whole === null || this.tiles.has(this.whole) || performance.now() < this.patience;
+    if (!this.unheard.hidden) set(this.unheardWords, fill(this.texts.unheard, { camera: this.whole }));
   }
 
   tile(camera) {
@@ -131,7 +145,7 @@ class Live {
     const words = make("p", "fm-camera-words fm-small");
     foot.append(name, state, numbers);
     item.append(button, foot, words);
-    button.addEventListener("click", () => this.whole === null && this.look(camera));
+    button.addEventListener("click", () => this.whole === null && this.enter(camera));
     const tile = { camera, item, button, state, numbers, words, canvases: [], painted: null };
     this.tiles.set(camera, tile);
     const after = [...this.tiles.keys()].sort().indexOf(camera);
@@ -160,21 +174,36 @@ class Live {
 
   // What is looked at.
 
-  look(camera, { remember = true } = {}) {
+  enter(camera) {
+    history.pushState({ ...history.state, entered: true }, "");
+    this.look(camera);
+  }
+
+  /** Back to the grid: to the very entry of the history that it was entered from, where it was. */
+  leave() {
+    if (history.state?.entered) history.back();
+    else this.look(null);
+  }
+
+  look(camera) {
+    const left = this.whole;
     this.whole = camera;
-    if (remember) this.remember(true);
+    this.patience = performance.now() + PATIENCE_MS;
+    this.remember();
     this.ask();
     this.arrange();
     if (camera) this.back.focus();
-    else this.tiles.values().next().value?.button.focus({ preventScroll: true });
+    else (this.tiles.get(left) ?? this.tiles.values().next().value)?.button.focus();
   }
 
-  remember(step = false) {
+  /** Put what is looked at into the address. */
+  remember() {
     const query = new URLSearchParams();
     if (this.whole) query.set("camera", this.whole);
     if (!this.undecided) query.set("models", [...this.chosen].join(","));
     if (this.split) query.set("split", "1");
-    history[step ? "pushState" : "replaceState"](history.state, "", `${location.pathname}?${query}`);
+    const text = String(query);
+    history.replaceState(history.state, "", text ? `?${text}` : location.pathname);
   }
 
   ask() {
@@ -242,13 +271,22 @@ class Live {
     const { picture, size } = tile.painted;
     const chosen = tile.painted.answers.filter((answer) => this.chosen.has(answer.model));
     for (const { model, canvas } of tile.canvases) {
-      const answers = model === null ? chosen : chosen.filter((answer) => answer.model === model);
+      const answers = model === null ? chosen : this.only(model, chosen);
       paint(canvas, picture, size, answers, this.texts);
       const words = answers.map((answer) => `${answer.model}: ${inWords(answer, this.texts)}`).join("; ");
       canvas.ariaLabel = `${tile.camera}. ${words}`;
     }
     tile.item.dataset.answers = chosen.map((answer) => `${answer.model}:${answer.older_ms}`).join(" ");
     this.showAge(tile);
+  }
+
+  /** What one model says, for its own panel; where it says nothing, why. */
+  only(model, answers) {
+    const said = answers.filter((answer) => answer.model === model);
+    if (said.length) return said;
+    const known = this.models.find((one) => one.model === model);
+    const why = known?.serving ? this.texts.no_answer : (known?.why ?? this.texts.not_deployed);
+    return [{ model, kind: "text", text: why }];
   }
 
   // How cameras are.
@@ -274,6 +312,7 @@ class Live {
       tile.silentSince = status.silent_ms === null ? null : performance.now() - status.silent_ms;
       this.showAge(tile);
     }
+    this.miss();
     this.root.dataset.cameras = cameras.length;
     this.list.style.setProperty("--fm-columns", Math.min(5, Math.ceil(Math.sqrt(Math.max(1, cameras.length)))));
   }

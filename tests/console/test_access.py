@@ -1,5 +1,6 @@
 """Who gets in, what they see, and what other web sites can do."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from io import BytesIO
 
@@ -7,10 +8,15 @@ import aiohttp
 import pytest
 import pytest_asyncio
 from aiohttp import ClientSession, WSServerHandshakeError
+from nicegui import Client, core, ui
 from playwright.async_api import Page, expect
+from starlette.requests import Request
 
-from console.access import Failures
+from console.access import Caller, Failures
+from console.app import _close_pages
+from console.guard import CALLER
 from framemesh.limits import MAX_IMAGE_BYTES
+from framemesh.rpc.tokens import Role
 from tests.console.conftest import MODEL, OPERATOR, TOKENS, VIEWER, Mesh, Shoot
 from tests.console.live import camera, plain
 
@@ -63,6 +69,22 @@ async def test_who_logs_in_next_in_the_same_browser_gets_no_page_of_the_one_befo
     await page.request.post("/login", form={"token": VIEWER}, headers=origin)
     await page.get_by_role("button", name=f"Log of {MODEL}").click()  # the page speaks, and is not heard any more
     await expect(page.get_by_text("takes a token of role admin")).to_be_visible()
+
+
+async def test_a_page_that_was_left_just_before_its_session_ends_is_ended_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(core, "loop", asyncio.get_running_loop())
+    caller = Caller("ops", Role.ADMIN, OPERATOR, "session-of-nobody-else")
+    asked = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": [], CALLER: caller}
+    client = Client(ui.page("/left", reconnect_timeout=0), request=Request(asked))
+    await client.handle_handshake("socket", "tab", None, "document", None)
+    client.handle_disconnect("socket")
+    (waiting,) = client._delete_tasks.values()
+    _close_pages(caller.session)
+    assert client.is_deleted
+    with pytest.raises(asyncio.CancelledError):  # else it would fail: there is no such client any more
+        await waiting
 
 
 async def test_a_token_that_is_taken_back_ends_its_sessions(anonymous: Page, mesh: Mesh) -> None:
@@ -166,6 +188,45 @@ def test_ten_failures_in_a_minute_are_enough() -> None:
     assert failures.too_many("10.0.0.7", 10)
     assert not failures.too_many("10.0.0.8", 10)
     assert not failures.too_many("10.0.0.7", 61)
+
+
+async def test_wrong_tokens_are_limited_and_keep_out_nobody_who_has_a_right_one(console_url: str) -> None:
+    elsewhere = aiohttp.TCPConnector(local_addr=("127.0.0.9", 0))  # so that other tests' wrong tokens are not limited
+    async with ClientSession(console_url, connector=elsewhere, headers={"Origin": console_url}) as proxied:
+
+        async def log_in(token: str) -> int:
+            async with proxied.post("/login", data={"token": token}, allow_redirects=False) as answer:
+                return answer.status
+
+        assert [await log_in(f"{OPERATOR}-{number}") for number in range(12)] == [403] * 10 + [429] * 2
+        assert await log_in(OPERATOR) == 303
+        assert await log_in(f"{OPERATOR}-more") == 429
+
+
+async def test_an_address_with_nothing_at_it_leads_home_in_the_visitors_language(
+    page: Page, session: ClientSession, shoot: Shoot
+) -> None:
+    answer = await page.goto("/nonesuch")
+    assert answer is not None
+    assert answer.status == 404
+    await expect(page.get_by_role("heading", level=1)).to_have_text("No such page")
+    await shoot(page, "not-found")
+    await page.get_by_role("button", name="Language").click()
+    await page.get_by_text("한국어").click()
+    await expect(page.get_by_role("heading", level=1)).to_have_text("없는 페이지입니다")
+    await page.get_by_role("link", name="카메라로 가기").click()
+    await expect(page).to_have_url("/")
+    async with session.get("/nonesuch", headers={"Accept": "application/json"}) as plain_answer:
+        assert (plain_answer.status, plain_answer.content_type) == (404, "text/plain")
+
+
+async def test_login_and_logout_can_be_asked_for_without_harm(session: ClientSession, console_url: str) -> None:
+    async with session.get("/logout", allow_redirects=False) as answer:
+        assert (answer.status, answer.headers["Location"]) == (303, "/")
+    async with session.get("/session") as answer:
+        assert answer.status == 204
+    async with ClientSession(console_url) as nobody, nobody.head("/login") as answer:
+        assert (answer.status, answer.content_type, await answer.read()) == (200, "text/html", b"")
 
 
 async def test_theme_and_language_are_the_visitors_and_stay(page: Page) -> None:

@@ -105,4 +105,15 @@ async def test_while_the_gateway_is_away_the_pages_say_so_and_they_heal_by_thems
         for page in (models, live):
             await expect(page.get_by_role("status").filter(has_text="메시가 응답하지 않아")).to_be_hidden()
         assert await live.evaluate("window.loadedOnce")
+        way.stall()  # nothing is cut, nothing is answered
+        opened = await context.new_page()
+        await opened.goto("/models")
+        await expect(opened.get_by_role("status").filter(has_text="확인하는 중")).to_be_visible()
+        await models.get_by_role("button", name=f"{MODEL} 서버 한 대 늘리기").click()
+        await expect(models.get_by_role("alert").filter(has_text="제시간에 응답이 오지 않았습니다")).to_be_visible()
+        for page in (models, opened):
+            await expect(page.get_by_role("status").filter(has_text="메시가 응답하지 않아")).to_be_visible()
+        await way.mend()
+        await expect(opened.locator(f'li[data-model="{MODEL}"]')).to_contain_text("준비됨")
+        await expect(opened.get_by_role("status").filter(has_text="메시가 응답하지 않아")).to_be_hidden()
         await context.close()

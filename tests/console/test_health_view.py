@@ -100,6 +100,19 @@ def test_it_is_remembered_since_when_a_part_is_as_it_is() -> None:
     assert [part.since for part in remembered.add([up], NOW + 3 * minute)] == [NOW + 3 * minute]
 
 
+def test_a_part_that_was_not_known_for_a_while_is_as_it_is_since_before() -> None:
+    remembered = Remembered()
+    minute = timedelta(minutes=1)
+    up, down = Part(Kind.LAKE, "", State.UP, "Up"), Part(Kind.LAKE, "", State.DOWN, "Does not answer")
+    remembered.add([down], NOW)
+    remembered.add([up], NOW + minute)
+    away = by_kind(remembered.add(without_gateway("connection refused", None), NOW + 2 * minute, whole=False))
+    assert (away[Kind.LAKE].state, away[Kind.LAKE].since) == (State.UNKNOWN, None)
+    assert [part.since for part in remembered.add([up], NOW + 3 * minute)] == [NOW + minute]
+    remembered.add(without_gateway("connection refused", None), NOW + 4 * minute, whole=False)
+    assert [part.since for part in remembered.add([down], NOW + 5 * minute)] == [NOW + 5 * minute]
+
+
 def test_a_service_that_has_gone_is_shown_for_a_while_and_is_forgotten_once_it_is_back() -> None:
     remembered = Remembered()
     one = Part(Kind.GATEWAY, "a-1", State.UP, "Up", NOW)

@@ -332,6 +332,12 @@ async def test_a_dead_letter_is_tried_again_by_an_operator(page: Page, mesh: Mes
     await expect(of_model).to_have_count(1)
     await expect(refused).to_have_count(1)
     await shoot(page, "lake-dead-letters")
+    for no in ("Escape", "Enter"):
+        await page.get_by_role("button", name="Retry all of these").click()
+        dialog = page.get_by_role("dialog")
+        await dialog.get_by_role("button", name="Cancel").press(no)
+        await expect(dialog).to_be_hidden()
+    await expect(of_model.or_(refused)).to_have_count(2)
     mesh.model.fails = lambda _: None
     seen = len(mesh.model.seen)
     await of_model.get_by_role("button", name="Retry").click()

@@ -10,6 +10,7 @@ from PIL import Image
 from playwright.async_api import Locator, Page, expect
 
 from framemesh.frames import FrameId, subject
+from framemesh.specs import parse
 from tests.console.conftest import MODEL, Mesh, Shoot
 from tests.console.live import HEIGHT, WIDTH, boxes, camera, depth, mask, photo, plain, pose, say, send, text
 from tests.gateway.conftest import publish, until
@@ -261,5 +262,32 @@ async def test_a_camera_is_looked_at_large_and_left_again_with_the_keyboard(page
         await expect(page.get_by_role("button", name="All cameras")).to_be_focused()
         await page.keyboard.press("Escape")
         await expect(tile(page, "bench")).to_be_visible()
-        await page.go_back()
+        await expect(page).to_have_url("/?models=finder%2Cwriter&split=1")
+        await expect(page.get_by_role("button", name="Show yard large")).to_be_focused()  # not the first one, bench
+        await page.go_forward()
         await expect(tile(page, "bench")).to_be_hidden()
+        await page.go_back()
+        await expect(tile(page, "bench")).to_be_visible()
+
+
+async def test_a_camera_of_the_address_that_nobody_hears_is_told_with_a_way_back(page: Page, mesh: Mesh) -> None:
+    async with camera(mesh.bus, "there", plain()):
+        await page.goto("/?camera=nonesuch")
+        await expect(page.get_by_text("No camera nonesuch has sent anything")).to_be_visible()
+        await page.get_by_role("link", name="All cameras").click()
+        await expect(page).to_have_url("/")
+        await expect(tile(page, "there")).to_be_visible()
+
+
+async def test_a_model_that_does_not_answer_yet_says_why_as_a_choice_and_in_its_panel(page: Page, mesh: Mesh) -> None:
+    await mesh.client.deploy(parse("coming=example/coming"))
+    try:
+        async with camera(mesh.bus, "hopeful", plain()):
+            await page.goto("/?models=coming,nowhere&camera=hopeful&split=1")
+            why = "Waits for a deployer to take it up"
+            await expect(page.get_by_role("button", name="coming")).to_contain_text(why)
+            panels = tile(page, "hopeful").locator("canvas")
+            await expect(panels.nth(0)).to_have_attribute("aria-label", f"hopeful. coming: {why}")
+            await expect(panels.nth(1)).to_have_attribute("aria-label", "hopeful. nowhere: not deployed")
+    finally:
+        await mesh.client.delete("coming")

@@ -1,5 +1,7 @@
 """Trying models on photos in a browser."""
 
+import struct
+import zlib
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,18 @@ async def give(page: Page, name: str, body: bytes) -> None:
     """Choose a file, as soon as the page knows whom to ask about it."""
     await expect(page.get_by_role("checkbox", name=MODEL)).to_be_checked()
     await page.locator("input[type=file]").first.set_input_files({"name": name, "mimeType": "", "buffer": body})
+
+
+def many_pixels() -> bytes:
+    """A whole PNG of 400 million black pixels, in a few kilobytes."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    packer = zlib.compressobj()
+    rows = b"".join(packer.compress(bytes(1 + 20_000 // 8)) for _ in range(20_000)) + packer.flush()
+    header = struct.pack(">IIBBBBB", 20_000, 20_000, 1, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
 async def test_a_photo_is_answered_in_words_and_as_a_picture(
@@ -67,7 +81,13 @@ async def test_a_photo_is_answered_in_words_and_as_a_picture(
 async def test_what_is_no_photo_is_refused_as_the_gateway_says_it(page: Page, photo: bytes) -> None:
     await page.goto("/try")
     await give(page, "notes.txt", b"not a photo <script>")
-    await expect(answers(page)).to_contain_text("INVALID_IMAGE: no image that framemesh reads")
+    await expect(page.get_by_role("alert").filter(has_text="no image that framemesh reads")).to_be_visible()
+    await give(page, "cat.jpg", photo)
+    await expect(answers(page)).to_contain_text(f"{len(photo)} bytes")
+    await give(page, "poster.png", many_pixels())
+    await expect(page.get_by_role("alert").filter(has_text="claims more pixels")).to_be_visible()
+    await expect(page.get_by_text("Drop a photo here")).to_be_visible()
+    await expect(page.get_by_role("main").locator("img, canvas")).to_have_count(0)
     sent: list[str] = []
     page.on("request", lambda request: sent.append(request.method))
     await give(page, "large.jpg", photo + bytes(MAX_IMAGE_BYTES))
