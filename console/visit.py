@@ -133,10 +133,10 @@ class Visit:
         """Tell something for a few seconds; nobody, where the page was left meanwhile."""
         self._notify(words, type=kind)
 
-    def notify_error(self, error: FramemeshError | str) -> None:
+    def notify_error(self, problem: FramemeshError | str) -> None:
         """Tell what went wrong, until it is closed; nobody, where the page was left meanwhile."""
-        close = self.translate("Close")
-        self._notify(self.words(error), type="negative", multi_line=True, close_button=close, timeout=0)
+        words = problem if isinstance(problem, str) else self.words(problem)
+        self._notify(words, type="negative", multi_line=True, close_button=self.translate("Close"), timeout=0)
 
     def _notify(self, words: str, **options: Any) -> None:
         if not self.opened.is_deleted:

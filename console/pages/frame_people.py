@@ -168,8 +168,10 @@ class People:
         try:
             return await work
         except _AWAY as error:
-            problem = self._visit.translate("Maybe not done, try again in a moment: {problem}", problem=str(error))
-            self._visit.notify_error(problem)
+            why = self._visit.words(error)
+            self._visit.notify_error(
+                self._visit.translate("Maybe not done, try again in a moment: {problem}", problem=why)
+            )
         except FramemeshError as error:
             self._visit.notify_error(error)
         return None
@@ -236,7 +238,7 @@ async def said_lately(visit: Visit, named: FrameId, *, seconds: float) -> tuple[
     try:
         return await visit.client.corrections(frame_id=str(named), timeout=seconds), ""
     except FramemeshError as error:
-        return [], str(error)
+        return [], visit.words(error)
 
 
 def _objects(said: Detection) -> CorrectedObjects:
