@@ -6,10 +6,9 @@ from typing import Any
 from nicegui import ui
 from nicegui.elements.mixins.validation_element import ValidationElement
 
-from console.pages.models_order import POLICIES, PRECISIONS, RUNTIMES, TASKS, Order, field_of
+from console.pages.models_check import Problem, problem_of
+from console.pages.models_order import EXACT, POLICIES, PRECISIONS, RUNTIMES, TASKS, Order
 from console.texts import Translate, marked
-from framemesh.errors import InvalidSpecError
-from framemesh.specs import MAX_FPS, MAX_REPLICAS, MIN_FPS
 from framemesh.v1.model_pb2 import ModelSpec
 
 _POLICIES = {
@@ -98,7 +97,7 @@ class DeployForm:
         self._source.props("autofocus autocapitalize=off spellcheck=false")
         _hint(self._source, _t("Or a folder of the deployer, or lake://models/NAME/VERSION"))
         self._fields["source"] = self._source
-        self._source.on("blur", self._check_source)
+        self._source.on("blur", self._check)
         if quick:
             with ui.element("div").classes("fm-row fm-quick"):
                 ui.label(_t("Or try")).classes("fm-muted fm-small")
@@ -111,15 +110,21 @@ class DeployForm:
             self._policy = ui.toggle({key: _t(_POLICIES[key]) for key in POLICIES}, value="latest")
             self._policy.props("unelevated no-caps spread").classes("fm-toggle")
             meaning = ui.label(_t(_MEANINGS["latest"])).classes("fm-muted fm-small")
-            self._fps = ui.number(_t("Frames a second"), value=1, min=MIN_FPS, max=MAX_FPS)
+            self._fps = self._number(_t("Frames a second"))
             self._fps.bind_visibility_from(self._policy, "value", value="fps")
             self._policy.on_value_change(lambda event: meaning.set_text(_t(_MEANINGS[event.value])))
             self._fields["policy"] = self._fps
         with ui.element("div").classes("fm-pair"):
-            self._replicas = ui.number(_t("Servers"), value=1, min=0, max=MAX_REPLICAS, precision=0, format="%d")
+            self._replicas = self._number(_t("Servers"))
             self._cameras = ui.select([], label=_t("Cameras"), multiple=True, value=[]).props("use-chips")
             _hint(self._cameras, _t("None means all, also those to come"))
             self._fields |= {"replicas": self._replicas, "cameras": self._cameras}
+
+    def _number(self, label: str) -> ui.number:
+        """A number's field. It has no limits of its own: NiceGUI would put the nearest in place of what is beyond."""
+        field = ui.number(label, value=1, format=f"%{EXACT}")
+        field.on("blur", self._check)
+        return field
 
     def _rest(self) -> None:
         _t = self._t
@@ -161,9 +166,9 @@ class DeployForm:
         return Order(
             source=self._source.value or "",
             name=self._name.value or "",
-            replicas=int(self._replicas.value if self._replicas.value is not None else 1),
+            replicas=self._replicas.value,
             policy=self._policy.value,
-            fps=float(self._fps.value or 0),
+            fps=self._fps.value,
             cameras=tuple(self._cameras.value or ()),
             runtime=self._runtime.value,
             precision=self._precision.value,
@@ -174,39 +179,34 @@ class DeployForm:
             start=self._start,
         )
 
-    def _check_source(self) -> None:
-        """Say what is wrong once somebody leaves the field. Of one left empty the button says so, maybe just before."""
-        if not self._source.value:
-            return
-        try:
-            self._order().spec()
-        except InvalidSpecError as error:
-            self._complain(error)
-        else:
-            self._complain(None)
+    def _check(self) -> None:
+        """Say what is wrong once somebody leaves a field. Of no source yet the button says so, maybe just before."""
+        order = self._order()
+        problem = problem_of(order, self._t)
+        no_source_yet = not order.source and self._source.error is None
+        self._complain(None if problem is not None and problem.field == "source" and no_source_yet else problem)
 
     async def _send(self) -> None:
-        try:
-            spec = self._order().spec()
-        except InvalidSpecError as error:
-            self._complain(error)
+        order = self._order()
+        problem = problem_of(order, self._t)
+        self._complain(problem)
+        if problem is not None:
             return
-        self._complain(None)
         self._submit.props("loading")
         try:
-            if await self._deploy(spec):
+            if await self._deploy(order.spec()):
                 self._dialog.close()
         finally:
             self._submit.props(remove="loading")
 
-    def _complain(self, error: InvalidSpecError | None) -> None:
-        """Show an error at the field that it is about, or else at the end; none takes it back."""
-        about = field_of(error) if error is not None else ""
-        if about not in self._fields:
+    def _complain(self, problem: Problem | None) -> None:
+        """Show a problem at the field that it is about, or else at the end; none takes it back."""
+        about = problem.field if problem is not None else ""
+        if about not in self._fields or (about == "policy" and self._policy.value != "fps"):
             about = ""
         for name, element in self._fields.items():
-            element.error = str(error) if name == about else None
-        self._problem.set_text(str(error) if error is not None and not about else "")
+            element.error = problem.words if problem is not None and name == about else None
+        self._problem.set_text(problem.words if problem is not None and not about else "")
         if about in {"name", "runtime", "precision", "task", "revision", "labels"}:
             self._more.set_value(True)
 

@@ -17,18 +17,23 @@ TASKS = (
     "keypoint-detection",
 )  # fmt: skip
 """In the hub's words; others may be typed."""
+EXACT = ".15g"
+"""Shows every number as it was written."""
 _FIELDS = {"max_fps": "policy", "candidate_labels": "labels", "label": "labels", "camera": "cameras"}
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """The form's fields, as they stand in it, and what it only keeps: from when on the model sees frames."""
+    """The form's fields, as they stand in it, and what it only keeps: from when on the model sees frames.
+
+    None stands for a number's field that is empty.
+    """
 
     source: str = ""
     name: str = ""
-    replicas: int = 1
+    replicas: float | None = 1
     policy: str = "latest"
-    fps: float = 1.0
+    fps: float | None = 1.0
     cameras: tuple[str, ...] = ()
     runtime: str = "onnx"
     precision: str = "fp32"
@@ -44,12 +49,12 @@ class Order:
         Raises:
             InvalidSpecError: It can't be deployed; the message says the mend.
         """
-        policy = f"fps={self.fps:g}" if self.policy == "fps" else self.policy
+        policy = f"fps={_written(self.fps)}" if self.policy == "fps" else self.policy
         options = [
             ("runtime", self.runtime),
             ("precision", self.precision),
             ("policy", policy),
-            ("replicas", str(self.replicas)),
+            ("replicas", _written(self.replicas)),
             *(("camera", camera) for camera in self.cameras),
             *(("label", label) for label in self.labels),
         ]
@@ -90,6 +95,11 @@ def of_text(text: str) -> Order:
     except InvalidSpecError:
         return Order(source=text[: specs.MAX_SOURCE_LENGTH])
     return order if "=" in text.partition(",")[0] else replace(order, name="")
+
+
+def _written(number: float | None) -> str:
+    """A number as somebody wrote it: neither rounded nor made to fit."""
+    return "" if number is None else f"{number:{EXACT}}"
 
 
 def field_of(error: InvalidSpecError) -> str:

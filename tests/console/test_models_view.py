@@ -2,8 +2,10 @@
 
 import pytest
 
+from console.pages.models_check import problem_of
 from console.pages.models_order import PRECISIONS, Order, field_of, of_spec, of_text
 from console.pages.models_view import Tone, figures_view, model_view
+from console.texts import translator
 from framemesh.errors import InvalidSpecError
 from framemesh.figures import ModelFigures
 from framemesh.frames import timestamp
@@ -137,7 +139,10 @@ def test_every_precision_that_the_form_offers_fits_its_runtime() -> None:
         (Order(), "source", "give a Hugging Face id"),
         (Order(source="a/b", name="My Model"), "name", "use 1 to 40 of a-z"),
         (Order(source="a/b", replicas=65), "replicas", "use 0 to 64"),
+        (Order(source="a/b", replicas=1.7), "replicas", "use 0 to 64"),
+        (Order(source="a/b", replicas=None), "replicas", "use 0 to 64"),
         (Order(source="a/b", policy="fps", fps=0.0), "policy", "use 0.001 to 1000"),
+        (Order(source="a/b", policy="fps", fps=None), "policy", "use every, latest or fps=N"),
         (Order(source="a/b", labels=(" ",)), "labels", "write 1 to 256 characters"),
         (Order(source="a/b", precision="fp16"), "precision", "runtime=torch"),
         (Order(source="a/b", task="\x00"), "task", "printable"),
@@ -147,6 +152,26 @@ def test_what_is_wrong_is_said_at_its_field_with_the_mend(order: Order, field: s
     with pytest.raises(InvalidSpecError, match=mend) as told:
         order.spec()
     assert field_of(told.value) == field
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        Order(),
+        Order(source="a/b", name="My Model"),
+        Order(source="a/b", replicas=-3),
+        Order(source="a/b", replicas=None),
+        Order(source="a/b", policy="fps", fps=100_000),
+        Order(source="a/b", policy="fps", fps=None),
+    ],
+)
+def test_what_is_commonly_wrong_is_said_in_the_visitors_language(order: Order) -> None:
+    english, korean = (problem_of(order, translator(language)) for language in ("en", "ko"))
+    assert english is not None
+    assert korean is not None
+    assert english.field == korean.field
+    assert english.words.isascii()
+    assert any("가" <= letter <= "힣" for letter in korean.words)
 
 
 def test_a_link_fills_the_form_and_one_that_is_no_spec_its_first_field() -> None:

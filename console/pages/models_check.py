@@ -1,0 +1,57 @@
+"""What is wrong with what somebody filled in to deploy a model, and at which field. Pure."""
+
+from dataclasses import dataclass
+
+from console.pages.models_order import Order, field_of
+from console.texts import Translate
+from framemesh.errors import InvalidSpecError
+from framemesh.names import MAX_MODEL_LENGTH
+from framemesh.specs import MAX_FPS, MAX_REPLICAS, MIN_FPS
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What keeps a model from being deployed.
+
+    Attributes:
+        field: The form's field that it is about; empty where it is about none of them.
+        words: What to do about it, in the visitor's language.
+    """
+
+    field: str
+    words: str
+
+
+def problem_of(order: Order, translate: Translate) -> Problem | None:
+    """The first thing that is wrong with an order; none where it can be sent."""
+    try:
+        order.spec()
+    except InvalidSpecError as error:
+        return told(error, translate)
+    return None
+
+
+def told(error: InvalidSpecError, translate: Translate) -> Problem:
+    """An error of a spec: what is common in the visitor's language, the rest as `framemesh deploy` says it."""
+    _t, value = translate, error.values.get("value", "")
+    field, words = field_of(error), str(error)
+    match error.values.get("field"):
+        case "source" if not value:
+            words = _t("Name a model: give a Hugging Face id or the path of a model folder.")
+        case "replicas":
+            words = _t("Write a whole number of servers, from {least} to {most}.", least=0, most=MAX_REPLICAS)
+        case "max_fps":
+            words = _range_of_fps(_t)
+        case "policy" if value.startswith("fps="):  # with no number behind it
+            words = _range_of_fps(_t)
+    if error.values.get("kind") == "model":
+        words = _t(
+            "{name} can't name a model: use 1 to {most} of a-z, 0-9 and '-', with no '-' at either end.",
+            name=repr(error.values["name"]),
+            most=MAX_MODEL_LENGTH,
+        )
+    return Problem(field, words)
+
+
+def _range_of_fps(_t: Translate) -> str:
+    return _t("Write how many frames a second, from {least} to {most}.", least=f"{MIN_FPS:g}", most=f"{MAX_FPS:g}")
