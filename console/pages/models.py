@@ -47,7 +47,11 @@ class _Board:
         self._log = LogPane(visit.mesh.hearing, self._t)
         self._confirm = _Confirm(self._t)
         self.form = DeployForm(
-            self._t, quick=visit.mesh.quick_models, cameras=lambda: self._known_cameras, deploy=self._deploy
+            self._t,
+            quick=visit.mesh.quick_models,
+            cameras=lambda: self._known_cameras,
+            deployed=self._deployed,
+            deploy=self._deploy,
         )
         self.top = ui.element("div").classes("fm-models-top")
         """Where it is said that the mesh does not answer."""
@@ -136,6 +140,11 @@ class _Board:
 
     def _actions(self) -> Actions | None:
         return Actions(self._scale, self._replace, self._confirm_delete) if self.may_change else None
+
+    async def _deployed(self) -> set[str] | None:
+        """The names of the models that there are at this moment, whether the page has heard of them yet or not."""
+        models = await self._visit.attempt(self._visit.client.models())
+        return None if models is None else {model.spec.name for model in models}
 
     async def _deploy(self, spec: ModelSpec) -> bool:
         taken = await self._visit.attempt(self._visit.client.deploy_model(spec))

@@ -1,5 +1,6 @@
 """What is wrong with what somebody filled in to deploy a model, and at which field. Pure."""
 
+from collections.abc import Container
 from dataclasses import dataclass
 
 from console.pages.models_order import Order, field_of
@@ -28,6 +29,19 @@ def problem_of(order: Order, translate: Translate) -> Problem | None:
         order.spec()
     except InvalidSpecError as error:
         return told(error, translate)
+    return None
+
+
+def clash(name: str, deployed: Container[str], translate: Translate, *, replaces: bool) -> Problem | None:
+    """What is wrong with a name among those that are deployed: a new model's is its own, a replaced one's is there."""
+    if replaces and name not in deployed:
+        words = translate("{model} was deleted meanwhile: there is nothing to replace. Deploy it anew.", model=name)
+        return Problem("", words)
+    if not replaces and name in deployed:
+        words = translate(
+            "{model} is deployed already: give this one another name, or use Replace on that one's card.", model=name
+        )
+        return Problem("name", words)
     return None
 
 

@@ -1,12 +1,12 @@
 """The form that deploys a model, or replaces one."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Container
 from typing import Any
 
 from nicegui import ui
 from nicegui.elements.mixins.validation_element import ValidationElement
 
-from console.pages.models_check import Problem, problem_of
+from console.pages.models_check import Problem, clash, problem_of
 from console.pages.models_order import EXACT, POLICIES, PRECISIONS, RUNTIMES, TASKS, Order
 from console.texts import Translate, marked
 from framemesh.v1.model_pb2 import ModelSpec
@@ -30,6 +30,7 @@ class DeployForm:
         translate: For our own texts.
         quick: Sources that a click fills in.
         cameras: Names the cameras that there are now.
+        deployed: Names the models that are deployed now; none where the mesh does not say, which is told by then.
         deploy: Called with what was filled in; whether it was taken.
     """
 
@@ -39,13 +40,16 @@ class DeployForm:
         *,
         quick: tuple[str, ...],
         cameras: Callable[[], list[str]],
+        deployed: Callable[[], Awaitable[Container[str] | None]],
         deploy: Callable[[ModelSpec], Awaitable[bool]],
     ) -> None:
         self._t = translate
         self._cameras_now = cameras
+        self._deployed = deployed
         self._deploy = deploy
         self._fields: dict[str, ValidationElement[Any]] = {}
         self._start = ""
+        self._replaces = False
         with (
             ui.dialog() as self._dialog,
             ui.card().classes("fm-dialog"),
@@ -65,6 +69,7 @@ class DeployForm:
     def open(self, order: Order, *, replaces: bool = False) -> None:
         """Show the form, filled in."""
         _t = self._t
+        self._replaces = replaces
         words = _t("Replace {model}", model=order.name) if replaces else _t("Deploy a model")
         self._title.set_text(words)
         self._submit.set_text(_t("Replace") if replaces else _t("Deploy"))
@@ -190,14 +195,23 @@ class DeployForm:
         order = self._order()
         problem = problem_of(order, self._t)
         self._complain(problem)
-        if problem is not None:
+        if problem is not None or "loading" in self._submit.props:
             return
         self._submit.props("loading")
         try:
-            if await self._deploy(order.spec()):
+            if await self._sent(order.spec()):
                 self._dialog.close()
         finally:
             self._submit.props(remove="loading")
+
+    async def _sent(self, spec: ModelSpec) -> bool:
+        """Deploy a model, but neither in place of one that nobody has named nor of one that is gone."""
+        deployed = await self._deployed()
+        if deployed is None:
+            return False
+        problem = clash(spec.name, deployed, self._t, replaces=self._replaces)
+        self._complain(problem)
+        return problem is None and await self._deploy(spec)
 
     def _complain(self, problem: Problem | None) -> None:
         """Show a problem at the field that it is about, or else at the end; none takes it back."""

@@ -81,6 +81,11 @@ async def open_form(page: Page) -> Locator:
     return form
 
 
+def wrong_field(form: Locator) -> Locator:
+    """The one field that shows an error, with its label."""
+    return form.locator(".q-field--error")
+
+
 @pytest.mark.timeout(900)  # torch is imported three times: here, to prepare the model, and to serve it
 async def test_a_model_folder_goes_from_the_form_to_an_answer_and_tells_its_log(
     mesh: Mesh, page: Page, tmp_path: Path
@@ -167,6 +172,10 @@ async def test_the_form_says_what_is_wrong_where_it_is_and_how_to_mend_it(mesh: 
     await form.get_by_role("button", name="Deploy", exact=True).click()
     await expect(form).to_contain_text("use 1 to 40 of a-z, 0-9 and '-'")
     await expect(form).not_to_contain_text("give a Hugging Face id")
+    await form.get_by_label("Name in this mesh").fill(MODEL)
+    await form.get_by_role("button", name="Deploy", exact=True).click()
+    await expect(wrong_field(form)).to_contain_text("Name in this mesh")
+    await expect(wrong_field(form)).to_contain_text(f"{MODEL} is deployed already: give this one another name")
     await shoot(page, "models-form")
     await form.get_by_label("Name in this mesh").fill("mine")
     await form.get_by_role("button", name="Deploy", exact=True).click()
@@ -239,6 +248,11 @@ async def test_a_model_is_scaled_and_replaced(mesh: Mesh, page: Page) -> None:
     found = await deployed(mesh, "vit")
     assert found is not None
     assert asked(found) == parse("vit=google/vit-large-patch16-224,replicas=2")
+    await page.get_by_role("button", name="Replace vit").click()
+    await mesh.client.delete("vit")
+    await form.get_by_role("button", name="Replace", exact=True).click()
+    await expect(form.get_by_role("alert")).to_contain_text("vit was deleted meanwhile")
+    assert await deployed(mesh, "vit") is None
 
 
 async def test_deleting_asks_first_by_name_and_escape_leaves_everything_as_it_was(
