@@ -52,6 +52,7 @@ class _Board:
             cameras=lambda: self._known_cameras,
             deployed=self._deployed,
             deploy=self._deploy,
+            closed=lambda: ui.navigate.history.replace(PAGE.path),  # or a reload would fill the form in again
         )
         self.top = ui.element("div").classes("fm-models-top")
         """Where it is said that the mesh does not answer."""

@@ -32,6 +32,7 @@ class DeployForm:
         cameras: Names the cameras that there are now.
         deployed: Names the models that are deployed now; none where the mesh does not say, which is told by then.
         deploy: Called with what was filled in; whether it was taken.
+        closed: Called once the form is put away, be it sent or not.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class DeployForm:
         cameras: Callable[[], list[str]],
         deployed: Callable[[], Awaitable[Container[str] | None]],
         deploy: Callable[[ModelSpec], Awaitable[bool]],
+        closed: Callable[[], None],
     ) -> None:
         self._t = translate
         self._cameras_now = cameras
@@ -65,6 +67,7 @@ class DeployForm:
                 ui.button(translate("Cancel"), on_click=self._dialog.close).props("flat")
                 self._submit = ui.button(translate("Deploy")).props("type=submit")
         form.on("submit.prevent", self._send)
+        self._dialog.on_value_change(lambda event: None if event.value else closed())
 
     def open(self, order: Order, *, replaces: bool = False) -> None:
         """Show the form, filled in."""

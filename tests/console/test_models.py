@@ -187,8 +187,11 @@ async def test_the_form_says_what_is_wrong_where_it_is_and_how_to_mend_it(mesh: 
 
 
 async def test_everything_of_the_form_goes_into_the_spec_and_a_link_fills_it(mesh: Mesh, page: Page) -> None:
-    await page.goto("/models?model=clip%3Dopenai%2Fclip,label=a%20cat,policy=fps%3D2.5")
+    await page.goto("/models?model=openai%2Fclip")
     form = page.get_by_role("dialog")
+    await form.get_by_role("button", name="Cancel").click()
+    await expect(page).to_have_url("/models")
+    await page.goto("/models?model=clip%3Dopenai%2Fclip,label=a%20cat,policy=fps%3D2.5")
     await expect(form.get_by_label("Hugging Face model")).to_have_value("openai/clip")
     await expect(form.get_by_label("Frames a second")).to_have_value("2.5")
     await form.get_by_label("Revision").fill("main")
@@ -199,6 +202,10 @@ async def test_everything_of_the_form_goes_into_the_spec_and_a_link_fills_it(mes
     await page.get_by_role("option", name="bf16").click()
     await form.get_by_role("button", name="Deploy", exact=True).click()
     await expect(form).to_be_hidden()
+    await expect(page).to_have_url("/models")
+    await page.reload()
+    await expect(card(page, "clip")).to_be_visible()
+    await expect(form).to_have_count(0)
     found = await until(lambda: deployed(mesh, "clip"))
     assert asked(found) == parse(
         "clip=openai/clip,label=a cat,policy=fps=2.5,revision=main,task=zero-shot-image-classification,"
