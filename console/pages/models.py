@@ -29,7 +29,8 @@ async def build(visit: Visit) -> None:
     visit.run(board.look(), name="look")
     visit.run(board.tick(), name="tick")
     if board.may_change and (asked := visit.query.get("model")):
-        board.form.open(of_text(asked))
+        order, wrong = of_text(asked)
+        board.form.open(order, wrong=wrong)
 
 
 class _Board:

@@ -6,9 +6,10 @@ from typing import Any
 from nicegui import ui
 from nicegui.elements.mixins.validation_element import ValidationElement
 
-from console.pages.models_check import Problem, clash, problem_of
+from console.pages.models_check import Problem, clash, problem_of, told
 from console.pages.models_order import EXACT, POLICIES, PRECISIONS, RUNTIMES, TASKS, Order
 from console.texts import Translate, marked
+from framemesh.errors import InvalidSpecError
 from framemesh.v1.model_pb2 import ModelSpec
 
 _POLICIES = {
@@ -69,8 +70,8 @@ class DeployForm:
         form.on("submit.prevent", self._send)
         self._dialog.on_value_change(lambda event: None if event.value else closed())
 
-    def open(self, order: Order, *, replaces: bool = False) -> None:
-        """Show the form, filled in."""
+    def open(self, order: Order, *, replaces: bool = False, wrong: InvalidSpecError | None = None) -> None:
+        """Show the form, filled in, with what was wrong with what fills it in."""
         _t = self._t
         self._replaces = replaces
         words = _t("Replace {model}", model=order.name) if replaces else _t("Deploy a model")
@@ -80,6 +81,7 @@ class DeployForm:
         self._cameras.set_options(sorted({*self._cameras_now(), *order.cameras}))
         self._fill(order)
         self._more.set_value(bool(order.task or order.revision or order.labels or order.shadow))
+        self._complain(None if wrong is None else told(wrong, _t))
         self._dialog.open()
 
     def _fill(self, order: Order) -> None:
@@ -97,7 +99,6 @@ class DeployForm:
         self._labels.value = list(order.labels)
         self._shadow.value = order.shadow
         self._start = order.start
-        self._complain(None)
 
     def _main(self, quick: tuple[str, ...]) -> None:
         _t = self._t

@@ -187,8 +187,11 @@ async def test_the_form_says_what_is_wrong_where_it_is_and_how_to_mend_it(mesh: 
 
 
 async def test_everything_of_the_form_goes_into_the_spec_and_a_link_fills_it(mesh: Mesh, page: Page) -> None:
-    await page.goto("/models?model=openai%2Fclip")
+    await page.goto("/models?model=openai%2Fclip,runtime=torch,precision=int8")
     form = page.get_by_role("dialog")
+    await expect(form.get_by_label("Hugging Face model")).to_have_value("openai/clip")
+    await expect(wrong_field(form)).to_contain_text("Precision")
+    await expect(wrong_field(form)).to_contain_text("it needs runtime=onnx, not torch")
     await form.get_by_role("button", name="Cancel").click()
     await expect(page).to_have_url("/models")
     await page.goto("/models?model=clip%3Dopenai%2Fclip,label=a%20cat,policy=fps%3D2.5")

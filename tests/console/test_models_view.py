@@ -2,7 +2,7 @@
 
 import pytest
 
-from console.pages.models_check import problem_of
+from console.pages.models_check import problem_of, told
 from console.pages.models_order import PRECISIONS, Order, field_of, of_spec, of_text
 from console.pages.models_view import Tone, figures_view, model_view
 from console.texts import translator
@@ -13,7 +13,7 @@ from framemesh.specs import parse
 from framemesh.v1.answer_pb2 import Answer, AnswerError, Classification, Label, ModelAnswer
 from framemesh.v1.frame_pb2 import Frame
 from framemesh.v1.model_pb2 import DeploymentPhase as Phase
-from framemesh.v1.model_pb2 import DeploymentStatus, Model, ModelReplica, ModelSpec, Release, ReplicaState, Runtime
+from framemesh.v1.model_pb2 import DeploymentStatus, Model, ModelReplica, Release, ReplicaState, Runtime
 from framemesh.v1.result_pb2 import Result
 
 
@@ -174,10 +174,33 @@ def test_what_is_commonly_wrong_is_said_in_the_visitors_language(order: Order) -
     assert any("가" <= letter <= "힣" for letter in korean.words)
 
 
-def test_a_link_fills_the_form_and_one_that_is_no_spec_its_first_field() -> None:
-    assert of_text("google/vit-base-patch16-224,policy=every") == Order(
-        source="google/vit-base-patch16-224", policy="every"
-    )
-    assert of_text("vit=a/b,replicas=2") == Order(source="a/b", name="vit", replicas=2)
-    assert of_text("a/b,colour=red") == Order(source="a/b,colour=red")
-    assert isinstance(of_text("demo:efficientnet-lite0").spec(), ModelSpec)
+@pytest.mark.parametrize(
+    ("text", "order"),
+    [
+        ("google/vit-base-patch16-224,policy=every", Order(source="google/vit-base-patch16-224", policy="every")),
+        ("vit=a/b,replicas=2", Order(source="a/b", name="vit", replicas=2)),
+        ("demo:efficientnet-lite0", Order(source="demo:efficientnet-lite0")),
+    ],
+)
+def test_a_link_fills_the_form(text: str, order: Order) -> None:
+    assert of_text(text) == (order, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "order", "field"),
+    [
+        ("a/b,runtime=torch,precision=int8,replicas=2", Order(source="a/b", runtime="torch", replicas=2), "precision"),
+        ("My Model=a/b,policy=every", Order(source="a/b", name="My Model", policy="every"), "name"),
+        ("a/b,replicas=999,revision=main", Order(source="a/b", revision="main"), "replicas"),
+        ("a/b,policy=sometimes", Order(source="a/b"), "policy"),
+        ("a/b,colour=red,shadow=true", Order(source="a/b", shadow=True), ""),
+        ("a/b,fast", Order(source="a/b"), ""),
+        (",policy=every", Order(policy="every"), "source"),
+        ("a/b" + ",camera=A" * 9999, Order(source="a/b"), "cameras"),
+    ],
+)
+def test_a_link_with_an_error_fills_in_the_rest_and_says_what_is_wrong(text: str, order: Order, field: str) -> None:
+    filled, wrong = of_text(text)
+    assert filled == order
+    assert wrong is not None
+    assert told(wrong, translator("en")).field == field
