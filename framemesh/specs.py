@@ -1,5 +1,6 @@
 """Model specs: what a user may ask for, from the command line or over gRPC. Pure, but for `start=2h`'s clock."""
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +18,10 @@ MIN_FPS, MAX_FPS = 0.001, 1000.0
 MAX_SOURCE_LENGTH = 1024
 LAKE = "lake://models/"
 """How the sources begin that name a prepared model in the lake: `lake://models/<name>/<version>`."""
+IN_LAKE = re.compile(
+    re.escape(LAKE) + r"(?P<name>[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?)/(?P<version>\w[\w.-]{0,127})", re.ASCII
+)
+"""All of such a source."""
 
 _VERSION = ("source", "revision", "task", "runtime", "precision", "candidate_labels")
 _RUNTIMES = {"onnx": Runtime.RUNTIME_ONNX, "torch": Runtime.RUNTIME_TORCH}

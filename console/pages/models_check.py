@@ -1,13 +1,18 @@
 """What is wrong with what somebody filled in to deploy a model, and at which field. Pure."""
 
+import re
 from collections.abc import Container
 from dataclasses import dataclass
 
 from console.pages.models_order import Order, field_of
 from console.texts import Translate
 from framemesh.errors import InvalidSpecError
+from framemesh.mesh import demo
 from framemesh.names import MAX_MODEL_LENGTH
-from framemesh.specs import MAX_FPS, MAX_REPLICAS, MIN_FPS
+from framemesh.specs import IN_LAKE, LAKE, MAX_FPS, MAX_REPLICAS, MIN_FPS
+
+_PLAIN = re.compile(r"[\w.-]+(/[\w.-]+)*/?", re.ASCII)
+"""What may be an id of the hub, whose own rule is narrower, or the path of a folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +31,11 @@ class Problem:
 def problem_of(order: Order, translate: Translate) -> Problem | None:
     """The first thing that is wrong with an order; none where it can be sent."""
     try:
-        order.spec()
+        source = order.spec().source
     except InvalidSpecError as error:
         return told(error, translate)
-    return None
+    words = _wrong_source(source, translate)
+    return Problem("source", words) if words else None
 
 
 def clash(name: str, deployed: Container[str], translate: Translate, *, replaces: bool) -> Problem | None:
@@ -65,6 +71,20 @@ def told(error: InvalidSpecError, translate: Translate) -> Problem:
             most=MAX_MODEL_LENGTH,
         )
     return Problem(field, words)
+
+
+def _wrong_source(source: str, _t: Translate) -> str:
+    """What is wrong with a source that plainly names no model; whether there is such a one others find out."""
+    if source.startswith(demo.PREFIX):
+        if source.removeprefix(demo.PREFIX) in demo.MODELS:
+            return ""
+        known = ", ".join(demo.PREFIX + model for model in demo.MODELS)
+        return _t("There is no such demo model; there are {models}.", models=known)
+    if source.startswith(LAKE):
+        return "" if IN_LAKE.fullmatch(source) else _t("Of a model in the lake write lake://models/NAME/VERSION.")
+    if source.startswith(("/", "./", "../", "~")) or _PLAIN.fullmatch(source):
+        return ""
+    return _t("Write an id such as google/vit-base-patch16-224, or a folder's path that begins with / or ./")
 
 
 def _range_of_fps(_t: Translate) -> str:

@@ -149,6 +149,9 @@ async def test_the_form_says_what_is_wrong_where_it_is_and_how_to_mend_it(mesh: 
     form = await open_form(page)
     await form.get_by_role("button", name="Deploy", exact=True).click()
     await expect(form).to_contain_text("give a Hugging Face id or the path of a model folder")
+    await form.get_by_label("Hugging Face model").fill("no such model!")
+    await form.get_by_label("Hugging Face model").blur()
+    await expect(wrong_field(form)).to_contain_text("Write an id such as google/vit-base-patch16-224")
     await form.get_by_label("Hugging Face model").fill("google/vit-base-patch16-224")
     servers = form.get_by_label("Servers")
     for wrong in ("999", "1.7", ""):

@@ -163,6 +163,11 @@ def test_what_is_wrong_is_said_at_its_field_with_the_mend(order: Order, field: s
         Order(source="a/b", replicas=None),
         Order(source="a/b", policy="fps", fps=100_000),
         Order(source="a/b", policy="fps", fps=None),
+        Order(source="no such model!", name="x"),
+        Order(source="<b>x</b>"),
+        Order(source="https://huggingface.co/google/vit-base-patch16-224"),
+        Order(source="demo:nope"),
+        Order(source="lake://models/vit"),
     ],
 )
 def test_what_is_commonly_wrong_is_said_in_the_visitors_language(order: Order) -> None:
@@ -172,6 +177,22 @@ def test_what_is_commonly_wrong_is_said_in_the_visitors_language(order: Order) -
     assert english.field == korean.field
     assert english.words.isascii()
     assert any("가" <= letter <= "힣" for letter in korean.words)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "gpt2",
+        "google/vit-base-patch16-224",
+        "models/of/mine/vit",
+        "/data/my models/vit",
+        "./모델/vit",
+        "demo:efficientnet-lite1",
+        "lake://models/vit/2026.11_b-1",
+    ],
+)
+def test_what_may_name_a_model_is_taken(source: str) -> None:
+    assert problem_of(Order(source=source), translator("en")) is None
 
 
 @pytest.mark.parametrize(
