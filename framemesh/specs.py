@@ -78,6 +78,16 @@ def same_version(one: ModelSpec, other: ModelSpec) -> bool:
     return all(getattr(one, field) == getattr(other, field) for field in _VERSION)
 
 
+def as_version(spec: ModelSpec, other: ModelSpec) -> ModelSpec:
+    """The spec, but for the version of another one."""
+    changed = ModelSpec()
+    changed.CopyFrom(spec)
+    for field in _VERSION:
+        changed.ClearField(field)
+    changed.MergeFrom(ModelSpec(**{field: getattr(other, field) for field in _VERSION}))
+    return changed
+
+
 def served_as(spec: ModelSpec, release: Release) -> ModelSpec:
     """The spec, but served by exactly this release: as it lies in the lake, whatever its hub's branch is by now."""
     # Runtime, precision and task of what lies there are as it was prepared, be they as asked for or not.

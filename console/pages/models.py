@@ -10,7 +10,7 @@ from console.pages.models_card import Actions, ModelCard
 from console.pages.models_form import DeployForm
 from console.pages.models_log import LogPane
 from console.pages.models_order import Order, of_spec, of_text
-from console.pages.models_view import ModelView, figures_view, model_view
+from console.pages.models_view import ModelView, figures_view, going_on, model_view
 from console.parts import empty
 from console.texts import Translate, marked
 from console.visit import Visit
@@ -157,7 +157,7 @@ class _Board:
 
     def _replace(self, name: str) -> None:
         if name in self._models:
-            self.form.open(of_spec(self._models[name].spec), replaces=True)
+            self.form.open(of_spec(going_on(self._models[name])), replaces=True)
 
     async def _confirm_delete(self, name: str) -> None:
         if await self._confirm.asked(name):

@@ -5,9 +5,9 @@ from enum import StrEnum
 
 from console.texts import marked
 from framemesh.figures import ModelFigures
-from framemesh.specs import policy_text, precision_text, runtime_text
+from framemesh.specs import as_version, policy_text, precision_text, runtime_text
 from framemesh.v1.model_pb2 import DeploymentPhase as Phase
-from framemesh.v1.model_pb2 import Model, ReplicaState, Runtime
+from framemesh.v1.model_pb2 import Model, ModelSpec, ReplicaState, Runtime
 from framemesh.words import printable, span
 
 _VERSION_LENGTH = 12
@@ -41,7 +41,7 @@ _TROUBLES = {
     Phase.DEPLOYMENT_PHASE_ROLLED_BACK: (
         Tone.WARN,
         marked("Rolled back"),
-        marked("The new version could not be made ready: the one before goes on answering. Replace it with another."),
+        marked("{source} could not be made ready: what was there before goes on answering. Replace it with another."),
     ),
 }
 """Tone, state and advice of what does not go on; of what is pending only where the mesh says why."""
@@ -54,7 +54,8 @@ class ModelView:
 
     Attributes:
         name: Its name.
-        source: Where it comes from.
+        source: Where what serves comes from, or what is to come first.
+        wanted_source: Where what is wanted comes from: another source where that could not be made ready.
         form: Runtime, precision and policy in a few words, and whether it is a shadow.
         cameras: The cameras whose frames it sees; none means all.
         tone: How its state looks.
@@ -71,6 +72,7 @@ class ModelView:
 
     name: str
     source: str
+    wanted_source: str
     form: str
     cameras: tuple[str, ...]
     tone: Tone
@@ -85,9 +87,17 @@ class ModelView:
     version: str
 
 
+def going_on(model: Model) -> ModelSpec:
+    """The model as it is wanted, but where that could not be made ready, as the version before that goes on."""
+    status = model.status
+    if status.phase != Phase.DEPLOYMENT_PHASE_ROLLED_BACK or status.generation < model.generation:
+        return model.spec
+    return as_version(model.spec, status.serving.spec) if status.HasField("serving") else model.spec
+
+
 def model_view(model: Model) -> ModelView:
     """The model as its card shows it."""
-    spec, status = model.spec, model.status
+    spec, status = going_on(model), model.status
     serving = sum(replica.state == ReplicaState.REPLICA_STATE_SERVING for replica in model.replicas)
     tone, state, step, advice = _state(model, serving)
     versions = {replica.model_version for replica in model.replicas if replica.model_version}
@@ -100,6 +110,7 @@ def model_view(model: Model) -> ModelView:
     return ModelView(
         name=spec.name,
         source=printable(spec.source),
+        wanted_source=printable(model.spec.source),
         form=form,
         cameras=tuple(spec.cameras),
         tone=tone,

@@ -63,12 +63,15 @@ def asked(model: Model) -> ModelSpec:
     return spec
 
 
-async def tell(mesh: Mesh, model: str, phase: str, progress: float = 0.0, message: str = "") -> None:
-    """Say how far a deployment is, as a deployer would."""
+async def tell(
+    mesh: Mesh, model: str, phase: str, progress: float = 0.0, message: str = "", serving: str = ""
+) -> None:
+    """Say how far a deployment is, as a deployer would, and from where what serves comes."""
     found = await until(lambda: deployed(mesh, model))
     status = DeploymentStatus(
         phase=Phase.Value(f"DEPLOYMENT_PHASE_{phase}"), progress=progress, message=message,
         generation=found.generation, next=Release(spec=found.spec),
+        serving=Release(spec=parse(f"{model}={serving}")) if serving else None,
     )  # fmt: skip
     await (await mesh.bus.js.key_value(DEPLOYMENTS_BUCKET)).put(model, encoding.dump(status))
 
@@ -230,11 +233,14 @@ async def test_progress_failures_and_rolling_back_are_shown_as_they_come(mesh: M
     await tell(mesh, "depth", "FAILED", message=f"model source {HOSTILE} is not known at the hub: check the name")
     await expect(card(page, "depth")).to_contain_text(f"model source {HOSTILE} is not known")
     await expect(card(page, "depth")).to_contain_text("use Replace")
-    await tell(mesh, MODEL, "ROLLED_BACK", message="its graph is none")
+    await tell(mesh, MODEL, "ROLLED_BACK", message="its graph is none", serving="example/before")
     await expect(card(page, MODEL).get_by_role("status")).to_have_text("Rolled back")
-    await expect(card(page, MODEL)).to_contain_text("the one before goes on answering")
+    await expect(card(page, MODEL)).to_contain_text(f"example/{MODEL} could not be made ready: what was there before")
     await expect(page.get_by_role("main")).to_contain_text("3 deployed: ")
     await shoot(page, "models")
+    await page.get_by_role("button", name=f"Replace {MODEL}").click()
+    await expect(page.get_by_label("Hugging Face model")).to_have_value("example/before")
+    await page.get_by_role("button", name="Cancel").click()
     await tell(mesh, "detr", "EXPORTING")
     await expect(shown).to_contain_text("Exporting")
     await expect(shown.get_by_role("progressbar")).not_to_have_attribute("aria-valuenow", "0.42")

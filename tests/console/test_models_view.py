@@ -4,7 +4,7 @@ import pytest
 
 from console.pages.models_check import problem_of, told
 from console.pages.models_order import PRECISIONS, Order, field_of, of_spec, of_text
-from console.pages.models_view import Tone, figures_view, model_view
+from console.pages.models_view import Tone, figures_view, going_on, model_view
 from console.texts import translator
 from framemesh.errors import InvalidSpecError
 from framemesh.figures import ModelFigures
@@ -76,6 +76,16 @@ def test_a_model_that_could_not_be_exported_says_that_torch_serves_it() -> None:
     assert view.form == "torch fp32 · latest"
     assert "exported" in view.advice
     assert view.version == "0123456789ab"
+
+
+def test_what_was_rolled_back_shows_what_serves_and_names_what_does_not() -> None:
+    found = model("ROLLED_BACK", 1, text="vit=b/new,precision=int8,revision=main,replicas=2,camera=gate", message="no")
+    found.status.serving.CopyFrom(Release(spec=parse("vit=a/old,runtime=torch"), runtime=Runtime.RUNTIME_TORCH))
+    view = model_view(found)
+    assert (view.source, view.wanted_source, view.form) == ("a/old", "b/new", "torch fp32 · latest")
+    assert going_on(found) == parse("vit=a/old,runtime=torch,replicas=2,camera=gate")
+    found.generation += 1  # somebody has asked for another one already
+    assert model_view(found).source == "b/new"
 
 
 def test_what_others_wrote_is_shown_on_one_line_and_its_signs_as_escapes() -> None:
