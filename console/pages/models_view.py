@@ -135,7 +135,7 @@ def _state(model: Model, serving: int) -> tuple[Tone, str, str, str]:
     if status.generation < model.generation:
         return (*answers, _WAITS, marked("Nobody has taken it up yet. If that stays so, see Health for the deployer."))
     if status.phase == Phase.DEPLOYMENT_PHASE_READY:
-        return _ready(serving, model.spec.replicas)
+        return _ready(serving, model.spec)
     in_turn = status.phase == Phase.DEPLOYMENT_PHASE_PENDING and not status.message
     if status.phase in _TROUBLES and not in_turn:
         tone, state, advice = _TROUBLES[status.phase]
@@ -143,10 +143,13 @@ def _state(model: Model, serving: int) -> tuple[Tone, str, str, str]:
     return (*answers, _STEPS.get(status.phase, marked("Under way")), "")
 
 
-def _ready(serving: int, wanted: int) -> tuple[Tone, str, str, str]:
-    if not wanted:
-        return Tone.IDLE, marked("Paused"), "", marked("No server is wanted. Its frames wait; add a server to go on.")
-    if serving >= wanted:
+def _ready(serving: int, spec: ModelSpec) -> tuple[Tone, str, str, str]:
+    if not spec.replicas:
+        words = marked("No server is wanted. Frames are skipped meanwhile; add a server to go on.")
+        if spec.policy.HasField("every"):
+            words = marked("No server is wanted. Its frames wait; add a server to go on.")
+        return Tone.IDLE, marked("Paused"), "", words
+    if serving >= spec.replicas:
         return Tone.GOOD, marked("Ready"), "", ""
     words = marked("A server has gone and is started again by itself. If it stays away, its log says why.")
     if serving:

@@ -63,9 +63,7 @@ def asked(model: Model) -> ModelSpec:
     return spec
 
 
-async def tell(
-    mesh: Mesh, model: str, phase: str, progress: float = 0.0, message: str = "", serving: str = ""
-) -> None:
+async def tell(mesh: Mesh, model: str, phase: str, progress: float = 0.0, message: str = "", serving: str = "") -> None:
     """Say how far a deployment is, as a deployer would, and from where what serves comes."""
     found = await until(lambda: deployed(mesh, model))
     status = DeploymentStatus(

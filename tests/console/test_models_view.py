@@ -78,6 +78,11 @@ def test_a_model_that_could_not_be_exported_says_that_torch_serves_it() -> None:
     assert view.version == "0123456789ab"
 
 
+@pytest.mark.parametrize(("policy", "advice"), [("latest", "skipped"), ("fps=2", "skipped"), ("every", "frames wait")])
+def test_a_paused_model_says_what_becomes_of_its_frames(policy: str, advice: str) -> None:
+    assert advice in model_view(model("READY", text=f"vit=a/vit,replicas=0,policy={policy}")).advice
+
+
 def test_what_was_rolled_back_shows_what_serves_and_names_what_does_not() -> None:
     found = model("ROLLED_BACK", 1, text="vit=b/new,precision=int8,revision=main,replicas=2,camera=gate", message="no")
     found.status.serving.CopyFrom(Release(spec=parse("vit=a/old,runtime=torch"), runtime=Runtime.RUNTIME_TORCH))
