@@ -10,7 +10,7 @@ from console.pages.models_card import Actions, ModelCard
 from console.pages.models_form import DeployForm
 from console.pages.models_log import LogPane
 from console.pages.models_order import Order, of_spec, of_text
-from console.pages.models_view import ModelView, figures_view, going_on, model_view
+from console.pages.models_view import ModelView, figures_view, going_on, model_view, wanted_since_ns
 from console.parts import empty
 from console.texts import Translate, marked
 from console.visit import Visit
@@ -110,7 +110,8 @@ class _Board:
     def _tick(self) -> None:
         hearing = self._visit.mesh.hearing
         for name, card in self._cards.items():
-            card.tick(figures_view(hearing.figures(name), self._waiting.get(name)))
+            found = hearing.figures(name, wanted_since_ns(self._models[name]))
+            card.tick(figures_view(found, self._waiting.get(name)))
 
     def _lead(self) -> None:
         _t = self._t

@@ -95,6 +95,13 @@ def going_on(model: Model) -> ModelSpec:
     return as_version(model.spec, status.serving.spec) if status.HasField("serving") else model.spec
 
 
+def wanted_since_ns(model: Model) -> int:
+    """Since when there is a model of that name, in Unix nanoseconds, by what is known of the versions it has had."""
+    status = model.status
+    versions = [model.spec, *(release.spec for release in (status.serving, *status.previous))]
+    return min((spec.origin.time.ToNanoseconds() for spec in versions if spec.origin.HasField("time")), default=0)
+
+
 def model_view(model: Model) -> ModelView:
     """The model as its card shows it."""
     spec, status = going_on(model), model.status

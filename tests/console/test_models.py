@@ -125,9 +125,11 @@ def small_model(folder: Path) -> Path:
 
 
 async def test_an_empty_mesh_offers_a_model_that_takes_one_click(mesh: Mesh, page: Page, shoot: Shoot) -> None:
+    await page.goto("/models")
+    await publish(mesh.bus, "gate", jpeg())
+    await expect(card(page, MODEL)).to_contain_text("gate: ")
     await mesh.client.delete(MODEL)
     try:
-        await page.goto("/models")
         await expect(page.get_by_role("main")).to_contain_text("No model is deployed yet")
         await shoot(page, "models-empty")
         await page.get_by_role("button", name="Try demo:efficientnet-lite0").click()
@@ -139,6 +141,7 @@ async def test_an_empty_mesh_offers_a_model_that_takes_one_click(mesh: Mesh, pag
         await until(lambda: taken_back(mesh))
         await mesh.client.deploy(parse(f"{MODEL}=example/{MODEL},policy=every"))
         await until(lambda: has_consumer(mesh.bus, MODEL))
+    await expect(card(page, MODEL)).to_contain_text("No answer yet")  # not what the one before said
 
 
 async def taken_back(mesh: Mesh) -> bool:

@@ -4,7 +4,7 @@ import pytest
 
 from console.pages.models_check import problem_of, told
 from console.pages.models_order import PRECISIONS, Order, field_of, of_spec, of_text
-from console.pages.models_view import Tone, figures_view, going_on, model_view
+from console.pages.models_view import Tone, figures_view, going_on, model_view, wanted_since_ns
 from console.texts import translator
 from framemesh.errors import InvalidSpecError
 from framemesh.figures import ModelFigures
@@ -91,6 +91,16 @@ def test_what_was_rolled_back_shows_what_serves_and_names_what_does_not() -> Non
     assert going_on(found) == parse("vit=a/old,runtime=torch,replicas=2,camera=gate")
     found.generation += 1  # somebody has asked for another one already
     assert model_view(found).source == "b/new"
+
+
+def test_a_model_is_there_since_the_first_of_its_versions_was_wanted() -> None:
+    found = model("READY", 1)
+    assert wanted_since_ns(found) == 0
+    found.spec.origin.time.CopyFrom(timestamp(30))
+    assert wanted_since_ns(found) == 30
+    found.status.serving.spec.origin.time.CopyFrom(timestamp(20))
+    found.status.previous.add().spec.origin.time.CopyFrom(timestamp(10))
+    assert wanted_since_ns(found) == 10
 
 
 def test_what_others_wrote_is_shown_on_one_line_and_its_signs_as_escapes() -> None:
