@@ -98,7 +98,7 @@ class _Lake:
             wanted = search.wanted(datetime.now(UTC))
         except ValueError as error:
             with self._instead():
-                empty("schedule", self._t("No such time"), str(error))
+                empty("schedule", self._t("No such time"), self._t(str(error)))
             return
 
         def question(tables: LakeTables) -> tuple[list[str], list[str], finding.Page]:

@@ -155,6 +155,8 @@ async def test_what_an_address_says_wrong_is_told(page: Page, frames: list[Frame
     await expect(page.get_by_text("This is no frame's name")).to_be_visible()
     await page.goto("/lake?since=yesterday")
     await expect(page.get_by_text("write how long ago")).to_be_visible()
+    await page.goto("/lake?since=2h&until=5h")
+    await expect(page.get_by_text("The end is before the beginning")).to_be_visible()
 
 
 async def test_a_dead_letter_is_tried_again_by_an_operator(page: Page, mesh: Mesh, shoot: Shoot) -> None:
