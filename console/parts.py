@@ -50,3 +50,11 @@ class Trouble:
             words = self._translate("The mesh does not answer, trying again: {problem}", problem=problem)
             self._words.set_text(words)
         self._line.set_visibility(problem is not None)
+
+
+def number_field(label: str, value: float | None = None) -> ui.number:
+    """A field for a number, shown as it was written.
+
+    It has no limits: NiceGUI would put the nearest number in place of one beyond them. Who reads it says what is wrong.
+    """
+    return ui.number(label, value=value, format="%.15g")

@@ -7,7 +7,8 @@ from nicegui import ui
 from nicegui.elements.mixins.validation_element import ValidationElement
 
 from console.pages.models_check import Problem, clash, problem_of, told
-from console.pages.models_order import EXACT, POLICIES, PRECISIONS, RUNTIMES, TASKS, Order
+from console.pages.models_order import POLICIES, PRECISIONS, RUNTIMES, TASKS, Order
+from console.parts import number_field
 from console.texts import Translate, marked
 from framemesh.errors import InvalidSpecError
 from framemesh.v1.model_pb2 import ModelSpec
@@ -106,7 +107,6 @@ class DeployForm:
         self._source.props("autofocus autocapitalize=off spellcheck=false")
         _hint(self._source, _t("Or a folder of the deployer, or lake://models/NAME/VERSION"))
         self._fields["source"] = self._source
-        self._source.on("blur", self._check)
         if quick:
             with ui.element("div").classes("fm-row fm-quick"):
                 ui.label(_t("Or try")).classes("fm-muted fm-small")
@@ -119,21 +119,17 @@ class DeployForm:
             self._policy = ui.toggle({key: _t(_POLICIES[key]) for key in POLICIES}, value="latest")
             self._policy.props("unelevated no-caps spread").classes("fm-toggle")
             meaning = ui.label(_t(_MEANINGS["latest"])).classes("fm-muted fm-small")
-            self._fps = self._number(_t("Frames a second"))
+            self._fps = number_field(_t("Frames a second"), 1)
             self._fps.bind_visibility_from(self._policy, "value", value="fps")
             self._policy.on_value_change(lambda event: meaning.set_text(_t(_MEANINGS[event.value])))
             self._fields["policy"] = self._fps
         with ui.element("div").classes("fm-pair"):
-            self._replicas = self._number(_t("Servers"))
+            self._replicas = number_field(_t("Servers"), 1)
             self._cameras = ui.select([], label=_t("Cameras"), multiple=True, value=[]).props("use-chips")
             _hint(self._cameras, _t("None means all, also those to come"))
             self._fields |= {"replicas": self._replicas, "cameras": self._cameras}
-
-    def _number(self, label: str) -> ui.number:
-        """A number's field. It has no limits of its own: NiceGUI would put the nearest in place of what is beyond."""
-        field = ui.number(label, value=1, format=f"%{EXACT}")
-        field.on("blur", self._check)
-        return field
+        for field in (self._source, self._fps, self._replicas):
+            field.on("blur", self._check)
 
     def _rest(self) -> None:
         _t = self._t

@@ -18,8 +18,6 @@ TASKS = (
     "keypoint-detection",
 )  # fmt: skip
 """In the hub's words; others may be typed."""
-EXACT = ".15g"
-"""Shows every number as it was written."""
 _MAX_OPTIONS = 64
 """So many options of a link with an error are looked at, each with all before it."""
 _FIELDS = {"max_fps": "policy", "candidate_labels": "labels", "label": "labels", "camera": "cameras"}
@@ -116,7 +114,7 @@ def _sound(options: list[str]) -> list[str]:
 
 def _written(number: float | None) -> str:
     """A number as somebody wrote it: neither rounded nor made to fit."""
-    return "" if number is None else f"{number:{EXACT}}"
+    return "" if number is None else f"{number:.15g}"
 
 
 def field_of(error: InvalidSpecError) -> str:
