@@ -46,7 +46,7 @@ class Hearing:
 
         Args:
             model: Its name.
-            since_ns: Since when there is that model, in Unix nanoseconds: what another one of its name said is forgotten.
+            since_ns: Since when it is there, in Unix nanoseconds: what another of its name said before is forgotten.
         """
         found = self._figures.get(model)
         if found is not None and found.answer_time_ns < since_ns:

@@ -79,35 +79,29 @@ def same_version(one: ModelSpec, other: ModelSpec) -> bool:
 
 
 def as_version(spec: ModelSpec, other: ModelSpec) -> ModelSpec:
-    """The spec, but for the version of another one."""
-    changed = ModelSpec()
-    changed.CopyFrom(spec)
-    for field in _VERSION:
-        changed.ClearField(field)
-    changed.MergeFrom(ModelSpec(**{field: getattr(other, field) for field in _VERSION}))
-    return changed
+    """The spec, but for the version, which is another one's, and for the origin, which it lacks."""
+    return ModelSpec(
+        name=spec.name,
+        source=other.source,
+        revision=other.revision,
+        task=other.task,
+        runtime=other.runtime,
+        precision=other.precision,
+        candidate_labels=other.candidate_labels,
+        replicas=spec.replicas,
+        cameras=spec.cameras,
+        policy=spec.policy,
+        start=spec.start if spec.HasField("start") else None,
+        shadow=spec.shadow,
+    )
 
 
 def served_as(spec: ModelSpec, release: Release) -> ModelSpec:
     """The spec, but served by exactly this release: as it lies in the lake, whatever its hub's branch is by now."""
-    # Runtime, precision and task of what lies there are as it was prepared, be they as asked for or not.
-    own = ModelSpec(source=release.source, runtime=release.runtime) if release.source else release.spec
-    return complete(
-        ModelSpec(
-            name=spec.name,
-            source=own.source,
-            revision=own.revision,
-            task=own.task,
-            runtime=own.runtime,
-            precision=own.precision,
-            candidate_labels=release.spec.candidate_labels,
-            replicas=spec.replicas,
-            cameras=spec.cameras,
-            policy=spec.policy,
-            start=spec.start if spec.HasField("start") else None,
-            shadow=spec.shadow,
-        )
-    )
+    own, labels = release.spec, release.spec.candidate_labels
+    if release.source:  # runtime, precision and task of what lies there are as it was prepared, be they as asked or not
+        own = ModelSpec(source=release.source, runtime=release.runtime, candidate_labels=labels)
+    return complete(as_version(spec, own))
 
 
 def dump(spec: ModelSpec) -> bytes:
