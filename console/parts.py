@@ -52,9 +52,9 @@ class Trouble:
         self._line.set_visibility(problem is not None)
 
 
-def number_field(label: str, value: float | None = None) -> ui.number:
-    """A field for a number, shown as it was written.
+def number_field(label: str, *, least: float, most: float, step: float) -> ui.input:
+    """A field for a number, which stays as it is written: `ui.number` would put the nearest in place of one beyond.
 
-    It has no limits: NiceGUI would put the nearest number in place of one beyond them. Who reads it says what is wrong.
+    The limits are those of its arrows; who reads it says what is wrong with it.
     """
-    return ui.number(label, value=value, format="%.15g")
+    return ui.input(label).props(f"type=number min={least:g} max={most:g} step={step:g}")

@@ -11,6 +11,7 @@ from console.pages.models_order import POLICIES, PRECISIONS, RUNTIMES, TASKS, Or
 from console.parts import number_field
 from console.texts import Translate, marked
 from framemesh.errors import InvalidSpecError
+from framemesh.specs import MAX_FPS, MAX_REPLICAS, MIN_FPS
 from framemesh.v1.model_pb2 import ModelSpec
 
 _POLICIES = {
@@ -69,6 +70,9 @@ class DeployForm:
                 ui.button(translate("Cancel"), on_click=self._dialog.close).props("flat")
                 self._submit = ui.button(translate("Deploy")).props("type=submit")
         form.on("submit.prevent", self._send)
+        # Not of the name: the browser may tell that it was left after the mesh has said that it is taken.
+        for name in ("source", "policy", "replicas"):
+            self._fields[name].on("blur", lambda _, name=name: self._check(name))
         self._dialog.on_value_change(lambda event: None if event.value else closed())
 
     def open(self, order: Order, *, replaces: bool = False, wrong: InvalidSpecError | None = None) -> None:
@@ -119,17 +123,15 @@ class DeployForm:
             self._policy = ui.toggle({key: _t(_POLICIES[key]) for key in POLICIES}, value="latest")
             self._policy.props("unelevated no-caps spread").classes("fm-toggle")
             meaning = ui.label(_t(_MEANINGS["latest"])).classes("fm-muted fm-small")
-            self._fps = number_field(_t("Frames a second"), 1)
+            self._fps = number_field(_t("Frames a second"), least=MIN_FPS, most=MAX_FPS, step=1)
             self._fps.bind_visibility_from(self._policy, "value", value="fps")
             self._policy.on_value_change(lambda event: meaning.set_text(_t(_MEANINGS[event.value])))
             self._fields["policy"] = self._fps
         with ui.element("div").classes("fm-pair"):
-            self._replicas = number_field(_t("Servers"), 1)
+            self._replicas = number_field(_t("Servers"), least=0, most=MAX_REPLICAS, step=1)
             self._cameras = ui.select([], label=_t("Cameras"), multiple=True, value=[]).props("use-chips")
             _hint(self._cameras, _t("None means all, also those to come"))
             self._fields |= {"replicas": self._replicas, "cameras": self._cameras}
-        for field in (self._source, self._fps, self._replicas):
-            field.on("blur", self._check)
 
     def _rest(self) -> None:
         _t = self._t
@@ -171,9 +173,9 @@ class DeployForm:
         return Order(
             source=self._source.value or "",
             name=self._name.value or "",
-            replicas=self._replicas.value,
+            replicas=self._replicas.value or "",
             policy=self._policy.value,
-            fps=self._fps.value,
+            fps=self._fps.value or "",
             cameras=tuple(self._cameras.value or ()),
             runtime=self._runtime.value,
             precision=self._precision.value,
@@ -184,12 +186,12 @@ class DeployForm:
             start=self._start,
         )
 
-    def _check(self) -> None:
-        """Say what is wrong once somebody leaves a field. Of no source yet the button says so, maybe just before."""
-        order = self._order()
-        problem = problem_of(order, self._t)
-        no_source_yet = not order.source and self._source.error is None
-        self._complain(None if problem is not None and problem.field == "source" and no_source_yet else problem)
+    def _check(self, left: str) -> None:
+        """Say what is wrong with a field once somebody leaves it; of no source the button does, maybe just before."""
+        if left == "source" and not self._source.value:
+            return
+        problem = problem_of(self._order(), self._t)
+        self._fields[left].error = problem.words if problem is not None and problem.field == left else None
 
     async def _send(self) -> None:
         order = self._order()

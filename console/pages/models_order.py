@@ -25,16 +25,13 @@ _FIELDS = {"max_fps": "policy", "candidate_labels": "labels", "label": "labels",
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """The form's fields, as they stand in it, and what it only keeps: from when on the model sees frames.
-
-    None stands for a number's field that is empty.
-    """
+    """The form's fields, as they stand in it, and what it only keeps: from when on the model sees frames."""
 
     source: str = ""
     name: str = ""
-    replicas: float | None = 1
+    replicas: str = "1"
     policy: str = "latest"
-    fps: float | None = 1.0
+    fps: str = "1"
     cameras: tuple[str, ...] = ()
     runtime: str = "onnx"
     precision: str = "fp32"
@@ -50,12 +47,12 @@ class Order:
         Raises:
             InvalidSpecError: It can't be deployed; the message says the mend.
         """
-        policy = f"fps={_written(self.fps)}" if self.policy == "fps" else self.policy
+        policy = f"fps={self.fps}" if self.policy == "fps" else self.policy
         options = [
             ("runtime", self.runtime),
             ("precision", self.precision),
             ("policy", policy),
-            ("replicas", _written(self.replicas)),
+            ("replicas", self.replicas),
             *(("camera", camera) for camera in self.cameras),
             *(("label", label) for label in self.labels),
         ]
@@ -72,9 +69,9 @@ def of_spec(spec: ModelSpec) -> Order:
     return Order(
         source=spec.source,
         name=spec.name,
-        replicas=spec.replicas,
+        replicas=str(spec.replicas),
         policy="fps" if kind == "max_fps" else str(kind or "latest"),
-        fps=spec.policy.max_fps or 1.0,
+        fps=f"{spec.policy.max_fps or 1:.15g}",
         cameras=tuple(spec.cameras),
         runtime=specs.runtime_text(spec.runtime),
         precision=specs.precision_text(spec.precision),
@@ -110,11 +107,6 @@ def _sound(options: list[str]) -> list[str]:
             specs.parse(",".join(("any", *sound, option)))
             sound.append(option)
     return sound
-
-
-def _written(number: float | None) -> str:
-    """A number as somebody wrote it: neither rounded nor made to fit."""
-    return "" if number is None else f"{number:.15g}"
 
 
 def field_of(error: InvalidSpecError) -> str:

@@ -54,7 +54,7 @@ class ModelView:
 
     Attributes:
         name: Its name.
-        source: Where what serves comes from, or what is to come first.
+        source: Where it comes from; after rolling back, what goes on of it.
         wanted_source: Where what is wanted comes from: another source where that could not be made ready.
         form: Runtime, precision and policy in a few words, and whether it is a shadow.
         cameras: The cameras whose frames it sees; none means all.

@@ -199,6 +199,9 @@ async def test_everything_of_the_form_goes_into_the_spec_and_a_link_fills_it(mes
     await expect(form.get_by_label("Hugging Face model")).to_have_value("openai/clip")
     await expect(wrong_field(form)).to_contain_text("Precision")
     await expect(wrong_field(form)).to_contain_text("it needs runtime=onnx, not torch")
+    await form.get_by_label("Servers").fill("2")  # leaves the source's field, and the error where it is
+    await form.get_by_label("Servers").blur()
+    await expect(wrong_field(form)).to_contain_text("Precision")
     await form.get_by_role("button", name="Cancel").click()
     await expect(page).to_have_url("/models")
     await page.goto("/models?model=clip%3Dopenai%2Fclip,label=a%20cat,policy=fps%3D2.5")
@@ -269,6 +272,7 @@ async def test_a_model_is_scaled_and_replaced(mesh: Mesh, page: Page) -> None:
     assert found is not None
     assert asked(found) == parse("vit=google/vit-large-patch16-224,replicas=2")
     await page.get_by_role("button", name="Replace vit").click()
+    await expect(form.get_by_label("Servers")).to_have_value("2")
     await mesh.client.delete("vit")
     await form.get_by_role("button", name="Replace", exact=True).click()
     await expect(form.get_by_role("alert")).to_contain_text("vit was deleted meanwhile")

@@ -163,11 +163,11 @@ def test_every_precision_that_the_form_offers_fits_its_runtime() -> None:
     [
         (Order(), "source", "give a Hugging Face id"),
         (Order(source="a/b", name="My Model"), "name", "use 1 to 40 of a-z"),
-        (Order(source="a/b", replicas=65), "replicas", "use 0 to 64"),
-        (Order(source="a/b", replicas=1.7), "replicas", "use 0 to 64"),
-        (Order(source="a/b", replicas=None), "replicas", "use 0 to 64"),
-        (Order(source="a/b", policy="fps", fps=0.0), "policy", "use 0.001 to 1000"),
-        (Order(source="a/b", policy="fps", fps=None), "policy", "use every, latest or fps=N"),
+        (Order(source="a/b", replicas="65"), "replicas", "use 0 to 64"),
+        (Order(source="a/b", replicas="1.7"), "replicas", "use 0 to 64"),
+        (Order(source="a/b", replicas=""), "replicas", "use 0 to 64"),
+        (Order(source="a/b", policy="fps", fps="0"), "policy", "use 0.001 to 1000"),
+        (Order(source="a/b", policy="fps", fps=""), "policy", "use every, latest or fps=N"),
         (Order(source="a/b", labels=(" ",)), "labels", "write 1 to 256 characters"),
         (Order(source="a/b", precision="fp16"), "precision", "runtime=torch"),
         (Order(source="a/b", task="\x00"), "task", "printable"),
@@ -184,10 +184,10 @@ def test_what_is_wrong_is_said_at_its_field_with_the_mend(order: Order, field: s
     [
         Order(),
         Order(source="a/b", name="My Model"),
-        Order(source="a/b", replicas=-3),
-        Order(source="a/b", replicas=None),
-        Order(source="a/b", policy="fps", fps=100_000),
-        Order(source="a/b", policy="fps", fps=None),
+        Order(source="a/b", replicas="-3"),
+        Order(source="a/b", replicas=""),
+        Order(source="a/b", policy="fps", fps="100000"),
+        Order(source="a/b", policy="fps", fps=""),
         Order(source="no such model!", name="x"),
         Order(source="<b>x</b>"),
         Order(source="https://huggingface.co/google/vit-base-patch16-224"),
@@ -224,7 +224,7 @@ def test_what_may_name_a_model_is_taken(source: str) -> None:
     ("text", "order"),
     [
         ("google/vit-base-patch16-224,policy=every", Order(source="google/vit-base-patch16-224", policy="every")),
-        ("vit=a/b,replicas=2", Order(source="a/b", name="vit", replicas=2)),
+        ("vit=a/b,replicas=2", Order(source="a/b", name="vit", replicas="2")),
         ("demo:efficientnet-lite0", Order(source="demo:efficientnet-lite0")),
     ],
 )
@@ -235,7 +235,7 @@ def test_a_link_fills_the_form(text: str, order: Order) -> None:
 @pytest.mark.parametrize(
     ("text", "order", "field"),
     [
-        ("a/b,runtime=torch,precision=int8,replicas=2", Order(source="a/b", runtime="torch", replicas=2), "precision"),
+        ("a/b,runtime=torch,precision=int8,task=x", Order(source="a/b", runtime="torch", task="x"), "precision"),
         ("My Model=a/b,policy=every", Order(source="a/b", name="My Model", policy="every"), "name"),
         ("a/b,replicas=999,revision=main", Order(source="a/b", revision="main"), "replicas"),
         ("a/b,policy=sometimes", Order(source="a/b"), "policy"),
