@@ -41,9 +41,18 @@ class Hearing:
         self.line_heard = Event[LogLine]()
         """Told of each line about a model; a page's callbacks go with the page."""
 
-    def figures(self, model: str) -> ModelFigures | None:
-        """What a model's results say of it; none before the first."""
-        return self._figures.get(model)
+    def figures(self, model: str, since_ns: int) -> ModelFigures | None:
+        """What a model's results say of it; none before the first.
+
+        Args:
+            model: Its name.
+            since_ns: Since when it is there, in Unix nanoseconds: what another of its name said before is forgotten.
+        """
+        found = self._figures.get(model)
+        if found is not None and found.answer_time_ns < since_ns:
+            del self._figures[model]
+            return None
+        return found
 
     def lines(self, model: str) -> list[LogLine]:
         """A model's newest lines, the oldest first."""

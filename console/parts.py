@@ -50,3 +50,11 @@ class Trouble:
             words = self._translate("The mesh does not answer, trying again: {problem}", problem=problem)
             self._words.set_text(words)
         self._line.set_visibility(problem is not None)
+
+
+def number_field(label: str, *, least: float, most: float, step: float) -> ui.input:
+    """A field for a number, which stays as it is written: `ui.number` would put the nearest in place of one beyond.
+
+    The limits are those of its arrows; who reads it says what is wrong with it.
+    """
+    return ui.input(label).props(f"type=number min={least:g} max={most:g} step={step:g}")

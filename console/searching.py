@@ -57,12 +57,15 @@ class Search:
         """For the tables.
 
         Raises:
-            ValueError: A time is none; the message says what to write.
+            ValueError: A time is none, or the end is before the beginning; the message says what to write.
         """
+        since, until = (parse_time(text, now=now) if text else None for text in (self.since, self.until))
+        if since is not None and until is not None and until < since:
+            raise ValueError(marked("The end is before the beginning: swap them, or leave one of them empty."))
         return Wanted(
             cameras=self.cameras,
-            since=max(parse_time(self.since, now=now), EARLIEST) if self.since else EARLIEST,
-            until=min(parse_time(self.until, now=now), LATEST) if self.until else LATEST,
+            since=max(since or EARLIEST, EARLIEST),
+            until=min(until or LATEST, LATEST),
             label=self.label,
             min_score=self.min_score,
             models=self.models,

@@ -39,6 +39,7 @@ class ModelFigures:
         skipped: How many frames its policy passed over.
         latency: Of the newest answer, in seconds.
         staleness: How old the newest answer's frame was, in seconds.
+        answer_time_ns: When its newest result was there, in Unix nanoseconds.
         newest: The newest answer in words, with its camera in front.
         newest_error: What went wrong last, likewise; empty where nothing has.
     """
@@ -48,12 +49,14 @@ class ModelFigures:
     skipped: int = 0
     latency: float = 0.0
     staleness: float = 0.0
+    answer_time_ns: int = 0
     newest: str = ""
     newest_error: str = ""
 
     def add(self, result: Result) -> None:
         """Take the model's next result."""
         self.answered.add()
+        self.answer_time_ns = result.answer_time.ToNanoseconds()
         self.skipped += result.skipped_frame_count
         said = f"{result.frame.camera}: {' '.join(words(result.answer)[0])}"
         if result.answer.HasField("error"):
@@ -62,5 +65,5 @@ class ModelFigures:
         if result.replayed:  # a frame of the past: its age is no model's doing
             return
         self.latency = result.latency.ToNanoseconds() / 1e9
-        self.staleness = (result.answer_time.ToNanoseconds() - result.frame.capture_time.ToNanoseconds()) / 1e9
+        self.staleness = (self.answer_time_ns - result.frame.capture_time.ToNanoseconds()) / 1e9
         self.newest = said

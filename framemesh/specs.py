@@ -1,5 +1,6 @@
 """Model specs: what a user may ask for, from the command line or over gRPC. Pure, but for `start=2h`'s clock."""
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +18,10 @@ MIN_FPS, MAX_FPS = 0.001, 1000.0
 MAX_SOURCE_LENGTH = 1024
 LAKE = "lake://models/"
 """How the sources begin that name a prepared model in the lake: `lake://models/<name>/<version>`."""
+IN_LAKE = re.compile(
+    re.escape(LAKE) + r"(?P<name>[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?)/(?P<version>\w[\w.-]{0,127})", re.ASCII
+)
+"""All of such a source."""
 
 _VERSION = ("source", "revision", "task", "runtime", "precision", "candidate_labels")
 _RUNTIMES = {"onnx": Runtime.RUNTIME_ONNX, "torch": Runtime.RUNTIME_TORCH}
@@ -73,26 +78,30 @@ def same_version(one: ModelSpec, other: ModelSpec) -> bool:
     return all(getattr(one, field) == getattr(other, field) for field in _VERSION)
 
 
+def as_version(spec: ModelSpec, other: ModelSpec) -> ModelSpec:
+    """The spec, but for the version, which is another one's, and for the origin, which it lacks."""
+    return ModelSpec(
+        name=spec.name,
+        source=other.source,
+        revision=other.revision,
+        task=other.task,
+        runtime=other.runtime,
+        precision=other.precision,
+        candidate_labels=other.candidate_labels,
+        replicas=spec.replicas,
+        cameras=spec.cameras,
+        policy=spec.policy,
+        start=spec.start if spec.HasField("start") else None,
+        shadow=spec.shadow,
+    )
+
+
 def served_as(spec: ModelSpec, release: Release) -> ModelSpec:
     """The spec, but served by exactly this release: as it lies in the lake, whatever its hub's branch is by now."""
-    # Runtime, precision and task of what lies there are as it was prepared, be they as asked for or not.
-    own = ModelSpec(source=release.source, runtime=release.runtime) if release.source else release.spec
-    return complete(
-        ModelSpec(
-            name=spec.name,
-            source=own.source,
-            revision=own.revision,
-            task=own.task,
-            runtime=own.runtime,
-            precision=own.precision,
-            candidate_labels=release.spec.candidate_labels,
-            replicas=spec.replicas,
-            cameras=spec.cameras,
-            policy=spec.policy,
-            start=spec.start if spec.HasField("start") else None,
-            shadow=spec.shadow,
-        )
-    )
+    own, labels = release.spec, release.spec.candidate_labels
+    if release.source:  # runtime, precision and task of what lies there are as it was prepared, be they as asked or not
+        own = ModelSpec(source=release.source, runtime=release.runtime, candidate_labels=labels)
+    return complete(as_version(spec, own))
 
 
 def dump(spec: ModelSpec) -> bytes:

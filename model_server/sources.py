@@ -9,7 +9,7 @@ from pathlib import Path
 from framemesh import digests
 from framemesh.errors import ConfigurationError
 from framemesh.names import to_label
-from framemesh.specs import LAKE
+from framemesh.specs import IN_LAKE, LAKE
 from model_server.progress import Tell, nobody
 from model_server.trust import Trust
 
@@ -27,9 +27,6 @@ _PICKLED_WEIGHTS = ("pytorch_model*.bin", "pytorch_model*.bin.index.json")
 _CODE = ("*.py",)
 _SAFE = (*_DESCRIPTIONS, *_SAFE_WEIGHTS)
 
-_STORED = re.compile(
-    re.escape(LAKE) + r"(?P<name>[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?)/(?P<version>\w[\w.-]{0,127})", re.ASCII
-)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _MAX_SLUG_LENGTH = 100
 
@@ -61,7 +58,7 @@ class StoredModel:
         Raises:
             ConfigurationError: It isn't such a URL.
         """
-        found = _STORED.fullmatch(url)
+        found = IN_LAKE.fullmatch(url)
         if found is None:
             raise ConfigurationError(
                 f"{url!r} names no model in the lake: write {LAKE}<name>/<version>, the name as a DNS label of at most "
@@ -104,7 +101,11 @@ def fetch(source: str, revision: str, trust: Trust, tell: Tell = nobody) -> Sour
         _check_files(source, folder, trust)
         return Source(digests.version_of(model_files(folder, trust)), folder)
     if source.startswith((".", "/", "~")):
-        raise ConfigurationError(f"there is no model folder {source!r}: check FRAMEMESH_MODEL_SOURCE", source=source)
+        raise ConfigurationError(
+            f"there is no model folder {source!r} on the machine that prepares it: check the path, or name a Hugging "
+            "Face id",
+            source=source,
+        )
     from model_server import downloading  # noqa: PLC0415 - a folder needs no hub
 
     tell("downloading", 0.0)

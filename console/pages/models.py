@@ -11,7 +11,7 @@ from console.pages.models_card import Actions, ModelCard
 from console.pages.models_form import DeployForm
 from console.pages.models_log import LogPane
 from console.pages.models_order import Order, of_spec, of_text
-from console.pages.models_view import ModelView, figures_view, model_view
+from console.pages.models_view import ModelView, figures_view, going_on, model_view, wanted_since_ns
 from console.parts import empty
 from console.texts import Translate, marked
 from console.visit import Visit
@@ -29,7 +29,8 @@ async def build(visit: Visit) -> None:
         visit.follow(visit.mesh.looking(visit.client).changes, board.look)
     visit.run(board.tick(), name="tick")
     if board.may_change and (asked := visit.query.get("model")):
-        board.form.open(of_text(asked))
+        order, wrong = of_text(asked)
+        board.form.open(order, wrong=wrong)
 
 
 class _Board:
@@ -47,7 +48,12 @@ class _Board:
         self._log = LogPane(visit.mesh.hearing, self._t)
         self._confirm = _Confirm(self._t)
         self.form = DeployForm(
-            self._t, quick=visit.mesh.quick_models, cameras=lambda: self._known_cameras, deploy=self._deploy
+            self._t,
+            quick=visit.mesh.quick_models,
+            cameras=lambda: self._known_cameras,
+            deployed=self._deployed,
+            deploy=self._deploy,
+            closed=lambda: ui.navigate.history.replace(PAGE.path),  # or a reload would fill the form in again
         )
         self.top = ui.element("div").classes("fm-models-top")
         """Where it is said that the mesh does not answer."""
@@ -99,7 +105,8 @@ class _Board:
     def _tick(self) -> None:
         hearing = self._visit.mesh.hearing
         for name, card in self._cards.items():
-            card.tick(figures_view(hearing.figures(name), self._waiting.get(name)))
+            found = hearing.figures(name, wanted_since_ns(self._models[name]))
+            card.tick(figures_view(found, self._waiting.get(name)))
 
     def _lead(self) -> None:
         _t = self._t
@@ -132,6 +139,11 @@ class _Board:
     def _actions(self) -> Actions | None:
         return Actions(self._scale, self._replace, self._confirm_delete) if self.may_change else None
 
+    async def _deployed(self) -> set[str] | None:
+        """The names of the models that there are at this moment, whether the page has heard of them yet or not."""
+        models = await self._visit.attempt(self._visit.client.models())
+        return None if models is None else {model.spec.name for model in models}
+
     async def _deploy(self, spec: ModelSpec) -> bool:
         taken = await self._visit.attempt(self._visit.client.deploy_model(spec))
         return taken is not None
@@ -141,7 +153,7 @@ class _Board:
 
     def _replace(self, name: str) -> None:
         if name in self._models:
-            self.form.open(of_spec(self._models[name].spec), replaces=True)
+            self.form.open(of_spec(going_on(self._models[name])), replaces=True)
 
     async def _confirm_delete(self, name: str) -> None:
         if await self._confirm.asked(name):

@@ -70,7 +70,7 @@ class ModelCard:
         self._show_progress(view)
         self._words.set_text(view.trouble)
         self._words.set_visibility(bool(view.trouble))
-        self._advice.set_text(_t(view.advice) if view.advice else "")
+        self._advice.set_text(_t(view.advice, source=view.wanted_source) if view.advice else "")
         self._trouble_box.set_visibility(bool(view.trouble or view.advice))
         self._trouble_box.classes(remove="warn bad", add=view.tone.value if view.trouble else "")
         self._replicas.set_text(_t("{ready} of {wanted}", ready=view.ready, wanted=view.wanted))

@@ -1,12 +1,14 @@
 """The form that deploys a model, or replaces one."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Container
 from typing import Any
 
 from nicegui import ui
 from nicegui.elements.mixins.validation_element import ValidationElement
 
-from console.pages.models_order import POLICIES, PRECISIONS, RUNTIMES, TASKS, Order, field_of
+from console.pages.models_check import Problem, clash, problem_of, told
+from console.pages.models_order import POLICIES, PRECISIONS, RUNTIMES, TASKS, Order
+from console.parts import number_field
 from console.texts import Translate, marked
 from framemesh.errors import InvalidSpecError
 from framemesh.specs import MAX_FPS, MAX_REPLICAS, MIN_FPS
@@ -31,7 +33,9 @@ class DeployForm:
         translate: For our own texts.
         quick: Sources that a click fills in.
         cameras: Names the cameras that there are now.
+        deployed: Names the models that are deployed now; none where the mesh does not say, which is told by then.
         deploy: Called with what was filled in; whether it was taken.
+        closed: Called once the form is put away, be it sent or not.
     """
 
     def __init__(
@@ -40,13 +44,17 @@ class DeployForm:
         *,
         quick: tuple[str, ...],
         cameras: Callable[[], list[str]],
+        deployed: Callable[[], Awaitable[Container[str] | None]],
         deploy: Callable[[ModelSpec], Awaitable[bool]],
+        closed: Callable[[], None],
     ) -> None:
         self._t = translate
         self._cameras_now = cameras
+        self._deployed = deployed
         self._deploy = deploy
         self._fields: dict[str, ValidationElement[Any]] = {}
         self._start = ""
+        self._replaces = False
         with (
             ui.dialog() as self._dialog,
             ui.card().classes("fm-dialog"),
@@ -62,10 +70,15 @@ class DeployForm:
                 ui.button(translate("Cancel"), on_click=self._dialog.close).props("flat")
                 self._submit = ui.button(translate("Deploy")).props("type=submit")
         form.on("submit.prevent", self._send)
+        # Not of the name: the browser may tell that it was left after the mesh has said that it is taken.
+        for name in ("source", "policy", "replicas"):
+            self._fields[name].on("blur", lambda _, name=name: self._check(name))
+        self._dialog.on_value_change(lambda event: None if event.value else closed())
 
-    def open(self, order: Order, *, replaces: bool = False) -> None:
-        """Show the form, filled in."""
+    def open(self, order: Order, *, replaces: bool = False, wrong: InvalidSpecError | None = None) -> None:
+        """Show the form, filled in, with what was wrong with what fills it in."""
         _t = self._t
+        self._replaces = replaces
         words = _t("Replace {model}", model=order.name) if replaces else _t("Deploy a model")
         self._title.set_text(words)
         self._submit.set_text(_t("Replace") if replaces else _t("Deploy"))
@@ -73,6 +86,7 @@ class DeployForm:
         self._cameras.set_options(sorted({*self._cameras_now(), *order.cameras}))
         self._fill(order)
         self._more.set_value(bool(order.task or order.revision or order.labels or order.shadow))
+        self._complain(None if wrong is None else told(wrong, _t))
         self._dialog.open()
 
     def _fill(self, order: Order) -> None:
@@ -90,7 +104,6 @@ class DeployForm:
         self._labels.value = list(order.labels)
         self._shadow.value = order.shadow
         self._start = order.start
-        self._complain(None)
 
     def _main(self, quick: tuple[str, ...]) -> None:
         _t = self._t
@@ -98,7 +111,6 @@ class DeployForm:
         self._source.props("autofocus autocapitalize=off spellcheck=false")
         _hint(self._source, _t("Or a folder of the deployer, or lake://models/NAME/VERSION"))
         self._fields["source"] = self._source
-        self._source.on("blur", self._check_source)
         if quick:
             with ui.element("div").classes("fm-row fm-quick"):
                 ui.label(_t("Or try")).classes("fm-muted fm-small")
@@ -111,12 +123,12 @@ class DeployForm:
             self._policy = ui.toggle({key: _t(_POLICIES[key]) for key in POLICIES}, value="latest")
             self._policy.props("unelevated no-caps spread").classes("fm-toggle")
             meaning = ui.label(_t(_MEANINGS["latest"])).classes("fm-muted fm-small")
-            self._fps = ui.number(_t("Frames a second"), value=1, min=MIN_FPS, max=MAX_FPS)
+            self._fps = number_field(_t("Frames a second"), least=MIN_FPS, most=MAX_FPS, step=1)
             self._fps.bind_visibility_from(self._policy, "value", value="fps")
             self._policy.on_value_change(lambda event: meaning.set_text(_t(_MEANINGS[event.value])))
             self._fields["policy"] = self._fps
         with ui.element("div").classes("fm-pair"):
-            self._replicas = ui.number(_t("Servers"), value=1, min=0, max=MAX_REPLICAS, precision=0, format="%d")
+            self._replicas = number_field(_t("Servers"), least=0, most=MAX_REPLICAS, step=1)
             self._cameras = ui.select([], label=_t("Cameras"), multiple=True, value=[]).props("use-chips")
             _hint(self._cameras, _t("None means all, also those to come"))
             self._fields |= {"replicas": self._replicas, "cameras": self._cameras}
@@ -161,9 +173,9 @@ class DeployForm:
         return Order(
             source=self._source.value or "",
             name=self._name.value or "",
-            replicas=int(self._replicas.value if self._replicas.value is not None else 1),
+            replicas=self._replicas.value or "",
             policy=self._policy.value,
-            fps=float(self._fps.value or 0),
+            fps=self._fps.value or "",
             cameras=tuple(self._cameras.value or ()),
             runtime=self._runtime.value,
             precision=self._precision.value,
@@ -174,39 +186,43 @@ class DeployForm:
             start=self._start,
         )
 
-    def _check_source(self) -> None:
-        """Say what is wrong once somebody leaves the field. Of one left empty the button says so, maybe just before."""
-        if not self._source.value:
+    def _check(self, left: str) -> None:
+        """Say what is wrong with a field once somebody leaves it; of no source the button does, maybe just before."""
+        if left == "source" and not self._source.value:
             return
-        try:
-            self._order().spec()
-        except InvalidSpecError as error:
-            self._complain(error)
-        else:
-            self._complain(None)
+        problem = problem_of(self._order(), self._t)
+        self._fields[left].error = problem.words if problem is not None and problem.field == left else None
 
     async def _send(self) -> None:
-        try:
-            spec = self._order().spec()
-        except InvalidSpecError as error:
-            self._complain(error)
+        order = self._order()
+        problem = problem_of(order, self._t)
+        self._complain(problem)
+        if problem is not None or "loading" in self._submit.props:
             return
-        self._complain(None)
         self._submit.props("loading")
         try:
-            if await self._deploy(spec):
+            if await self._sent(order.spec()):
                 self._dialog.close()
         finally:
             self._submit.props(remove="loading")
 
-    def _complain(self, error: InvalidSpecError | None) -> None:
-        """Show an error at the field that it is about, or else at the end; none takes it back."""
-        about = field_of(error) if error is not None else ""
-        if about not in self._fields:
+    async def _sent(self, spec: ModelSpec) -> bool:
+        """Deploy a model, but neither in place of one that nobody has named nor of one that is gone."""
+        deployed = await self._deployed()
+        if deployed is None:
+            return False
+        problem = clash(spec.name, deployed, self._t, replaces=self._replaces)
+        self._complain(problem)
+        return problem is None and await self._deploy(spec)
+
+    def _complain(self, problem: Problem | None) -> None:
+        """Show a problem at the field that it is about, or else at the end; none takes it back."""
+        about = problem.field if problem is not None else ""
+        if about not in self._fields or (about == "policy" and self._policy.value != "fps"):
             about = ""
         for name, element in self._fields.items():
-            element.error = str(error) if name == about else None
-        self._problem.set_text(str(error) if error is not None and not about else "")
+            element.error = problem.words if problem is not None and name == about else None
+        self._problem.set_text(problem.words if problem is not None and not about else "")
         if about in {"name", "runtime", "precision", "task", "revision", "labels"}:
             self._more.set_value(True)
 

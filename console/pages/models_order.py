@@ -1,5 +1,6 @@
 """What somebody fills in to deploy a model, and the spec that it makes. Pure."""
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC
 
@@ -17,6 +18,8 @@ TASKS = (
     "keypoint-detection",
 )  # fmt: skip
 """In the hub's words; others may be typed."""
+_MAX_OPTIONS = 64
+"""So many options of a link with an error are looked at, each with all before it."""
 _FIELDS = {"max_fps": "policy", "candidate_labels": "labels", "label": "labels", "camera": "cameras"}
 
 
@@ -26,9 +29,9 @@ class Order:
 
     source: str = ""
     name: str = ""
-    replicas: int = 1
+    replicas: str = "1"
     policy: str = "latest"
-    fps: float = 1.0
+    fps: str = "1"
     cameras: tuple[str, ...] = ()
     runtime: str = "onnx"
     precision: str = "fp32"
@@ -44,12 +47,12 @@ class Order:
         Raises:
             InvalidSpecError: It can't be deployed; the message says the mend.
         """
-        policy = f"fps={self.fps:g}" if self.policy == "fps" else self.policy
+        policy = f"fps={self.fps}" if self.policy == "fps" else self.policy
         options = [
             ("runtime", self.runtime),
             ("precision", self.precision),
             ("policy", policy),
-            ("replicas", str(self.replicas)),
+            ("replicas", self.replicas),
             *(("camera", camera) for camera in self.cameras),
             *(("label", label) for label in self.labels),
         ]
@@ -66,9 +69,9 @@ def of_spec(spec: ModelSpec) -> Order:
     return Order(
         source=spec.source,
         name=spec.name,
-        replicas=spec.replicas,
+        replicas=str(spec.replicas),
         policy="fps" if kind == "max_fps" else str(kind or "latest"),
-        fps=spec.policy.max_fps or 1.0,
+        fps=f"{spec.policy.max_fps or 1:.15g}",
         cameras=tuple(spec.cameras),
         runtime=specs.runtime_text(spec.runtime),
         precision=specs.precision_text(spec.precision),
@@ -80,16 +83,30 @@ def of_spec(spec: ModelSpec) -> Order:
     )
 
 
-def of_text(text: str) -> Order:
+def of_text(text: str) -> tuple[Order, InvalidSpecError | None]:
     """The form's fields for what a link says, such as `?model=vit=google/vit-base-patch16-224,policy=every`.
 
-    What is no spec goes into the source as it is: the form says what is wrong with it.
+    What can't be of it is left as the form has it by itself, and the error says what that is.
     """
+    model, *options = text.split(",")
+    name, equals, source = model.partition("=")
+    if not equals:
+        name, source = "", model
     try:
-        order = of_spec(specs.parse(text))
-    except InvalidSpecError:
-        return Order(source=text[: specs.MAX_SOURCE_LENGTH])
-    return order if "=" in text.partition(",")[0] else replace(order, name="")
+        order, wrong = of_spec(specs.parse(text)), None
+    except InvalidSpecError as error:
+        order, wrong = of_spec(specs.parse(",".join(("any", *_sound(options))))), error
+    return replace(order, source=source[: specs.MAX_SOURCE_LENGTH], name=name), wrong
+
+
+def _sound(options: list[str]) -> list[str]:
+    """Those of a link's options that can be, each with those before it."""
+    sound: list[str] = []
+    for option in options[:_MAX_OPTIONS]:
+        with suppress(InvalidSpecError):
+            specs.parse(",".join(("any", *sound, option)))
+            sound.append(option)
+    return sound
 
 
 def field_of(error: InvalidSpecError) -> str:

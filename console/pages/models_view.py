@@ -5,9 +5,9 @@ from enum import StrEnum
 
 from console.texts import marked
 from framemesh.figures import ModelFigures
-from framemesh.specs import policy_text, precision_text, runtime_text
+from framemesh.specs import as_version, policy_text, precision_text, runtime_text
 from framemesh.v1.model_pb2 import DeploymentPhase as Phase
-from framemesh.v1.model_pb2 import Model, ReplicaState, Runtime
+from framemesh.v1.model_pb2 import Model, ModelSpec, ReplicaState, Runtime
 from framemesh.words import printable, short_version, span
 
 
@@ -39,7 +39,7 @@ _TROUBLES = {
     Phase.DEPLOYMENT_PHASE_ROLLED_BACK: (
         Tone.WARN,
         marked("Rolled back"),
-        marked("The new version could not be made ready: the one before goes on answering. Replace it with another."),
+        marked("{source} could not be made ready: what was there before goes on answering. Replace it with another."),
     ),
 }
 """Tone, state and advice of what does not go on; of what is pending only where the mesh says why."""
@@ -52,7 +52,8 @@ class ModelView:
 
     Attributes:
         name: Its name.
-        source: Where it comes from.
+        source: Where it comes from; after rolling back, what goes on of it.
+        wanted_source: Where what is wanted comes from: another source where that could not be made ready.
         form: Runtime, precision and policy in a few words, and whether it is a shadow.
         cameras: The cameras whose frames it sees; none means all.
         tone: How its state looks.
@@ -69,6 +70,7 @@ class ModelView:
 
     name: str
     source: str
+    wanted_source: str
     form: str
     cameras: tuple[str, ...]
     tone: Tone
@@ -83,9 +85,24 @@ class ModelView:
     version: str
 
 
+def going_on(model: Model) -> ModelSpec:
+    """The model as it is wanted, but where that could not be made ready, as the version before that goes on."""
+    status = model.status
+    if status.phase != Phase.DEPLOYMENT_PHASE_ROLLED_BACK or status.generation < model.generation:
+        return model.spec
+    return as_version(model.spec, status.serving.spec) if status.HasField("serving") else model.spec
+
+
+def wanted_since_ns(model: Model) -> int:
+    """Since when there is a model of that name, in Unix nanoseconds, by what is known of the versions it has had."""
+    status = model.status
+    versions = [model.spec, *(release.spec for release in (status.serving, *status.previous))]
+    return min((spec.origin.time.ToNanoseconds() for spec in versions if spec.origin.HasField("time")), default=0)
+
+
 def model_view(model: Model) -> ModelView:
     """The model as its card shows it."""
-    spec, status = model.spec, model.status
+    spec, status = going_on(model), model.status
     serving = sum(replica.state == ReplicaState.REPLICA_STATE_SERVING for replica in model.replicas)
     tone, state, step, advice = _state(model, serving)
     versions = {replica.model_version for replica in model.replicas} - {""}
@@ -99,6 +116,7 @@ def model_view(model: Model) -> ModelView:
     return ModelView(
         name=spec.name,
         source=printable(spec.source),
+        wanted_source=printable(model.spec.source),
         form=form,
         cameras=tuple(spec.cameras),
         tone=tone,
@@ -123,7 +141,7 @@ def _state(model: Model, serving: int) -> tuple[Tone, str, str, str]:
     if status.generation < model.generation:
         return (*answers, _WAITS, marked("Nobody has taken it up yet. If that stays so, see Health for the deployer."))
     if status.phase == Phase.DEPLOYMENT_PHASE_READY:
-        return _ready(serving, model.spec.replicas)
+        return _ready(serving, model.spec)
     in_turn = status.phase == Phase.DEPLOYMENT_PHASE_PENDING and not status.message
     if status.phase in _TROUBLES and not in_turn:
         tone, state, advice = _TROUBLES[status.phase]
@@ -131,10 +149,13 @@ def _state(model: Model, serving: int) -> tuple[Tone, str, str, str]:
     return (*answers, _STEPS.get(status.phase, marked("Under way")), "")
 
 
-def _ready(serving: int, wanted: int) -> tuple[Tone, str, str, str]:
-    if not wanted:
-        return Tone.IDLE, marked("Paused"), "", marked("No server is wanted. Its frames wait; add a server to go on.")
-    if serving >= wanted:
+def _ready(serving: int, spec: ModelSpec) -> tuple[Tone, str, str, str]:
+    if not spec.replicas:
+        words = marked("No server is wanted. Frames are skipped meanwhile; add a server to go on.")
+        if spec.policy.HasField("every"):
+            words = marked("No server is wanted. Its frames wait; add a server to go on.")
+        return Tone.IDLE, marked("Paused"), "", words
+    if serving >= spec.replicas:
         return Tone.GOOD, marked("Ready"), "", ""
     words = marked("A server has gone and is started again by itself. If it stays away, its log says why.")
     if serving:

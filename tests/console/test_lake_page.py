@@ -62,6 +62,18 @@ async def test_a_frame_is_found_by_what_was_seen_in_it(page: Page, frames: list[
     await expect(cards(page)).to_have_count(10)
     await expect(page).to_have_url(f"/lake?{cameras}&until=2026-09-22T00%3A00&label=ESPRESSO")
     assert "espresso 90%" in str(await cards(page).first.get_by_role("img").get_attribute("alt"))
+    score = page.get_by_label("Least score")
+    await score.fill("7")
+    await score.press("Enter")
+    await expect(page.get_by_role("search")).to_contain_text("Write a score from 0 to 1.")
+    await expect(score).to_have_value("7")
+    await expect(page).to_have_url(f"/lake?{cameras}&until=2026-09-22T00%3A00&label=ESPRESSO")
+    await score.fill("0.8")
+    await score.press("Enter")
+    await expect(page).to_have_url(f"/lake?{cameras}&until=2026-09-22T00%3A00&label=ESPRESSO&min_score=0.8")
+    await expect(cards(page)).to_have_count(10)
+    await page.go_back()
+    await expect(score).to_have_value("")
     await page.go_back()
     await expect(cards(page)).to_have_count(24)
     await expect(page.get_by_label("What was seen")).to_have_value("")
@@ -313,6 +325,8 @@ async def test_what_an_address_says_wrong_is_told(page: Page, frames: list[Frame
     await expect(page.get_by_text("This is no frame's name")).to_be_visible()
     await page.goto("/lake?since=yesterday")
     await expect(page.get_by_text("write how long ago")).to_be_visible()
+    await page.goto("/lake?since=2h&until=5h")
+    await expect(page.get_by_text("The end is before the beginning")).to_be_visible()
 
 
 async def test_a_dead_letter_is_tried_again_by_an_operator(page: Page, mesh: Mesh, shoot: Shoot) -> None:

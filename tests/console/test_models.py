@@ -63,12 +63,13 @@ def asked(model: Model) -> ModelSpec:
     return spec
 
 
-async def tell(mesh: Mesh, model: str, phase: str, progress: float = 0.0, message: str = "") -> None:
-    """Say how far a deployment is, as a deployer would."""
+async def tell(mesh: Mesh, model: str, phase: str, progress: float = 0.0, message: str = "", serving: str = "") -> None:
+    """Say how far a deployment is, as a deployer would, and from where what serves comes."""
     found = await until(lambda: deployed(mesh, model))
     status = DeploymentStatus(
         phase=Phase.Value(f"DEPLOYMENT_PHASE_{phase}"), progress=progress, message=message,
         generation=found.generation, next=Release(spec=found.spec),
+        serving=Release(spec=parse(f"{model}={serving}")) if serving else None,
     )  # fmt: skip
     await (await mesh.bus.js.key_value(DEPLOYMENTS_BUCKET)).put(model, encoding.dump(status))
 
@@ -79,6 +80,11 @@ async def open_form(page: Page) -> Locator:
     form = page.get_by_role("dialog")
     await expect(form.get_by_label("Hugging Face model")).to_be_focused()
     return form
+
+
+def wrong_field(form: Locator) -> Locator:
+    """The one field that shows an error, with its label."""
+    return form.locator(".q-field--error")
 
 
 @pytest.mark.timeout(900)  # torch is imported three times: here, to prepare the model, and to serve it
@@ -119,9 +125,11 @@ def small_model(folder: Path) -> Path:
 
 
 async def test_an_empty_mesh_offers_a_model_that_takes_one_click(mesh: Mesh, page: Page, shoot: Shoot) -> None:
+    await page.goto("/models")
+    await publish(mesh.bus, "gate", jpeg())
+    await expect(card(page, MODEL)).to_contain_text("gate: ")
     await mesh.client.delete(MODEL)
     try:
-        await page.goto("/models")
         await expect(page.get_by_role("main")).to_contain_text("No model is deployed yet")
         await shoot(page, "models-empty")
         await page.get_by_role("button", name="Try demo:efficientnet-lite0").click()
@@ -133,6 +141,7 @@ async def test_an_empty_mesh_offers_a_model_that_takes_one_click(mesh: Mesh, pag
         await until(lambda: taken_back(mesh))
         await mesh.client.deploy(parse(f"{MODEL}=example/{MODEL},policy=every"))
         await until(lambda: has_consumer(mesh.bus, MODEL))
+    await expect(card(page, MODEL)).to_contain_text("No answer yet")  # not what the one before said
 
 
 async def taken_back(mesh: Mesh) -> bool:
@@ -144,13 +153,36 @@ async def test_the_form_says_what_is_wrong_where_it_is_and_how_to_mend_it(mesh: 
     form = await open_form(page)
     await form.get_by_role("button", name="Deploy", exact=True).click()
     await expect(form).to_contain_text("give a Hugging Face id or the path of a model folder")
+    await form.get_by_label("Hugging Face model").fill("no such model!")
+    await form.get_by_label("Hugging Face model").blur()
+    await expect(wrong_field(form)).to_contain_text("Write an id such as google/vit-base-patch16-224")
     await form.get_by_label("Hugging Face model").fill("google/vit-base-patch16-224")
-    await form.get_by_label("Servers").fill("2")
+    servers = form.get_by_label("Servers")
+    for wrong in ("999", "1.7", ""):
+        await servers.fill(wrong)
+        await servers.press("Enter")
+        await servers.blur()
+        await expect(form).to_contain_text("Write a whole number of servers, from 0 to 64.")
+        await expect(servers).to_have_value(wrong)
+        await servers.fill("2")
+        await servers.blur()
+        await expect(form).not_to_contain_text("Write a whole number")
+    await form.get_by_role("button", name="Limited rate").click()
+    for wrong in ("100000", "-1", ""):
+        await form.get_by_label("Frames a second").fill(wrong)
+        await form.get_by_role("button", name="Deploy", exact=True).click()
+        await expect(form).to_contain_text("Write how many frames a second, from 0.001 to 1000.")
+    await form.get_by_role("button", name="Newest frame").click()
+    assert [model.spec.name for model in await mesh.client.models()] == [MODEL]
     await form.get_by_role("button", name='Expand "More"').click()
     await form.get_by_label("Name in this mesh").fill("My Model")
     await form.get_by_role("button", name="Deploy", exact=True).click()
     await expect(form).to_contain_text("use 1 to 40 of a-z, 0-9 and '-'")
     await expect(form).not_to_contain_text("give a Hugging Face id")
+    await form.get_by_label("Name in this mesh").fill(MODEL)
+    await form.get_by_role("button", name="Deploy", exact=True).click()
+    await expect(wrong_field(form)).to_contain_text("Name in this mesh")
+    await expect(wrong_field(form)).to_contain_text(f"{MODEL} is deployed already: give this one another name")
     await shoot(page, "models-form")
     await form.get_by_label("Name in this mesh").fill("mine")
     await form.get_by_role("button", name="Deploy", exact=True).click()
@@ -162,8 +194,17 @@ async def test_the_form_says_what_is_wrong_where_it_is_and_how_to_mend_it(mesh: 
 
 
 async def test_everything_of_the_form_goes_into_the_spec_and_a_link_fills_it(mesh: Mesh, page: Page) -> None:
-    await page.goto("/models?model=clip%3Dopenai%2Fclip,label=a%20cat,policy=fps%3D2.5")
+    await page.goto("/models?model=openai%2Fclip,runtime=torch,precision=int8")
     form = page.get_by_role("dialog")
+    await expect(form.get_by_label("Hugging Face model")).to_have_value("openai/clip")
+    await expect(wrong_field(form)).to_contain_text("Precision")
+    await expect(wrong_field(form)).to_contain_text("it needs runtime=onnx, not torch")
+    await form.get_by_label("Servers").fill("2")  # leaves the source's field, and the error where it is
+    await form.get_by_label("Servers").blur()
+    await expect(wrong_field(form)).to_contain_text("Precision")
+    await form.get_by_role("button", name="Cancel").click()
+    await expect(page).to_have_url("/models")
+    await page.goto("/models?model=clip%3Dopenai%2Fclip,label=a%20cat,policy=fps%3D2.5")
     await expect(form.get_by_label("Hugging Face model")).to_have_value("openai/clip")
     await expect(form.get_by_label("Frames a second")).to_have_value("2.5")
     await form.get_by_label("Revision").fill("main")
@@ -174,6 +215,10 @@ async def test_everything_of_the_form_goes_into_the_spec_and_a_link_fills_it(mes
     await page.get_by_role("option", name="bf16").click()
     await form.get_by_role("button", name="Deploy", exact=True).click()
     await expect(form).to_be_hidden()
+    await expect(page).to_have_url("/models")
+    await page.reload()
+    await expect(card(page, "clip")).to_be_visible()
+    await expect(form).to_have_count(0)
     found = await until(lambda: deployed(mesh, "clip"))
     assert asked(found) == parse(
         "clip=openai/clip,label=a cat,policy=fps=2.5,revision=main,task=zero-shot-image-classification,"
@@ -192,11 +237,14 @@ async def test_progress_failures_and_rolling_back_are_shown_as_they_come(mesh: M
     await tell(mesh, "depth", "FAILED", message=f"model source {HOSTILE} is not known at the hub: check the name")
     await expect(card(page, "depth")).to_contain_text(f"model source {HOSTILE} is not known")
     await expect(card(page, "depth")).to_contain_text("use Replace")
-    await tell(mesh, MODEL, "ROLLED_BACK", message="its graph is none")
+    await tell(mesh, MODEL, "ROLLED_BACK", message="its graph is none", serving="example/before")
     await expect(card(page, MODEL).get_by_role("status")).to_have_text("Rolled back")
-    await expect(card(page, MODEL)).to_contain_text("the one before goes on answering")
+    await expect(card(page, MODEL)).to_contain_text(f"example/{MODEL} could not be made ready: what was there before")
     await expect(page.get_by_role("main")).to_contain_text("3 deployed: ")
     await shoot(page, "models")
+    await page.get_by_role("button", name=f"Replace {MODEL}").click()
+    await expect(page.get_by_label("Hugging Face model")).to_have_value("example/before")
+    await page.get_by_role("button", name="Cancel").click()
     await tell(mesh, "detr", "EXPORTING")
     await expect(shown).to_contain_text("Exporting")
     await expect(shown.get_by_role("progressbar")).not_to_have_attribute("aria-valuenow", "0.42")
@@ -223,6 +271,12 @@ async def test_a_model_is_scaled_and_replaced(mesh: Mesh, page: Page) -> None:
     found = await deployed(mesh, "vit")
     assert found is not None
     assert asked(found) == parse("vit=google/vit-large-patch16-224,replicas=2")
+    await page.get_by_role("button", name="Replace vit").click()
+    await expect(form.get_by_label("Servers")).to_have_value("2")
+    await mesh.client.delete("vit")
+    await form.get_by_role("button", name="Replace", exact=True).click()
+    await expect(form.get_by_role("alert")).to_contain_text("vit was deleted meanwhile")
+    assert await deployed(mesh, "vit") is None
 
 
 async def test_deleting_asks_first_by_name_and_escape_leaves_everything_as_it_was(

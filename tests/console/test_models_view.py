@@ -2,8 +2,10 @@
 
 import pytest
 
+from console.pages.models_check import problem_of, told
 from console.pages.models_order import PRECISIONS, Order, field_of, of_spec, of_text
-from console.pages.models_view import Tone, figures_view, model_view
+from console.pages.models_view import Tone, figures_view, going_on, model_view, wanted_since_ns
+from console.texts import translator
 from framemesh.errors import InvalidSpecError
 from framemesh.figures import ModelFigures
 from framemesh.frames import timestamp
@@ -11,7 +13,7 @@ from framemesh.specs import parse
 from framemesh.v1.answer_pb2 import Answer, AnswerError, Classification, Label, ModelAnswer
 from framemesh.v1.frame_pb2 import Frame
 from framemesh.v1.model_pb2 import DeploymentPhase as Phase
-from framemesh.v1.model_pb2 import DeploymentStatus, Model, ModelReplica, ModelSpec, Release, ReplicaState, Runtime
+from framemesh.v1.model_pb2 import DeploymentStatus, Model, ModelReplica, Release, ReplicaState, Runtime
 from framemesh.v1.result_pb2 import Result
 
 
@@ -76,6 +78,31 @@ def test_a_model_that_could_not_be_exported_says_that_torch_serves_it() -> None:
     assert view.version == "0123456789ab"
 
 
+@pytest.mark.parametrize(("policy", "advice"), [("latest", "skipped"), ("fps=2", "skipped"), ("every", "frames wait")])
+def test_a_paused_model_says_what_becomes_of_its_frames(policy: str, advice: str) -> None:
+    assert advice in model_view(model("READY", text=f"vit=a/vit,replicas=0,policy={policy}")).advice
+
+
+def test_what_was_rolled_back_shows_what_serves_and_names_what_does_not() -> None:
+    found = model("ROLLED_BACK", 1, text="vit=b/new,precision=int8,revision=main,replicas=2,camera=gate", message="no")
+    found.status.serving.CopyFrom(Release(spec=parse("vit=a/old,runtime=torch"), runtime=Runtime.RUNTIME_TORCH))
+    view = model_view(found)
+    assert (view.source, view.wanted_source, view.form) == ("a/old", "b/new", "torch fp32 · latest")
+    assert going_on(found) == parse("vit=a/old,runtime=torch,replicas=2,camera=gate")
+    found.generation += 1  # somebody has asked for another one already
+    assert model_view(found).source == "b/new"
+
+
+def test_a_model_is_there_since_the_first_of_its_versions_was_wanted() -> None:
+    found = model("READY", 1)
+    assert wanted_since_ns(found) == 0
+    found.spec.origin.time.CopyFrom(timestamp(30))
+    assert wanted_since_ns(found) == 30
+    found.status.serving.spec.origin.time.CopyFrom(timestamp(20))
+    found.status.previous.add().spec.origin.time.CopyFrom(timestamp(10))
+    assert wanted_since_ns(found) == 10
+
+
 def test_what_others_wrote_is_shown_on_one_line_and_its_signs_as_escapes() -> None:
     view = model_view(model("FAILED", message="no\n  such\x1b[31m model"))
     assert view.trouble == "no such\\x1b[31m model"
@@ -136,8 +163,11 @@ def test_every_precision_that_the_form_offers_fits_its_runtime() -> None:
     [
         (Order(), "source", "give a Hugging Face id"),
         (Order(source="a/b", name="My Model"), "name", "use 1 to 40 of a-z"),
-        (Order(source="a/b", replicas=65), "replicas", "use 0 to 64"),
-        (Order(source="a/b", policy="fps", fps=0.0), "policy", "use 0.001 to 1000"),
+        (Order(source="a/b", replicas="65"), "replicas", "use 0 to 64"),
+        (Order(source="a/b", replicas="1.7"), "replicas", "use 0 to 64"),
+        (Order(source="a/b", replicas=""), "replicas", "use 0 to 64"),
+        (Order(source="a/b", policy="fps", fps="0"), "policy", "use 0.001 to 1000"),
+        (Order(source="a/b", policy="fps", fps=""), "policy", "use every, latest or fps=N"),
         (Order(source="a/b", labels=(" ",)), "labels", "write 1 to 256 characters"),
         (Order(source="a/b", precision="fp16"), "precision", "runtime=torch"),
         (Order(source="a/b", task="\x00"), "task", "printable"),
@@ -149,10 +179,74 @@ def test_what_is_wrong_is_said_at_its_field_with_the_mend(order: Order, field: s
     assert field_of(told.value) == field
 
 
-def test_a_link_fills_the_form_and_one_that_is_no_spec_its_first_field() -> None:
-    assert of_text("google/vit-base-patch16-224,policy=every") == Order(
-        source="google/vit-base-patch16-224", policy="every"
-    )
-    assert of_text("vit=a/b,replicas=2") == Order(source="a/b", name="vit", replicas=2)
-    assert of_text("a/b,colour=red") == Order(source="a/b,colour=red")
-    assert isinstance(of_text("demo:efficientnet-lite0").spec(), ModelSpec)
+@pytest.mark.parametrize(
+    "order",
+    [
+        Order(),
+        Order(source="a/b", name="My Model"),
+        Order(source="a/b", replicas="-3"),
+        Order(source="a/b", replicas=""),
+        Order(source="a/b", policy="fps", fps="100000"),
+        Order(source="a/b", policy="fps", fps=""),
+        Order(source="no such model!", name="x"),
+        Order(source="<b>x</b>"),
+        Order(source="https://huggingface.co/google/vit-base-patch16-224"),
+        Order(source="demo:nope"),
+        Order(source="lake://models/vit"),
+    ],
+)
+def test_what_is_commonly_wrong_is_said_in_the_visitors_language(order: Order) -> None:
+    english, korean = (problem_of(order, translator(language)) for language in ("en", "ko"))
+    assert english is not None
+    assert korean is not None
+    assert english.field == korean.field
+    assert english.words.isascii()
+    assert any("가" <= letter <= "힣" for letter in korean.words)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "gpt2",
+        "google/vit-base-patch16-224",
+        "models/of/mine/vit",
+        "/data/my models/vit",
+        "./모델/vit",
+        "demo:efficientnet-lite1",
+        "lake://models/vit/2026.11_b-1",
+    ],
+)
+def test_what_may_name_a_model_is_taken(source: str) -> None:
+    assert problem_of(Order(source=source), translator("en")) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "order"),
+    [
+        ("google/vit-base-patch16-224,policy=every", Order(source="google/vit-base-patch16-224", policy="every")),
+        ("vit=a/b,replicas=2", Order(source="a/b", name="vit", replicas="2")),
+        ("demo:efficientnet-lite0", Order(source="demo:efficientnet-lite0")),
+    ],
+)
+def test_a_link_fills_the_form(text: str, order: Order) -> None:
+    assert of_text(text) == (order, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "order", "field"),
+    [
+        ("a/b,runtime=torch,precision=int8,task=x", Order(source="a/b", runtime="torch", task="x"), "precision"),
+        ("My Model=a/b,policy=every", Order(source="a/b", name="My Model", policy="every"), "name"),
+        ("a/b,replicas=999,revision=main", Order(source="a/b", revision="main"), "replicas"),
+        ("a/b,policy=sometimes", Order(source="a/b"), "policy"),
+        ("a/b,colour=red,shadow=true", Order(source="a/b", shadow=True), ""),
+        ("a/b,fast", Order(source="a/b"), ""),
+        (",policy=every", Order(policy="every"), "source"),
+        ("a/b" + ",camera=A" * 9999, Order(source="a/b"), "cameras"),
+    ],
+)
+def test_a_link_with_an_error_fills_in_the_rest_and_says_what_is_wrong(text: str, order: Order, field: str) -> None:
+    filled, wrong = of_text(text)
+    assert filled == order
+    assert wrong is not None
+    assert told(wrong, translator("en")).field == field

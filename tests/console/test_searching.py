@@ -36,5 +36,8 @@ def test_times_are_as_commands_take_them() -> None:
     assert wanted.by_sight
     assert Search().wanted(NOW) == Wanted()
     assert Search(since="0001-01-01T00:00+09:00", until="9999-12-31T23:59").wanted(NOW) == Wanted()
+    assert Search(since="5h", until="5h").wanted(NOW).until == NOW - timedelta(hours=5)
     with pytest.raises(ValueError, match="write how long ago"):
         Search(since="yesterday").wanted(NOW)
+    with pytest.raises(ValueError, match="end is before the beginning"):
+        Search(since="2h", until="5h").wanted(NOW)
