@@ -30,16 +30,24 @@ def seaweedfs_server(folder: Path, port: int, credentials: Credentials) -> Proce
     )  # fmt: skip
 
     async def ready() -> bool:
-        """Whether it answers and has where to write: its volume server finds the master at once, or 5 s later."""
         try:
             async with aiohttp.ClientSession(raise_for_status=True) as session:
                 await session.get(f"http://{HOST}:{port}/healthz")
-                topology = await session.get(f"http://{HOST}:{ports['-master.port']}/dir/status")
-                return bool((await topology.json())["Topology"]["Max"])
         except aiohttp.ClientError:
             return False
+        return await has_volumes(ports["-master.port"])
 
     return ProcessSpec("s3", argv, {}, ready, stop_seconds=1.0)  # what it holds goes with the test
+
+
+async def has_volumes(master_port: int) -> bool:
+    """Whether a SeaweedFS has where to write: its volume server finds the master at once, or 5 s later."""
+    try:
+        async with aiohttp.ClientSession(raise_for_status=True) as session:
+            topology = await session.get(f"http://{HOST}:{master_port}/dir/status")
+            return bool((await topology.json())["Topology"]["Max"])
+    except aiohttp.ClientError:
+        return False
 
 
 STORES = {"juicefs": s3_server, "seaweedfs": seaweedfs_server}

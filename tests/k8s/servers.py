@@ -10,6 +10,7 @@ from framemesh.mesh.servers import HOST, free_port, program
 from framemesh.mesh.supervision import ProcessSpec
 from k8s.make_secrets import made
 from tests.k8s.rendering import Object, find, pod_of
+from tests.stores import has_volumes
 
 Secrets = dict[str, dict[str, str]]
 
@@ -56,6 +57,7 @@ def lake_server(objects: list[Object], secrets: Secrets, folder: Path, port: int
     inside = {
         "/data": str(folder / "data"), "/etc/s3": str(folder), "=8333": f"={port}",
         "-s3.ip.bind=0.0.0.0": f"-s3.ip.bind={HOST}",
+        "-volume.max=0": f"-volume.max={_room_gib(objects)}",
     }  # fmt: skip
     argv = []
     container = _container(objects, "s3")
@@ -63,14 +65,24 @@ def lake_server(objects: list[Object], secrets: Secrets, folder: Path, port: int
         for here, there in inside.items():
             part = part.replace(here, there)  # noqa: PLW2901
         argv.append(part)
-    ports = [
-        f"-{part}.port{protocol}={free_port()}"
-        for part in ("master", "volume", "filer")
-        for protocol in ("", ".grpc")
-    ]  # fmt: skip
-    argv = [program(argv[0]), *argv[1:], *ports, f"-s3.port.grpc={free_port()}"]
-    probe = container["readinessProbe"]["httpGet"]["path"]
-    return ProcessSpec("s3", tuple(argv), {"HOME": os.devnull}, _answers(f"{port}{probe}"), stop_seconds=1.0)
+    ports = {
+        f"-{part}.port{protocol}": free_port() for part in ("master", "volume", "filer") for protocol in ("", ".grpc")
+    }
+    argv = [program(argv[0]), *argv[1:], *(f"{flag}={number}" for flag, number in ports.items())]
+    argv.append(f"-s3.port.grpc={free_port()}")
+    answers = _answers(f"{port}{container['readinessProbe']['httpGet']['path']}")
+
+    async def ready() -> bool:
+        return await answers() and await has_volumes(ports["-master.port"])
+
+    written = {one["name"]: one["value"] for one in container["env"]}
+    return ProcessSpec("s3", tuple(argv), {**written, "HOME": os.devnull}, ready, stop_seconds=1.0)
+
+
+def _room_gib(objects: list[Object]) -> int:
+    """How many volumes of 1 GiB the claim of the lake has room for: this machine's disk has more, or less."""
+    (claim,) = find(objects, "StatefulSet", "s3")["spec"]["volumeClaimTemplates"]
+    return int(claim["spec"]["resources"]["requests"]["storage"].removesuffix("Gi"))
 
 
 def fresh_secrets() -> Secrets:
