@@ -19,7 +19,7 @@ from rich.text import Text
 from framemesh.bus import Bus, connect, streams
 from framemesh.bus.states import unfinished
 from framemesh.client import AsyncClient
-from framemesh.errors import ConfigurationError
+from framemesh.errors import BusUnavailableError, ConfigurationError, LakeUnavailableError
 from framemesh.lake import Lake
 from framemesh.mesh import disk, observing, processes, report, servers
 from framemesh.mesh.cameras import check_cameras
@@ -104,7 +104,7 @@ class _Mesh:
             self.console.print(Text(words, "yellow"))
         if self.options.report is not None:
             seconds = began - self.began
-            counted = await report.count(self.bus, self.lake, self.start, self.models.specs, seconds=seconds)
+            counted = await self._count(seconds=seconds, until=began + self.options.drain_seconds)
             own_nats = self.options.external.nats_url is None
             counted["nats_sync_interval"] = "always" if own_nats else "as the server is set"
             self.options.report.write_text(json.dumps(counted, indent=2) + "\n")
@@ -125,6 +125,16 @@ class _Mesh:
                 self.console.print(f"waiting for {waits}; Ctrl-C again ends at once")
             await asyncio.sleep(_POLL_SECONDS)
         return left
+
+    async def _count(self, *, seconds: float, until: float) -> dict[str, object]:
+        """The report; begun again, until then, while NATS or the S3 server is being restarted."""
+        while True:
+            try:
+                return await report.count(self.bus, self.lake, self.start, self.models.specs, seconds=seconds)
+            except (BusUnavailableError, LakeUnavailableError, nats.errors.Error, TimeoutError):
+                if time.monotonic() > until:
+                    raise
+            await asyncio.sleep(_POLL_SECONDS)
 
     async def _left(self) -> dict[str, int]:
         consumers = {"the lake": (streams.FRAMES, streams.STORE_CONSUMER)}

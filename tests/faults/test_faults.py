@@ -12,8 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from framemesh.bus import connect, streams
+from framemesh.mesh.joining import read_state
 from tests.faults.bench import bench
 from tests.faults.faults import FAULTS
+from tests.ingest.watching import until
+from tests.pictures import jpeg
 from tests.stores import STORES
 
 COUNT = int(os.environ.get("FRAMEMESH_FAULTS", "8"))
@@ -47,3 +51,23 @@ async def test_whatever_dies_each_frame_is_stored_and_answered_once(
     assert every["analysed"] == frames["stored"]
     assert (latest["duplicates"], latest["failed"]) == (0, 0)
     assert latest["analysed"] + latest["skipped"] == frames["stored"]
+
+
+async def test_a_lake_that_is_away_when_the_report_is_counted_is_waited_for(tmp_path: Path) -> None:
+    async with bench(tmp_path / "data", "juicefs", "--cameras", "none", "--model", "none") as mesh:
+        state = read_state(mesh.folder)
+        assert state is not None
+        async with connect(state.nats_url, name="tests") as bus:
+            await bus.js.publish("frames.gate", jpeg())
+
+            async def stored() -> bool:
+                return (await bus.js.stream_info(streams.STORED)).state.messages == 1
+
+            await until(stored)
+        await mesh.s3.cut()
+        finishing = asyncio.create_task(mesh.finish())
+        done, _ = await asyncio.wait({finishing}, timeout=6.0)  # longer than a request to the lake is tried
+        assert not done
+        await mesh.s3.mend()
+        report, _ = await finishing
+    assert report["frames"]["stored"] == 1
