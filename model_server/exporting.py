@@ -82,12 +82,13 @@ def _export(
     except Exception as error:
         raise NotExportableError(f"torch can't export it: {_cause(error)}") from error
     _keep_names_for_results(program.model.graph)
-    program.save(path, external_data=large)
-    if not large:
-        try:
-            onnx.save(simplify(onnx.load(path)), path)
-        except Exception as error:  # onnx's have no base of their own
-            raise NotExportableError(f"torch exports a graph that onnx refuses: {_cause(error)}") from error
+    if large:
+        program.save(path, external_data=True)
+        return
+    try:
+        onnx.save(simplify(program.model_proto), path)
+    except Exception as error:  # onnx's have no base of their own
+        raise NotExportableError(f"torch exports a graph that onnx refuses: {_cause(error)}") from error
 
 
 def _keep_names_for_results(graph: Graph) -> None:
