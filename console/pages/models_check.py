@@ -76,10 +76,9 @@ def told(error: InvalidSpecError, translate: Translate) -> Problem:
 def _wrong_source(source: str, _t: Translate) -> str:
     """What is wrong with a source that plainly names no model; whether there is such a one others find out."""
     if source.startswith(demo.PREFIX):
-        if source.removeprefix(demo.PREFIX) in demo.MODELS:
+        if source in demo.SOURCES:
             return ""
-        known = ", ".join(demo.PREFIX + model for model in demo.MODELS)
-        return _t("There is no such demo model; there are {models}.", models=known)
+        return _t("There is no such demo model; there are {models}.", models=", ".join(demo.SOURCES))
     if source.startswith(LAKE):
         return "" if IN_LAKE.fullmatch(source) else _t("Of a model in the lake write lake://models/NAME/VERSION.")
     if source.startswith(("/", "./", "../", "~")) or _PLAIN.fullmatch(source):

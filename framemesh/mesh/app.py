@@ -23,7 +23,7 @@ from framemesh.errors import BusUnavailableError, ConfigurationError, LakeUnavai
 from framemesh.lake import Lake
 from framemesh.mesh import disk, observing, processes, report, servers
 from framemesh.mesh.cameras import check_cameras
-from framemesh.mesh.demo import MODELS, PREFIX, localised
+from framemesh.mesh.demo import SOURCES, localised
 from framemesh.mesh.deployed import deployed
 from framemesh.mesh.disk import DiskWatch
 from framemesh.mesh.door import Door
@@ -307,7 +307,7 @@ async def _deploy(client: AsyncClient, options: MeshOptions, demo_folder: Path, 
     if asked is None:
         if before:
             return before
-        asked = tuple(parse(f"{PREFIX}{name}", default_policy=options.policy) for name in MODELS)
+        asked = tuple(parse(source, default_policy=options.policy) for source in SOURCES)
     for name in before.keys() - {spec.name for spec in asked}:
         await client.delete(name)
     if asked:

@@ -9,7 +9,7 @@ from framemesh.errors import ConfigurationError
 from framemesh.v1.model_pb2 import ModelSpec
 
 PREFIX = "demo:"
-MODELS = ("efficientnet-lite0", "efficientnet-lite1")
+SOURCES = (f"{PREFIX}efficientnet-lite0", f"{PREFIX}efficientnet-lite1")
 
 
 def check_source(spec: ModelSpec) -> ModelSpec:
@@ -19,9 +19,8 @@ def check_source(spec: ModelSpec) -> ModelSpec:
         ConfigurationError: The source is a file, a path that isn't there, or no demo model.
     """
     source = spec.source
-    if source.startswith(PREFIX) and source.removeprefix(PREFIX) not in MODELS:
-        known = ", ".join(PREFIX + model for model in MODELS)
-        raise ConfigurationError(f"no demo model {source!r}; there are {known}", source=source)
+    if source.startswith(PREFIX) and source not in SOURCES:
+        raise ConfigurationError(f"no demo model {source!r}; there are {', '.join(SOURCES)}", source=source)
     if Path(source).is_file():
         raise ConfigurationError(f"{source!r} is a file; name the model's folder, or a Hugging Face id")
     if source.startswith((".", "/", "~")) and not Path(source).is_dir():

@@ -12,7 +12,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from framemesh.errors import ConfigurationError
 from framemesh.mesh.cameras import Cameras
-from framemesh.mesh.demo import MODELS, PREFIX
+from framemesh.mesh.demo import SOURCES
 from framemesh.mesh.servers import HOST
 from framemesh.mesh.supervision import ProcessSpec
 from framemesh.rpc.channels import open_channel
@@ -128,7 +128,7 @@ def console(env: Mapping[str, str], *, gateway: str, port: int, http_port: int, 
         "FRAMEMESH_HTTP_ADDRESS": f"{HOST}:{http_port}",
     }
     if find_spec("demo") is not None:  # these need no hub
-        own["FRAMEMESH_QUICK_MODELS"] = ",".join(f"{PREFIX}{model}" for model in MODELS)
+        own["FRAMEMESH_QUICK_MODELS"] = ",".join(SOURCES)
     return _service("console", "console", {**env, **own}, _is_healthy(http_port))
 
 
