@@ -18,9 +18,7 @@ def seaweedfs_server(folder: Path, port: int, credentials: Credentials) -> Proce
     keys = [{"accessKey": credentials.user, "secretKey": credentials.password}]
     config = folder / "s3.json"
     config.write_text(json.dumps({"identities": [{"name": "tests", "credentials": keys, "actions": ["Admin"]}]}))
-    ports = {
-        f"-{part}.port{protocol}": free_port() for part in ("master", "volume", "filer") for protocol in ("", ".grpc")
-    }
+    ports = seaweedfs_ports()
     argv = (
         program("weed"), "-logtostderr", "server", f"-dir={folder}", f"-ip={HOST}", f"-ip.bind={HOST}",
         *(f"{flag}={number}" for flag, number in ports.items()),
@@ -38,6 +36,13 @@ def seaweedfs_server(folder: Path, port: int, credentials: Credentials) -> Proce
         return await has_volumes(ports["-master.port"])
 
     return ProcessSpec("s3", argv, {}, ready, stop_seconds=1.0)  # what it holds goes with the test
+
+
+def seaweedfs_ports() -> dict[str, int]:
+    """Free ports for the parts behind S3, by the option that sets each."""
+    return {
+        f"-{part}.port{protocol}": free_port() for part in ("master", "volume", "filer") for protocol in ("", ".grpc")
+    }
 
 
 async def has_volumes(master_port: int) -> bool:

@@ -10,7 +10,7 @@ from framemesh.mesh.servers import HOST, free_port, program
 from framemesh.mesh.supervision import ProcessSpec
 from k8s.make_secrets import made
 from tests.k8s.rendering import Object, find, pod_of
-from tests.stores import has_volumes
+from tests.stores import has_volumes, seaweedfs_ports
 
 Secrets = dict[str, dict[str, str]]
 
@@ -65,9 +65,7 @@ def lake_server(objects: list[Object], secrets: Secrets, folder: Path, port: int
         for here, there in inside.items():
             part = part.replace(here, there)  # noqa: PLW2901
         argv.append(part)
-    ports = {
-        f"-{part}.port{protocol}": free_port() for part in ("master", "volume", "filer") for protocol in ("", ".grpc")
-    }
+    ports = seaweedfs_ports()
     argv = [program(argv[0]), *argv[1:], *(f"{flag}={number}" for flag, number in ports.items())]
     argv.append(f"-s3.port.grpc={free_port()}")
     answers = _answers(f"{port}{container['readinessProbe']['httpGet']['path']}")
