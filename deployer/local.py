@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterable, Mapping
@@ -28,7 +29,7 @@ from framemesh.mesh.servers import free_port
 from framemesh.mesh.supervision import ProcessSpec, Supervisor
 from framemesh.specs import complete
 from framemesh.v1.model_pb2 import DeploymentPhase as Phase
-from framemesh.v1.model_pb2 import ModelReplica, ModelSpec, Release, ReplicaState
+from framemesh.v1.model_pb2 import ModelReplica, ModelSpec, Release, ReplicaState, Runtime
 from framemesh.waiting import cancelled
 
 log = structlog.get_logger()
@@ -98,6 +99,7 @@ class LocalBackend:
         self._bus = bus
         self._folder = data_dir.resolve()
         self._cache = self._folder / "models" / "prepared"
+        self._stand_ins = self._folder / "models" / "stand-ins"
         self._logs = self._folder / "logs"
         self._supervisor = Supervisor(self._logs, on_event=lambda words: log.warning("process.event", words=words))
         self._room = asyncio.Semaphore(_PREPARED_AT_ONCE)
@@ -113,6 +115,8 @@ class LocalBackend:
                 with suppress(ProcessLookupError):
                     os.killpg(found.process.pid, signal.SIGKILL)
         await asyncio.to_thread(clear_unfinished, self._cache)
+        for folder in self._stand_ins.glob("*"):
+            await self._clear(folder.name)
         return self
 
     async def __aexit__(
@@ -125,15 +129,19 @@ class LocalBackend:
         return {server.model for server in self._servers.values()}
 
     async def prepare(self, spec: ModelSpec, tell: Tell) -> Release:
-        """As `Backend` says."""
+        """As `Backend` says. Exporting may take minutes: where nothing answers yet, torch does meanwhile."""
         if self._room.locked():
             tell(Phase.DEPLOYMENT_PHASE_PENDING, 0, "")
-        async with self._room, self._worker(await self._localised(spec, tell)) as process:
+        alone = spec.replicas > 0 and not spec.shadow and not self._of(spec.name)
+        stand_in = self._stand_ins / spec.name if alone else None
+        async with self._room, self._worker(await self._localised(spec, tell), stand_in) as process:
             assert process.stdout is not None  # noqa: S101 - a pipe, as it was started
             line = b""
             async for line in process.stdout:
                 if (step := worker.read_step(line)) is not None:
                     tell(step.phase, step.progress, "")
+                elif stand_in is not None and worker.has_stand_in(line):
+                    self._run_stand_in(spec, stand_in)
             return worker.outcome(spec, await process.wait(), line)
 
     async def _localised(self, spec: ModelSpec, tell: Tell) -> ModelSpec:
@@ -146,14 +154,17 @@ class LocalBackend:
     async def roll_out(self, release: Release, replicas: int, tell: Tell) -> None:
         """As `Backend` says."""
         model = release.spec.name
-        example = self._process(release, 0)
+        # Runtime, precision and task are what it was prepared for.
+        labels = release.spec.candidate_labels
+        served = complete(ModelSpec(name=model, source=release.source, candidate_labels=labels))
+        example = self._process(served, 0)
         servers = [server for server in self._of(model) if not server.failed()]
         fitting = [server for server in servers if server.serves(example)]
         fitting.sort(key=lambda server: (not server.ready(), server.number))
         # What failed, and what was to come but never came, makes room first.
         await self._end(server for server in self._of(model) if server not in fitting and not server.may_answer())
         while len(fitting) < replicas:
-            fitting.append(self._run(self._process(release, self._free_number(model))))
+            fitting.append(self._run(self._process(served, self._free_number(model))))
         kept = fitting[:replicas]
         await _until_ready(kept, tell)
         if surplus := [server for server in self._of(model) if server not in kept]:
@@ -175,16 +186,26 @@ class LocalBackend:
     def _free_number(self, model: str) -> int:
         return next(number for number in count() if model_process(model, number) not in self._servers)
 
-    def _process(self, release: Release, number: int) -> ProcessSpec:
+    def _run_stand_in(self, spec: ModelSpec, folder: Path) -> None:
+        log.info("deployment.stand_in", model=spec.name)
+        torch = ModelSpec(
+            name=spec.name,
+            source=str(folder),
+            runtime=Runtime.RUNTIME_TORCH,
+            candidate_labels=spec.candidate_labels,
+        )
+        self._run(self._process(complete(torch), self._free_number(spec.name)))
+
+    async def _clear(self, model: str) -> None:
+        """Remove what stood in for a model, unless it still does."""
+        folder = self._stand_ins / model
+        if all(server.process.env["FRAMEMESH_MODEL_SOURCE"] != str(folder) for server in self._servers.values()):
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+    def _process(self, spec: ModelSpec, number: int) -> ProcessSpec:
         inherited = {name: value for name, value in os.environ.items() if name.startswith("FRAMEMESH_")}
-        # Runtime, precision and task are what it was prepared for.
-        labels = release.spec.candidate_labels
-        spec = complete(ModelSpec(name=release.spec.name, source=release.source, candidate_labels=labels))
-        made = model_server(
-            {**inherited, **mark(self._folder)},
-            spec, number, cache=self._cache, grpc_port=free_port(), http_port=free_port(),
-        )  # fmt: skip
-        return replace(made, start_seconds=_START_SECONDS)
+        made = model_server(inherited, spec, number, cache=self._cache, grpc_port=free_port(), http_port=free_port())
+        return replace(made, env={**made.env, **mark(self._folder)}, start_seconds=_START_SECONDS)
 
     def _run(self, process: ProcessSpec, running: TakenOver | None = None) -> _Server:
         starting = asyncio.create_task(self._bring_up(process, running), name=f"start {process.name}")
@@ -231,13 +252,15 @@ class LocalBackend:
         await cancelled(server.starting)
         await self._supervisor.stop(server.process.name)
         del self._servers[server.process.name]
+        await self._clear(server.model)
 
     @asynccontextmanager
-    async def _worker(self, spec: ModelSpec) -> AsyncIterator[asyncio.subprocess.Process]:
+    async def _worker(self, spec: ModelSpec, stand_in: Path | None) -> AsyncIterator[asyncio.subprocess.Process]:
         """The process that prepares a model, around the block."""
         with (self._logs / f"prepare-{spec.name}.log").open("wb") as errors:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", worker.PROGRAM, *worker.arguments(spec, cache=str(self._cache)),
+                sys.executable, "-m", worker.PROGRAM,
+                *worker.arguments(spec, cache=str(self._cache), stand_in=str(stand_in or "")),
                 env={**os.environ, **mark(self._folder)},
                 stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=errors,
                 start_new_session=True,
@@ -250,6 +273,7 @@ class LocalBackend:
                     os.killpg(process.pid, signal.SIGKILL)
                 await process.wait()
             await asyncio.to_thread(clear_unfinished, self._cache)
+            await self._clear(spec.name)
 
 
 async def _until_ready(servers: list[_Server], tell: Tell) -> None:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from framemesh.errors import ConfigurationError, FramemeshError, InternalError
 from framemesh.exits import KILLED, reported
-from framemesh.specs import precision_text, runtime_text
+from framemesh.specs import precision_text, runtime_of, runtime_text
 from framemesh.v1.model_pb2 import DeploymentPhase as Phase
-from framemesh.v1.model_pb2 import ModelSpec, Release, Runtime
+from framemesh.v1.model_pb2 import ModelSpec, Release
 
 PROGRAM = "model_server.building"
 
@@ -19,13 +19,14 @@ _PHASES = {
 }
 
 
-def arguments(spec: ModelSpec, *, cache: str, upload: str = "") -> tuple[str, ...]:
+def arguments(spec: ModelSpec, *, cache: str, upload: str = "", stand_in: str = "") -> tuple[str, ...]:
     """What the program is told, so that it puts the model into the lake under the spec's name.
 
     Args:
         spec: A complete spec.
         cache: The folder where it works, and leaves what it made.
         upload: Where to put it in the lake; empty means under a version of its weights and form.
+        stand_in: The folder for what torch can run while the model is exported; empty means that nobody wants it.
     """
     return (
         "--cache", cache,
@@ -34,6 +35,7 @@ def arguments(spec: ModelSpec, *, cache: str, upload: str = "") -> tuple[str, ..
         "--precision", precision_text(spec.precision),
         f"--task={spec.task}",
         *(("--upload", upload) if upload else ("--publish", spec.name)),
+        *(("--stand-in", stand_in) if stand_in else ()),
         "--", spec.source,
     )  # fmt: skip
 
@@ -58,12 +60,17 @@ def read_step(line: bytes) -> Step | None:
     return None if phase is None else Step(phase, float(said.get("share", 0.0)))
 
 
+def has_stand_in(line: bytes) -> bool:
+    """Whether a line of the program's standard output says that the stand-in is there."""
+    return _read(line).get("step") == "standing_in"
+
+
 def read_release(spec: ModelSpec, line: bytes) -> Release | None:
     """What the program made of the spec, from its last line; none in any other, or where it made nothing."""
     said = _read(line)
     if "source" not in said:
         return None
-    runtime = Runtime.Value(f"RUNTIME_{said['runtime'].upper()}")
+    runtime = runtime_of(said["runtime"])
     return Release(spec=spec, source=said["source"], model_version=said["version"], runtime=runtime)
 
 

@@ -1,6 +1,7 @@
 """Folders that appear whole or not at all, whoever makes them at the same time."""
 
 import fcntl
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -34,6 +35,14 @@ def made_once(folder: Path, *, intact: Callable[[Path], bool]) -> Iterator[Path 
             unfinished.rename(folder)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def linked(path: str, copy: str) -> None:
+    """Have the same file under another name; where the file system has one name for each, as a copy."""
+    try:
+        os.link(path, copy)
+    except OSError:
+        shutil.copyfile(path, copy)
 
 
 def clear_unfinished(root: Path) -> None:

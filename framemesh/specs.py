@@ -204,6 +204,11 @@ def policy_text(policy: FramePolicy) -> str:
     return f"fps={policy.max_fps:g}" if kind == "max_fps" else str(kind or "latest")
 
 
+def runtime_of(text: str) -> Runtime.ValueType:
+    """The runtime that a user types so."""
+    return _RUNTIMES[text]
+
+
 def runtime_text(runtime: Runtime.ValueType) -> str:
     """The runtime as a user types it."""
     return Runtime.Name(runtime).removeprefix("RUNTIME_").lower()

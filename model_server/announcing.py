@@ -12,7 +12,7 @@ from framemesh.bus.streams import ROUTES_BUCKET
 from framemesh.errors import FramemeshError
 from framemesh.frames import timestamp
 from framemesh.service import running
-from framemesh.v1.model_pb2 import ModelReplica, ReplicaState
+from framemesh.v1.model_pb2 import ModelReplica, ReplicaState, Runtime
 from framemesh.waiting import happens
 
 log = structlog.get_logger()
@@ -40,10 +40,17 @@ class Presence:
         """What the server is doing."""
         return self.replica.state
 
-    def become(self, state: ReplicaState.ValueType, *, version: str = "") -> None:
-        """Do something else from now on, with the version of the weights once it is known."""
+    def become(
+        self,
+        state: ReplicaState.ValueType,
+        *,
+        version: str = "",
+        runtime: Runtime.ValueType = Runtime.RUNTIME_UNSPECIFIED,
+    ) -> None:
+        """Do something else from now on, with the version of the weights and what runs them once they are known."""
         self.replica.state = state
         self.replica.model_version = version or self.replica.model_version
+        self.replica.runtime = runtime or self.replica.runtime
         self.changed.set()
 
     def open(self, address: str) -> None:

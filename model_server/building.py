@@ -3,25 +3,24 @@
 It needs torch and transformers, which take a second and half a gigabyte; the serving process stays free of both.
 A model that was prepared before comes from the lake, and one that is prepared here can be put there.
 Each line on standard output is a JSON object. While it goes on: `{"step": "downloading", "share": 0.4}`, where the step
-may also be `exporting` or `uploading`. The last: `{"folder": ...}`, or, of a model that was published,
-`{"source": "lake://...", "version": ..., "runtime": ...}`, or `{"error": ...}`.
+may also be `exporting`, `uploading`, or `standing_in` once the stand-in is there. The last: `{"folder": ...}`, or, of a
+model that was published, `{"source": "lake://...", "version": ..., "runtime": ...}`, or `{"error": ...}`.
 """
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from shutil import copyfile, copytree
+from shutil import copytree
 from types import ModuleType
 from typing import NoReturn, get_args
 
 from framemesh.errors import EXIT_CONFIGURATION, ConfigurationError, FramemeshError
 from framemesh.exits import exit_code
-from framemesh.folders import made_once
+from framemesh.folders import linked, made_once
 from framemesh.leaving import leave
 from framemesh.settings import ModelStoreSettings
 from framemesh.specs import LAKE
@@ -55,6 +54,7 @@ class Order:
         task: In the hub's words; empty means what its config.json says.
         trust: What the model may do.
         samples: Folder of photos to compare and calibrate on; None means those of scikit-image.
+        stand_in: Folder for what torch can run while the model is exported; None means that nobody wants it.
         store: Where the lake's models are.
     """
 
@@ -66,6 +66,7 @@ class Order:
     task: str = ""
     trust: Trust = field(default_factory=Trust)
     samples: Path | None = None
+    stand_in: Path | None = None
     store: ModelStoreSettings = field(default_factory=ModelStoreSettings.model_construct)
 
     @property
@@ -160,7 +161,7 @@ def publish(order: Order, name: str, tell: Tell = nobody) -> Published:
         manifest = read_manifest(folder)
         _store().upload(folder, stored, order.store, tell)
         # Servers that share this cache need not fetch what was made here.
-        _fill(_stored_folder(order.cache, stored), partial(copytree, folder, copy_function=_linked, dirs_exist_ok=True))
+        _fill(_stored_folder(order.cache, stored), partial(copytree, folder, copy_function=linked, dirs_exist_ok=True))
     return Published(version, manifest.runtime, stored)
 
 
@@ -195,14 +196,6 @@ def _fill(folder: Path, fill: Callable[[Path], None]) -> None:
             f"can't write the prepared model to {folder}: {error.strerror or error}; check FRAMEMESH_MODEL_CACHE",
             folder=folder,
         ) from error
-
-
-def _linked(path: str, copy: str) -> None:
-    """Have the same file under another name; where the file system has one name for each, as a copy."""
-    try:
-        os.link(path, copy)
-    except OSError:
-        copyfile(path, copy)
 
 
 def _make(order: Order, source: sources.Source, folder: Path, tell: Tell) -> None:
@@ -268,6 +261,7 @@ def main() -> NoReturn:
     parser.add_argument("--allow-pickle", action="store_true")
     parser.add_argument("--trust-remote-code", action="store_true")
     parser.add_argument("--samples", type=Path)
+    parser.add_argument("--stand-in", type=Path, metavar="FOLDER", help="first leave there what torch can run")
     to_lake = parser.add_mutually_exclusive_group()
     to_lake.add_argument("--upload", metavar="lake://models/NAME/VERSION", default="")
     to_lake.add_argument("--publish", metavar="NAME", default="", help="under a version of its weights and form")

@@ -10,6 +10,7 @@ import structlog
 
 from framemesh.errors import ModelNotFoundError, ModelUnavailableError
 from framemesh.rpc.server import RpcServer
+from framemesh.specs import runtime_of
 from framemesh.v1.model_pb2 import ReplicaState
 from model_server.announcing import Presence
 from model_server.artifacts import PreprocessingName
@@ -140,7 +141,11 @@ class ModelHost:
         )
         watchdog = Watchdog(plan.name, batcher, canary(model.labels), partial(self._serve, server))
         self._served = ServedModel(model, batcher, watchdog)
-        self._presence.become(ReplicaState.REPLICA_STATE_LOADING, version=model.manifest.version)
+        self._presence.become(
+            ReplicaState.REPLICA_STATE_LOADING,
+            version=model.manifest.version,
+            runtime=runtime_of(model.manifest.runtime),
+        )
         await self._serve(server, answering=True)
         took = time.monotonic() - started
         self._metrics.loaded(plan.name, model.manifest, seconds=took)

@@ -14,6 +14,7 @@ from PIL import Image
 
 from framemesh import digests
 from framemesh.errors import ConfigurationError, FramemeshError
+from framemesh.folders import linked
 from model_server import exporting, parity, processors, quantising, samples, sources
 from model_server.artifacts import FORMAT, PARITY, Manifest, PreprocessingName, write_manifest
 from model_server.building import Order
@@ -48,6 +49,8 @@ _BEGUN, _EXPORTED, _COMPARED = 0.25, 0.8, 0.95
 def make(order: Order, source: sources.Source, folder: Path, tell: Tell) -> None:
     """Fill the empty folder with the prepared model, its manifest and its parity report; `tell` is told how far it is.
 
+    Before a graph is made, which may take minutes, the order's stand-in is: the same model for torch.
+
     A graph that can't be made, or answers otherwise than torch, is left out: torch then runs the model, and the
     manifest says why.
 
@@ -58,8 +61,6 @@ def make(order: Order, source: sources.Source, folder: Path, tell: Tell) -> None
         raise ConfigurationError(f"precision {order.precision} runs on torch alone: use runtime=torch")
     tell("exporting", _BEGUN)
     network = open_network(source.folder, order.task, order.trust)
-    by_size = samples.by_size(order.samples)
-    photos = [photo for group in by_size.values() for photo in group]
     for path in (*sources.model_files(source.folder, order.trust), *sources.cards(source.folder)):
         shutil.copyfile(path, folder / path.name)
     exact = ExactPreparer(folder, order.trust)
@@ -68,7 +69,6 @@ def make(order: Order, source: sources.Source, folder: Path, tell: Tell) -> None
             "the model's image processor pads every image to one size (pad_size), which is not served: its boxes would "
             "be shares of the padding too; take pad_size out of preprocessor_config.json"
         )
-    preprocessing = _fast(exact, photos[::2])  # still of all sizes, which decide the steps
     manifest = Manifest(
         format=FORMAT,
         version=source.version,
@@ -76,11 +76,17 @@ def make(order: Order, source: sources.Source, folder: Path, tell: Tell) -> None
         precision="fp32" if order.runtime == "onnx" else order.precision,
         fallback_reason="",
         task=network.task,
-        preprocessing=preprocessing,
+        preprocessing=None,
         preferred="exact",
         trust=order.trust,
         files={},
     )
+    if order.runtime == "onnx" and order.stand_in is not None:
+        _stand_in(order.stand_in, folder, manifest)
+        tell("standing_in", 1.0)
+    by_size = samples.by_size(order.samples)
+    photos = [photo for group in by_size.values() for photo in group]
+    manifest = replace(manifest, preprocessing=_fast(exact, photos[::2]))  # still of all sizes, which decide the steps
     report: dict[str, object] = {
         "torch": torch.__version__, "transformers": transformers.__version__, "images": len(photos)
     }  # fmt: skip
@@ -106,6 +112,13 @@ def make(order: Order, source: sources.Source, folder: Path, tell: Tell) -> None
     (folder / PARITY).write_text(json.dumps(report, indent=2))
     files = digests.of_files(folder.iterdir())
     write_manifest(folder, replace(manifest, preferred=preferred, files=files))
+
+
+def _stand_in(folder: Path, files: Path, manifest: Manifest) -> None:
+    """Have what torch can run in a folder of its own: compared with nothing, as it is what others are compared with."""
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(files, folder, copy_function=linked)
+    write_manifest(folder, replace(manifest, files=digests.of_files(folder.iterdir())))
 
 
 def _graph(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from framemesh.errors import EXIT_CONFIGURATION, EXIT_TRY_AGAIN, InternalError
 from framemesh.exits import reported
+from model_server.artifacts import is_intact, read_manifest
 from model_server.building import Order, find
 
 
@@ -21,8 +22,18 @@ async def prepare(order: Order) -> Path:
         ModelUnavailableError: The hub or the lake can't be reached now.
         InternalError: The process failed in a way that it didn't foresee; its log says how.
     """
-    found = await asyncio.to_thread(find, order)
+    found = await asyncio.to_thread(_found, order)
     return found or await _build(order)
+
+
+def _found(order: Order) -> Path | None:
+    """The folder, if the model is prepared already; where that is what the source names, as it is."""
+    folder = Path(order.source)
+    if is_intact(folder):
+        manifest = read_manifest(folder)
+        if (manifest.runtime, manifest.precision) == (order.runtime, order.precision):
+            return folder
+    return find(order)
 
 
 async def _build(order: Order) -> Path:

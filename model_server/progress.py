@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Literal
 
-Step = Literal["downloading", "exporting", "uploading"]
+Step = Literal["downloading", "standing_in", "exporting", "uploading"]
 
 Tell = Callable[[Step, float], None]
 """Takes the step that goes on, and how much of it is done, from 0 to 1."""

@@ -113,6 +113,8 @@ def model_view(model: Model) -> ModelView:
     form += " · shadow" if spec.shadow else ""
     if status.serving.runtime == Runtime.RUNTIME_TORCH != spec.runtime and not advice:
         advice = marked("It could not be exported to ONNX with the same answers, so torch serves it. Its log says why.")
+    if step and not advice and Runtime.RUNTIME_TORCH != spec.runtime and _torch_answers(model):
+        advice = marked("Torch answers until its faster form is ready.")
     return ModelView(
         name=spec.name,
         source=printable(spec.source),
@@ -130,6 +132,12 @@ def model_view(model: Model) -> ModelView:
         advice=advice,
         version=", ".join(sorted(map(short_version, versions))),
     )
+
+
+def _torch_answers(model: Model) -> bool:
+    """Whether all servers that answer run on torch."""
+    answer = [one for one in model.replicas if one.state == ReplicaState.REPLICA_STATE_SERVING]
+    return bool(answer) and all(one.runtime == Runtime.RUNTIME_TORCH for one in answer)
 
 
 def _state(model: Model, serving: int) -> tuple[Tone, str, str, str]:

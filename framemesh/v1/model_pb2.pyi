@@ -376,6 +376,7 @@ class ModelReplica(Message):
     HEARTBEAT_TIME_FIELD_NUMBER: int
     WORKER_COUNT_FIELD_NUMBER: int
     START_TIME_FIELD_NUMBER: int
+    RUNTIME_FIELD_NUMBER: int
     model: str
     """The model's name. Always set."""
     replica: str
@@ -388,6 +389,10 @@ class ModelReplica(Message):
     """Which weights it serves: the hub's commit, or a digest of the local files. Set once they are known."""
     worker_count: int
     """How many images it runs at once, from 1; 0 means 1. What is sent beyond that waits in its queue."""
+    runtime: Runtime.ValueType
+    """What runs it: torch also while a graph is still made of it, or could not be. Set once it is loaded; unspecified by
+    servers older than this field.
+    """
     @property
     def heartbeat_time(self) -> Timestamp:
         """When the server last said so, in UTC. One that is silent for 10 s is taken for dead. Always set."""
@@ -407,10 +412,11 @@ class ModelReplica(Message):
         heartbeat_time: Timestamp | None = ...,
         worker_count: int = ...,
         start_time: Timestamp | None = ...,
+        runtime: Runtime.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: typing_extensions.TypeAlias = Literal["heartbeat_time", b"heartbeat_time", "start_time", b"start_time"]
     def HasField(self, field_name: _HasFieldArgType) -> bool: ...
-    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["grpc_address", b"grpc_address", "heartbeat_time", b"heartbeat_time", "model", b"model", "model_version", b"model_version", "replica", b"replica", "start_time", b"start_time", "state", b"state", "worker_count", b"worker_count"]
+    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["grpc_address", b"grpc_address", "heartbeat_time", b"heartbeat_time", "model", b"model", "model_version", b"model_version", "replica", b"replica", "runtime", b"runtime", "start_time", b"start_time", "state", b"state", "worker_count", b"worker_count"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
 
 @final

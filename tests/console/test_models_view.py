@@ -68,6 +68,20 @@ def test_a_wish_that_nobody_has_taken_up_waits_whatever_was_told_of_the_one_befo
     assert (view.step, view.progress) == ("Waits for a deployer to take it up", None)
 
 
+def test_a_model_that_torch_answers_for_while_it_is_exported_says_so() -> None:
+    found = model("EXPORTING", 1, progress=0.3)
+    assert not model_view(found).advice  # of a server that doesn't say what runs it
+    found.replicas[0].runtime = Runtime.RUNTIME_TORCH
+    view = model_view(found)
+    assert (view.tone, view.state, view.progress, view.live) == (Tone.GOOD, "Ready", 0.3, "/?models=vit")
+    assert view.advice.startswith("Torch answers")
+    found.replicas[0].runtime = Runtime.RUNTIME_ONNX
+    assert not model_view(found).advice
+    found.spec.runtime = Runtime.RUNTIME_TORCH
+    found.replicas[0].runtime = Runtime.RUNTIME_TORCH
+    assert not model_view(found).advice
+
+
 def test_a_model_that_could_not_be_exported_says_that_torch_serves_it() -> None:
     found = model("READY", 1)
     release = Release(spec=found.spec, runtime=Runtime.RUNTIME_TORCH, model_version="sha256-0123456789abcdef")

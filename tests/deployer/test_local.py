@@ -17,7 +17,8 @@ from framemesh.bus import Bus
 from framemesh.client import AsyncClient
 from framemesh.mesh.following import model_processes
 from framemesh.specs import parse
-from tests.deployer.conftest import Deployer, PutVersion, Wish, deploying, of_hub, settled, until
+from framemesh.v1.model_pb2 import DeploymentPhase, ModelReplica, ReplicaState, Runtime
+from tests.deployer.conftest import Deployer, PutVersion, Wish, deploying, model, of_hub, settled, until
 from tests.deployer.traffic import CALLERS, CALLS, traffic
 from tests.model_server.hub import Hub
 from tests.pictures import jpeg
@@ -112,6 +113,37 @@ async def test_the_command_deploys_scales_and_deletes_and_says_why_not(
     await until(lambda: not deployer.running())
     code, _, told = await command(address, "scale", "typed", "2")
     assert (code, told) == (1, "framemesh: no model 'typed'; deployed: none\n")
+
+
+async def test_torch_answers_for_a_new_model_until_its_graph_is_ready_or_when_it_never_is(
+    deployer: Deployer, client: AsyncClient
+) -> None:
+    asked = parse("new=owner/model,policy=every")
+    stand_in = deployer.folder / "models" / "stand-ins" / "new"
+
+    async def answering() -> ModelReplica | None:
+        found = await model(client, "new")
+        return next((one for one in found.replicas if one.state == ReplicaState.REPLICA_STATE_SERVING), None)
+
+    wish: Wish = await client.deploy_model(asked)
+    await until(lambda: deployer.running("model_server"))
+    (worker,) = deployer.running("model_server.building")
+    worker.suspend()  # so that its graph isn't ready first
+    meanwhile = await until(answering)
+    assert meanwhile.runtime == Runtime.RUNTIME_TORCH
+    assert (await model(client, "new")).status.phase == DeploymentPhase.DEPLOYMENT_PHASE_EXPORTING
+    worker.kill()
+    found = await settled(client, wish, "FAILED", ready=1)
+    assert "out of memory" in found.status.message
+    (answer,) = (await client.analyze(jpeg(), models=["new"])).answers
+    assert answer.model_version == meanwhile.model_version
+    wish = await client.deploy_model(asked)
+    found = await settled(client, wish, "READY", ready=1)
+    assert [one.runtime for one in found.replicas] == [Runtime.RUNTIME_ONNX]
+    assert not found.status.previous
+    assert not stand_in.exists()
+    await client.delete("new")
+    await until(lambda: not deployer.running())
 
 
 async def answered(deployer: Deployer) -> Counter[str]:

@@ -20,6 +20,7 @@ from model_server.artifacts import Manifest, read_manifest
 from model_server.building import Order, build
 from model_server.inference import Inferred, Job, Model
 from model_server.preparers import FastPreparer, Prepared
+from model_server.preparing import prepare
 from model_server.runtimes import OnnxRuntime
 from model_server.tasks import Classification
 from model_server.trust import Trust
@@ -54,6 +55,33 @@ def test_how_far_an_export_is_is_told(vit: Path, small_photos: Path, tmp_path: P
     assert len(shares) > 3
     assert shares == sorted(shares)
     assert (shares[0], shares[-1] < 1) == (0, True)
+
+
+def test_torch_can_run_a_model_before_its_graph_is_made(
+    vit: Path, small_photos: Path, chelsea: Image.Image, tmp_path: Path
+) -> None:
+    stand_in = tmp_path / "stand-in"
+    seen: list[tuple[str, bool, list[tuple[str, float]]]] = []
+
+    def tell(step: str, share: float) -> None:
+        if step == "standing_in":
+            graph = any((tmp_path / "cache").rglob("*.onnx"))
+            seen.append((read_manifest(stand_in).runtime, graph, labels(stand_in, chelsea)))
+
+    asked = order(vit, tmp_path / "cache", samples=small_photos, stand_in=stand_in)
+    folder = build(asked, tell)
+    ((runtime, graph_was_there, said),) = seen
+    assert (runtime, graph_was_there) == ("torch", False)
+    exact = Model.load(folder, preprocessing="exact")
+    (outcome,) = exact.infer([Job(encoded(chelsea))])
+    assert isinstance(outcome, Inferred) and outcome.answer is not None  # noqa: PT018
+    assert [name for name, _ in said] == [label.name for label in outcome.answer.classification.labels]
+    assert asyncio.run(prepare(order(stand_in, tmp_path / "cache", "torch"))) == stand_in  # as it is
+    shutil.rmtree(stand_in)
+    build(asked, tell)  # there is a graph
+    build(replace(asked, runtime="torch"), tell)
+    assert len(seen) == 1
+    assert not stand_in.exists()
 
 
 def test_a_prepared_model_says_what_it_is_and_is_reused(vit: Path, cache: Path) -> None:
