@@ -27,13 +27,16 @@ async def prepare(order: Order) -> Path:
 
 
 def _found(order: Order) -> Path | None:
-    """The folder, if the model is prepared already; where that is what the source names, as it is."""
-    folder = Path(order.source)
-    if is_intact(folder):
-        manifest = read_manifest(folder)
-        if (manifest.runtime, manifest.precision) == (order.runtime, order.precision):
-            return folder
-    return find(order)
+    """The folder, if the model is prepared already, be it that the source is one that is prepared so."""
+    return Path(order.source) if _is_prepared(order) else find(order)
+
+
+def _is_prepared(order: Order) -> bool:
+    if not is_intact(Path(order.source)):
+        return False
+    manifest = read_manifest(Path(order.source))
+    as_asked = (manifest.runtime, manifest.precision) == (order.runtime, order.precision)
+    return as_asked and order.task in {"", manifest.task.name} and order.trust.allows(manifest.trust)
 
 
 async def _build(order: Order) -> Path:

@@ -113,7 +113,7 @@ def model_view(model: Model) -> ModelView:
     form += " · shadow" if spec.shadow else ""
     if status.serving.runtime == Runtime.RUNTIME_TORCH != spec.runtime and not advice:
         advice = marked("It could not be exported to ONNX with the same answers, so torch serves it. Its log says why.")
-    if step and not advice and Runtime.RUNTIME_TORCH != spec.runtime and _torch_answers(model):
+    if step and not advice and spec.runtime != Runtime.RUNTIME_TORCH and _torch_answers(model):
         advice = marked("Torch answers until its faster form is ready.")
     return ModelView(
         name=spec.name,

@@ -18,6 +18,7 @@ from framemesh.words import state
 
 _RECONNECT_SECONDS = 1.0
 _LOOK_SECONDS = 1.0
+_BEING_MADE = (Phase.DEPLOYMENT_PHASE_EXPORTING, Phase.DEPLOYMENT_PHASE_UPLOADING)
 _TOLD = (Phase.DEPLOYMENT_PHASE_DOWNLOADING, Phase.DEPLOYMENT_PHASE_EXPORTING, *FAILED)
 
 
@@ -52,7 +53,7 @@ class Models:
         return [model.spec for model in self._models.values()]
 
     async def settled(self, wanted: dict[str, int], *, must_serve: bool) -> None:
-        """Wait until each of these models is ready, or has failed for now.
+        """Wait until each of these models is ready, answers while it is still exported, or has failed for now.
 
         Args:
             wanted: The generation of each model's wish, by name.
@@ -119,6 +120,8 @@ class Models:
         if model is None or model.status.generation < generation:
             return False
         if _is_without(model):
+            return True
+        if model.status.phase in _BEING_MADE and model.status.ready_replica_count:  # by torch, or a version before
             return True
         # One that was ready when the mesh was stopped says so until this mesh's deployer has looked at it.
         return settled(model, generation) and model.status.ready_replica_count >= model.spec.replicas

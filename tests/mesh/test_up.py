@@ -20,6 +20,7 @@ from nats import connect as nats_connect
 
 from framemesh.client import Client
 from framemesh.lake import Lake
+from framemesh.mesh.deployed import deployed
 from framemesh.mesh.joining import MeshState, read_state
 from framemesh.specs import parse
 from framemesh.v1.model_pb2 import ReplicaState
@@ -101,6 +102,27 @@ def test_a_mesh_stores_and_answers_and_leaves_nothing_running(
         finished(process)
     second = json.loads(report.read_text())
     assert 0 < second["frames"]["stored"] == second["frames"]["published"] < first["frames"]["stored"]
+
+
+def test_a_mesh_is_up_once_its_models_answer_though_their_graphs_are_still_made(vit: Path, tmp_path: Path) -> None:
+    report, data = tmp_path / "report.json", tmp_path / "data"
+    options = ("--cameras", "1", "--fps", "5", "--size", "320x240", "--model", f"tiny={vit},policy=every")
+    with mesh(data, *options, "--report", str(report)) as process:
+        wait_for(lambda: programs(data, "model_server"))
+        (worker,) = programs(data, "model_server.building")
+        worker.suspend()
+        state = up_and_running(data)
+        wait_for(lambda: published(state, "chelsea") >= 3)
+        process.send_signal(signal.SIGINT)  # the worker goes with it
+        finished(process)
+        assert not runs(worker.pid)
+    counted = json.loads(report.read_text())
+    assert counted["models"]["tiny"]["analysed"] == counted["frames"]["stored"] >= 3
+    assert not list((data / "models").rglob("*.onnx"))
+
+
+def programs(folder: Path, name: str) -> list[psutil.Process]:
+    return [found.process for found in deployed(folder) if found.program == name]
 
 
 def test_a_file_of_cameras_is_followed_drained_and_reported(

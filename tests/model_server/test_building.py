@@ -265,6 +265,8 @@ def test_a_models_own_code_is_run_only_where_it_is_allowed(
     assert folder.name == "torch-fp32-code"
     assert "own.py" in read_manifest(folder).files
     theirs = labels(build(order(vit, tmp_path, "torch")), chelsea)
+    with pytest.raises(ConfigurationError, match="TRUST_REMOTE_CODE"):  # whatever its manifest says
+        asyncio.run(prepare(order(folder, tmp_path, "torch")))
     best, _ = labels(folder, chelsea)[0]
     assert best == f"kind {9 - int(theirs[0][0].removeprefix('kind '))}"
 
