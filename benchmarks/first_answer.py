@@ -63,6 +63,11 @@ async def _click_through(page: Page, url: str, *, waits: bool) -> None:
     painted = page.locator("li.fm-camera[data-answers*=efficientnet] canvas").first
     await painted.wait_for(timeout=_PATIENCE_MS)
     say(str(await painted.get_attribute("aria-label")))
+    await page.goto(f"{url}/models")  # torch answers until the graph is ready, which takes of the same cores
+    card = page.locator("[data-model*=efficientnet]")
+    await card.wait_for(timeout=_PATIENCE_MS)
+    await card.locator(".fm-model-progress").wait_for(state="hidden", timeout=_PATIENCE_MS)
+    say("its graph answers")
 
 
 @asynccontextmanager

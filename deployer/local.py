@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 from types import TracebackType
@@ -194,7 +195,8 @@ class LocalBackend:
             runtime=Runtime.RUNTIME_TORCH,
             candidate_labels=spec.candidate_labels,
         )
-        self._run(self._process(complete(torch), self._free_number(spec.name)))
+        server = self._run(self._process(complete(torch), self._free_number(spec.name)))
+        server.starting.add_done_callback(partial(_tell_failure, spec.name))
 
     async def _clear(self, model: str) -> None:
         """Remove what stood in for a model, unless it still does."""
@@ -288,6 +290,11 @@ async def _until_ready(servers: list[_Server], tell: Tell) -> None:
         done, coming = await asyncio.wait(coming, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
+
+
+def _tell_failure(model: str, starting: asyncio.Task[None]) -> None:
+    if not starting.cancelled() and (error := starting.exception()) is not None:
+        log.warning("deployment.no_stand_in", model=model, error=str(error))
 
 
 def _settings(env: Mapping[str, str]) -> dict[str, str]:
