@@ -126,12 +126,16 @@ async def test_torch_answers_for_a_new_model_until_its_graph_is_ready_or_when_it
         return next((one for one in found.replicas if one.state == ReplicaState.REPLICA_STATE_SERVING), None)
 
     wish: Wish = await client.deploy_model(asked)
-    await until(lambda: deployer.running("model_server"))
+    (server,) = await until(lambda: deployer.running("model_server"))
     (worker,) = deployer.running("model_server.building")
     worker.suspend()  # so that its graph isn't ready first
     meanwhile = await until(answering)
     assert meanwhile.runtime == Runtime.RUNTIME_TORCH
     assert (await model(client, "new")).status.phase == DeploymentPhase.DEPLOYMENT_PHASE_EXPORTING
+    deployer.kill()
+    deployer.start()
+    (worker,) = await until(lambda: set(deployer.running("model_server.building")) - {worker})
+    assert deployer.running("model_server") == [server]  # taken over
     worker.kill()
     found = await settled(client, wish, "FAILED", ready=1)
     assert "out of memory" in found.status.message
