@@ -28,6 +28,8 @@ CODES: dict[type[FramemeshError], StatusCode] = {
     errors.UnauthenticatedError: StatusCode.UNAUTHENTICATED,
     errors.PermissionDeniedError: StatusCode.PERMISSION_DENIED,
     errors.ModelNotFoundError: StatusCode.NOT_FOUND,
+    errors.ModelExistsError: StatusCode.ALREADY_EXISTS,
+    errors.ModelChangedError: StatusCode.ABORTED,  # a sequencer that no longer fits, in the words of google.rpc.Code
     errors.FrameNotFoundError: StatusCode.NOT_FOUND,
     errors.DeadLetterNotFoundError: StatusCode.NOT_FOUND,
     errors.DatasetNotFoundError: StatusCode.NOT_FOUND,
