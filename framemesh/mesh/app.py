@@ -35,7 +35,7 @@ from framemesh.mesh.servers import HOST, Credentials
 from framemesh.mesh.state import credentials, locked, write_processes
 from framemesh.mesh.supervision import Supervisor
 from framemesh.service import interrupted_by, running, stop_signals
-from framemesh.settings import LakeSettings
+from framemesh.settings import LakeSettings, ModelStoreSettings
 from framemesh.specs import parse
 
 _POLL_SECONDS = 0.1
@@ -233,9 +233,10 @@ async def _mesh(options: MeshOptions, supervisor: Supervisor, console: Console) 
         _keep_state(
             folder,
             supervisor,
-            env,
+            settings,
             f"{HOST}:{grpc_port}",
             http,
+            nats_url=env["FRAMEMESH_NATS_URL"],
             console_url=console_url,
             door=options.door,
             prometheus_url=prometheus_url,
@@ -339,10 +340,11 @@ def _end_deployed(folder: Path) -> None:
 def _keep_state(
     folder: Path,
     supervisor: Supervisor,
-    env: Mapping[str, str],
+    lake: LakeSettings,
     address: str,
     http: dict[str, str],
     *,
+    nats_url: str,
     console_url: str,
     door: Door,
     prometheus_url: str,
@@ -359,10 +361,13 @@ def _keep_state(
             folder,
             MeshState(
                 address=address,
-                nats_url=env["FRAMEMESH_NATS_URL"],
-                s3_endpoint=env["FRAMEMESH_S3_ENDPOINT"],
-                s3_access_key=env["FRAMEMESH_S3_ACCESS_KEY"],
-                s3_secret_key=env["FRAMEMESH_S3_SECRET_KEY"],
+                nats_url=nats_url,
+                s3_endpoint=lake.s3_endpoint,
+                s3_access_key=lake.s3_access_key.get_secret_value(),
+                s3_secret_key=lake.s3_secret_key.get_secret_value(),
+                s3_region=lake.s3_region,
+                s3_frames_bucket=lake.s3_frames_bucket,
+                s3_models_bucket=ModelStoreSettings().s3_models_bucket,
                 http={**http, **pages},
                 console_url=console_url,
                 processes={"mesh": os.getpid(), **pids},
