@@ -118,7 +118,8 @@ class _Mesh:
         """Wait until nothing is left to store or to answer, or the time is up; return what still is."""
         began = time.monotonic()
         told = False
-        while (left := await self._left()) and time.monotonic() < began + self.options.drain_seconds:
+        hopeless = {f"model {name}" for name in self.models.unserved}
+        while (left := await self._left()).keys() - hopeless and time.monotonic() < began + self.options.drain_seconds:
             if not told and time.monotonic() > began + _PATIENCE_SECONDS:
                 told = True
                 waits = ", ".join(f"{what} ({count if count > 0 else 'some'} frames)" for what, count in left.items())
@@ -211,10 +212,11 @@ async def _mesh(options: MeshOptions, supervisor: Supervisor, console: Console) 
             folder,
             on_event=lambda words: console.print(Text(words, "yellow")),
             on_change=supervisor.changed,
+            must_serve=bool(options.models),
         )
         await stack.enter_async_context(running(models, drain_seconds=1.0))
         wanted = await _deploy(client, options, folder / "models" / "demo", console)
-        await models.settled(wanted, must_serve=bool(options.models))
+        await models.settled(wanted)
         http = {
             "gateway": f"{HOST}:{http_port}",
             "archiver": f"{HOST}:{archiver_port}",
