@@ -115,11 +115,15 @@ class _Mesh:
         self.console.print(f"{'stopped' if left else 'drained'} after {time.monotonic() - began:.1f} s")
 
     async def _drain(self) -> dict[str, int]:
-        """Wait until nothing is left to store or to answer, or the time is up; return what still is."""
+        """Wait until nothing is left to store or to answer, or the time is up; return what still is.
+
+        What waits for a model that has failed is not waited for.
+        """
         began = time.monotonic()
         told = False
-        hopeless = {f"model {name}" for name in self.models.unserved}
-        while (left := await self._left()).keys() - hopeless and time.monotonic() < began + self.options.drain_seconds:
+        while (left := await self._left()).keys() - {f"model {name}" for name in self.models.unserved}:
+            if time.monotonic() > began + self.options.drain_seconds:
+                break
             if not told and time.monotonic() > began + _PATIENCE_SECONDS:
                 told = True
                 waits = ", ".join(f"{what} ({count if count > 0 else 'some'} frames)" for what, count in left.items())
