@@ -62,9 +62,9 @@ class Models:
 
     @property
     def unserved(self) -> list[str]:
-        """Names of those that nothing serves, nor will: what waits for them waits in vain."""
+        """Names of those that have no version which serves, nor will: what waits for them waits in vain."""
         return [
-            name for name, model in self._models.items() if _is_without(model) and not model.status.ready_replica_count
+            name for name, model in self._models.items() if _is_without(model) and not model.status.HasField("serving")
         ]
 
     async def settled(self, wanted: dict[str, int]) -> None:

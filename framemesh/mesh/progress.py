@@ -36,7 +36,7 @@ class _CameraNow:
     """How many frames waited to be stored, and when that was."""
 
     def waits(self, when: float, count: int) -> None:
-        """Note how many wait now."""
+        """Note how many wait; what is older than rates go back is forgotten, but for what the newest is compared to."""
         self.waiting.append((when, count))
         while len(self.waiting) > 2 and self.waiting[1][0] < when - _GROWTH_SECONDS:
             self.waiting.popleft()
