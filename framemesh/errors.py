@@ -83,6 +83,18 @@ class ModelNotFoundError(FramemeshError):
     reason = "MODEL_NOT_FOUND"
 
 
+class ModelExistsError(FramemeshError):
+    """A model of that name is deployed, and none was expected."""
+
+    reason = "MODEL_EXISTS"
+
+
+class ModelChangedError(FramemeshError):
+    """The model is no longer of the generation that was expected: `values["generation"]` is the one it has."""
+
+    reason = "MODEL_CHANGED"
+
+
 class FrameNotFoundError(FramemeshError):
     """No frame is stored under that key."""
 

@@ -60,10 +60,24 @@ def called(spec: ModelSpec) -> str:
     return f"{spec.name} (shadow)" if spec.shadow else spec.name
 
 
+def serving_count(model: Model) -> int:
+    """How many of a model's servers answer."""
+    return sum(replica.state == ReplicaState.REPLICA_STATE_SERVING for replica in model.replicas)
+
+
 def state(model: Model) -> str:
     """A model's state in a few words, such as `ready 2/2`, `downloading 40 %` or `failed: no such model`."""
+    return _state(model, model.status.message)
+
+
+def state_beside_problems(model: Model) -> str:
+    """The same where the mesh's problems stand beside it: of one that lacks servers they have the reason."""
+    return _state(model, model.status.message if serving_count(model) >= model.spec.replicas else "")
+
+
+def _state(model: Model, reason: str) -> str:
     states = [replica.state for replica in model.replicas]
-    serving = states.count(ReplicaState.REPLICA_STATE_SERVING)
+    serving = serving_count(model)
     ready = f"{'ready' if serving or not model.spec.replicas else 'starting'} {serving}/{model.spec.replicas}"
     status = model.status
     match status.phase:
@@ -81,7 +95,7 @@ def state(model: Model) -> str:
                 doing += f" {status.progress:.0%}".replace("%", " %")
             if serving:
                 doing = f"{ready}, {doing}"
-    return f"{doing}: {printable(' '.join(status.message.split()))}" if status.message else doing
+    return f"{doing}: {printable(' '.join(reason.split()))}" if reason else doing
 
 
 def span(seconds: float) -> str:

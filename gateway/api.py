@@ -104,7 +104,8 @@ class ModelApi(model_grpc.ModelServiceServicer):
         context: Context,
     ) -> model_pb2.DeployModelResponse:
         """See `model_service.proto`."""
-        wanted = await self._registry.deploy(request.spec, caller=caller())
+        expected = request.expected_generation if request.HasField("expected_generation") else None
+        wanted = await self._registry.deploy(request.spec, expected_generation=expected, caller=caller())
         log.info("model.deployed", model=wanted.spec.name, source=wanted.spec.source)
         return model_pb2.DeployModelResponse(spec=wanted.spec, generation=wanted.generation)
 

@@ -7,8 +7,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from framemesh.bus import streams
 from framemesh.v1 import status_service_pb2 as pb2
-from framemesh.v1.model_pb2 import ReplicaState
-from framemesh.words import state
+from framemesh.words import serving_count, state
 
 _WAITING_SECONDS = 15.0
 _UNARCHIVED_SECONDS = 300.0
@@ -27,7 +26,7 @@ def problems(found: pb2.GetStatusResponse, now: datetime) -> Iterator[str]:
             yield from _frames(stream, now)
     for each in found.models:
         wanted = each.model.spec.replicas
-        serving = sum(replica.state == ReplicaState.REPLICA_STATE_SERVING for replica in each.model.replicas)
+        serving = serving_count(each.model)
         if serving < wanted:
             yield (
                 f"model {each.model.spec.name}: {serving} of {wanted} servers answer ({state(each.model)}); "

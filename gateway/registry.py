@@ -3,17 +3,28 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
 
 import structlog
 from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError
+from nats.js.kv import KeyValue
 
 from framemesh import specs
 from framemesh.bus import Bus, encoding, routes, streams
 from framemesh.bus.connection import reporting
 from framemesh.bus.streams import DEPLOYMENTS_BUCKET, MODELS_BUCKET, ROUTES_BUCKET
 from framemesh.bus.watching import entries, snapshots
-from framemesh.errors import InvalidRequestError, InvalidSpecError, ModelNotFoundError, ModelUnavailableError
+from framemesh.errors import (
+    FramemeshError,
+    InvalidRequestError,
+    InvalidSpecError,
+    ModelChangedError,
+    ModelExistsError,
+    ModelNotFoundError,
+    ModelUnavailableError,
+)
 from framemesh.frames import timestamp
+from framemesh.names import MAX_MODEL_LENGTH, check_label
 from framemesh.v1.model_pb2 import DeploymentStatus, Model, ModelReplica, ModelSpec, Origin, Release, ReplicaState
 from framemesh.waiting import until_set
 from gateway.metrics import GatewayMetrics
@@ -86,25 +97,30 @@ class Registry:
             yield
             await changed.wait()
 
-    async def deploy(self, spec: ModelSpec, *, caller: str = "") -> Model:
+    async def deploy(self, spec: ModelSpec, *, expected_generation: int | None = None, caller: str = "") -> Model:
         """Record a model as wanted; returns its spec with the defaults filled in, and the wish's generation.
 
         Args:
             spec: The model.
+            expected_generation: Of the one that it may replace; 0 where there must be none, None for whatever there is.
             caller: Who wants it.
 
         Raises:
             InvalidSpecError: It can't be deployed.
+            ModelExistsError: There is one of that name, and there was to be none.
+            ModelChangedError: The one of that name is of another generation.
+            ModelNotFoundError: The one that was expected is gone.
             BusUnavailableError: It can't be recorded now.
         """
         done = specs.complete(spec)
         done.origin.CopyFrom(_origin(caller, "deployed"))
-        return Model(spec=done, generation=await self._write(done))
+        return Model(spec=done, generation=await self._write(done, expected_generation))
 
     async def scale(self, model: str, replicas: int) -> Model:
         """Record another number of servers.
 
         Raises:
+            InvalidNameError: It is no name.
             ModelNotFoundError: No such model.
             InvalidSpecError: Not a number of servers.
             BusUnavailableError: It can't be recorded now.
@@ -172,14 +188,12 @@ class Registry:
 
     async def _change(self, model: str, change: Callable[[ModelSpec], ModelSpec]) -> Model:
         """Record what a change makes of a model's spec, as it is recorded by then."""
+        check_label("model", model, max_length=MAX_MODEL_LENGTH)
         with reporting(f"model {model!r} can't be changed now"):
             bucket = await self._bus.js.key_value(MODELS_BUCKET)
             # From what is recorded, not from what has been told back: no wish of just now must be undone.
             while True:
-                try:
-                    recorded = await bucket.get(model)
-                except KeyNotFoundError:
-                    raise self._unknown(model) from None
+                recorded = await self._recorded(bucket, model)
                 changed = change(specs.load(model, recorded.value or b""))
                 try:
                     generation = await bucket.update(model, specs.dump(changed), last=recorded.revision)
@@ -191,12 +205,14 @@ class Registry:
         """Record that a model is no longer wanted, and forget how far it has read.
 
         Raises:
+            InvalidNameError: It is no name.
             ModelNotFoundError: No such model.
             BusUnavailableError: It can't be recorded now.
         """
-        self.spec(model)
+        check_label("model", model, max_length=MAX_MODEL_LENGTH)
         with reporting(f"model {model!r} can't be deleted now"):
             bucket = await self._bus.js.key_value(MODELS_BUCKET)
+            await self._recorded(bucket, model)
             await bucket.delete(model)
             await streams.delete_model_consumer(self._bus, model)
 
@@ -210,14 +226,35 @@ class Registry:
         self._stopping.set()
         self.touch()
 
+    async def _recorded(self, bucket: KeyValue, model: str) -> KeyValue.Entry:
+        try:
+            return await bucket.get(model)
+        except KeyNotFoundError:  # or deleted
+            raise self._unknown(model) from None
+
     def _unknown(self, model: str) -> ModelNotFoundError:
-        known = ", ".join(self.specs()) or "none"
+        known = ", ".join(name for name in self.specs() if name != model) or "none"  # of its end we may not know yet
         return ModelNotFoundError(f"no model {model!r}; deployed: {known}", model=model, deployed=known)
 
-    async def _write(self, spec: ModelSpec) -> int:
-        with reporting(f"model {spec.name!r} can't be recorded now"):
+    async def _write(self, spec: ModelSpec, expected: int | None) -> int:
+        name, value = spec.name, specs.dump(spec)
+        with reporting(f"model {name!r} can't be recorded now"):
             bucket = await self._bus.js.key_value(MODELS_BUCKET)
-            return await bucket.put(spec.name, specs.dump(spec))
+            if expected is None:
+                return await bucket.put(name, value)
+            while True:
+                # NATS compares: what anybody has read before may be out of date by the time that it is written.
+                with suppress(KeyWrongLastSequenceError):
+                    if expected:
+                        return await bucket.update(name, value, last=expected)
+                    return await bucket.create(name, value)
+                try:
+                    found = (await self._recorded(bucket, name)).revision
+                except ModelNotFoundError:
+                    if expected:
+                        raise
+                    continue  # deleted between the two
+                raise _clash(name, expected, found)
 
     async def _follow_models(self) -> None:
         async for content in entries(self._bus, MODELS_BUCKET):
@@ -302,6 +339,23 @@ class Registry:
             self._metrics.replicas.labels(name).set(len(self.serving(name)))
         self._changed.set()
         self._changed = asyncio.Event()
+
+
+def _clash(model: str, expected: int, found: int | None) -> FramemeshError:
+    if not expected:
+        return ModelExistsError(
+            f"a model {model!r} is deployed already, at generation {found}: give this one another name, or deploy it "
+            "in place of that generation",
+            model=model,
+            generation=found,
+        )
+    return ModelChangedError(
+        f"model {model!r} was changed meanwhile, and is at generation {found} instead of {expected}: look at it again, "
+        "then deploy in place of that generation",
+        model=model,
+        expected_generation=expected,
+        generation=found,
+    )
 
 
 def _origin(caller: str, reason: str) -> Origin:

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
-from onnx_ir import Graph
+from onnx_ir import Graph, Model
 from transformers import PreTrainedModel
 
 from framemesh.errors import FramemeshError
@@ -19,6 +19,11 @@ from model_server.runtimes import GRAPH, INPUT, TEXT_GRAPH, TEXT_INPUTS, TEXT_OU
 from model_server.simplifying import simplify
 
 MAX_BATCH = 256
+_KEPT_METADATA = frozenset({"pkg.torch.onnx.name_scopes"})
+"""From which of the network's modules a node comes, such as `vit.encoder.layer.0.attention`: for who reads a graph.
+
+The rest is for torch's own developers, and its stack traces name this machine's folders, and by them who works there.
+"""
 _MAX_GRAPH_BYTES = 1 << 30  # protobuf ends at 2 GiB: the weights of larger networks lie beside the graph
 
 
@@ -82,6 +87,7 @@ def _export(
     except Exception as error:
         raise NotExportableError(f"torch can't export it: {_cause(error)}") from error
     _keep_names_for_results(program.model.graph)
+    _drop_metadata(program.model)
     if large:
         program.save(path, external_data=True)
         return
@@ -98,6 +104,17 @@ def _keep_names_for_results(graph: Graph) -> None:
     for value in values:
         if value.name in results and value is not results[value.name]:
             value.name = f"{value.name}.inner"
+
+
+def _drop_metadata(model: Model) -> None:
+    """Take out what torch notes of its own work: more bytes than the nodes themselves."""
+    graph = model.graph
+    nodes = list(graph.all_nodes())
+    values = (*graph.inputs, *graph.initializers.values(), *(value for node in nodes for value in node.outputs))
+    inner = (*(node.metadata_props for node in nodes), *(value.metadata_props for value in values))
+    for noted in (model.metadata_props, graph.metadata_props, *inner):
+        for key in noted.keys() - _KEPT_METADATA:
+            del noted[key]
 
 
 def _captured(

@@ -51,8 +51,8 @@ class _Board:
             self._t,
             quick=visit.mesh.quick_models,
             cameras=lambda: self._known_cameras,
-            deployed=self._deployed,
             deploy=self._deploy,
+            failed=visit.notify_error,
             closed=lambda: ui.navigate.history.replace(PAGE.path),  # or a reload would fill the form in again
         )
         self.top = ui.element("div").classes("fm-models-top")
@@ -131,7 +131,7 @@ class _Board:
         with empty("view_in_ar", _t("No model is deployed yet"), words) as element:
             for number, source in enumerate(self._visit.mesh.quick_models):
                 spec = Order(source=source).spec()
-                chosen = ui.button(_t("Try {model}", model=source), on_click=lambda _, spec=spec: self._deploy(spec))
+                chosen = ui.button(_t("Try {model}", model=source), on_click=lambda _, spec=spec: self._try(spec))
                 chosen.props("" if number == 0 else "outline")
             ui.button(_t("Name one"), on_click=lambda: self.form.open(Order())).props("flat")
         return element
@@ -139,21 +139,18 @@ class _Board:
     def _actions(self) -> Actions | None:
         return Actions(self._scale, self._replace, self._confirm_delete) if self.may_change else None
 
-    async def _deployed(self) -> set[str] | None:
-        """The names of the models that there are at this moment, whether the page has heard of them yet or not."""
-        models = await self._visit.attempt(self._visit.client.models())
-        return None if models is None else {model.spec.name for model in models}
+    async def _try(self, spec: ModelSpec) -> None:
+        await self._visit.attempt(self._deploy(spec, 0))
 
-    async def _deploy(self, spec: ModelSpec) -> bool:
-        taken = await self._visit.attempt(self._visit.client.deploy_model(spec))
-        return taken is not None
+    async def _deploy(self, spec: ModelSpec, generation: int) -> None:
+        await self._visit.client.deploy_model(spec, expected_generation=generation)
 
     async def _scale(self, name: str, replicas: int) -> None:
         await self._visit.attempt(self._visit.client.scale_model(name, replicas))
 
     def _replace(self, name: str) -> None:
-        if name in self._models:
-            self.form.open(of_spec(going_on(self._models[name])), replaces=True)
+        if (model := self._models.get(name)) is not None:
+            self.form.open(of_spec(going_on(model)), generation=model.generation)
 
     async def _confirm_delete(self, name: str) -> None:
         if await self._confirm.asked(name):

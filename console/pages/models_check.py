@@ -1,12 +1,17 @@
 """What is wrong with what somebody filled in to deploy a model, and at which field. Pure."""
 
 import re
-from collections.abc import Container
 from dataclasses import dataclass
 
 from console.pages.models_order import Order, field_of
 from console.texts import Translate
-from framemesh.errors import InvalidSpecError
+from framemesh.errors import (
+    FramemeshError,
+    InvalidSpecError,
+    ModelChangedError,
+    ModelExistsError,
+    ModelNotFoundError,
+)
 from framemesh.mesh import demo
 from framemesh.names import MAX_MODEL_LENGTH
 from framemesh.specs import IN_LAKE, LAKE, MAX_FPS, MAX_REPLICAS, MIN_FPS
@@ -38,16 +43,23 @@ def problem_of(order: Order, translate: Translate) -> Problem | None:
     return Problem("source", words) if words else None
 
 
-def clash(name: str, deployed: Container[str], translate: Translate, *, replaces: bool) -> Problem | None:
-    """What is wrong with a name among those that are deployed: a new model's is its own, a replaced one's is there."""
-    if replaces and name not in deployed:
-        words = translate("{model} was deleted meanwhile: there is nothing to replace. Deploy it anew.", model=name)
-        return Problem("", words)
-    if not replaces and name in deployed:
-        words = translate(
-            "{model} is deployed already: give this one another name, or use Replace on that one's card.", model=name
-        )
-        return Problem("name", words)
+def clash(name: str, error: FramemeshError, _t: Translate) -> Problem | None:
+    """What a model of that name has to do with a refusal: it is there, is another than was seen, or is gone."""
+    match error:
+        case ModelExistsError():
+            words = _t(
+                "{model} is deployed already: give this one another name, or use Replace on that one's card.",
+                model=name,
+            )
+            return Problem("name", words)
+        case ModelChangedError():
+            words = _t(
+                "Somebody changed {model} meanwhile: Cancel shows how it is now, Replace overwrites that.", model=name
+            )
+            return Problem("", words)
+        case ModelNotFoundError():
+            words = _t("{model} was deleted meanwhile: there is nothing to replace. Deploy it anew.", model=name)
+            return Problem("", words)
     return None
 
 

@@ -1,6 +1,6 @@
 """The form that deploys a model, or replaces one."""
 
-from collections.abc import Awaitable, Callable, Container
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from nicegui import ui
@@ -10,7 +10,7 @@ from console.pages.models_check import Problem, clash, problem_of, told
 from console.pages.models_order import POLICIES, PRECISIONS, RUNTIMES, TASKS, Order
 from console.parts import number_field
 from console.texts import Translate, marked
-from framemesh.errors import InvalidSpecError
+from framemesh.errors import FramemeshError, InvalidSpecError, ModelChangedError
 from framemesh.specs import MAX_FPS, MAX_REPLICAS, MIN_FPS
 from framemesh.v1.model_pb2 import ModelSpec
 
@@ -33,8 +33,8 @@ class DeployForm:
         translate: For our own texts.
         quick: Sources that a click fills in.
         cameras: Names the cameras that there are now.
-        deployed: Names the models that are deployed now; none where the mesh does not say, which is told by then.
-        deploy: Called with what was filled in; whether it was taken.
+        deploy: Called with what was filled in, and the generation that it may replace: 0 for a new model.
+        failed: Called with an error of that which has nothing to do with what was filled in.
         closed: Called once the form is put away, be it sent or not.
     """
 
@@ -44,17 +44,17 @@ class DeployForm:
         *,
         quick: tuple[str, ...],
         cameras: Callable[[], list[str]],
-        deployed: Callable[[], Awaitable[Container[str] | None]],
-        deploy: Callable[[ModelSpec], Awaitable[bool]],
+        deploy: Callable[[ModelSpec, int], Awaitable[None]],
+        failed: Callable[[FramemeshError], None],
         closed: Callable[[], None],
     ) -> None:
         self._t = translate
         self._cameras_now = cameras
-        self._deployed = deployed
         self._deploy = deploy
+        self._failed = failed
         self._fields: dict[str, ValidationElement[Any]] = {}
         self._start = ""
-        self._replaces = False
+        self._generation = 0
         with (
             ui.dialog() as self._dialog,
             ui.card().classes("fm-dialog"),
@@ -75,10 +75,16 @@ class DeployForm:
             self._fields[name].on("blur", lambda _, name=name: self._check(name))
         self._dialog.on_value_change(lambda event: None if event.value else closed())
 
-    def open(self, order: Order, *, replaces: bool = False, wrong: InvalidSpecError | None = None) -> None:
-        """Show the form, filled in, with what was wrong with what fills it in."""
+    def open(self, order: Order, *, generation: int = 0, wrong: InvalidSpecError | None = None) -> None:
+        """Show the form, filled in, with what was wrong with what fills it in.
+
+        Args:
+            order: What fills it in.
+            generation: Of the model that it replaces, as it is seen now; 0 for a new one.
+            wrong: What was wrong.
+        """
         _t = self._t
-        self._replaces = replaces
+        self._generation, replaces = generation, generation > 0
         words = _t("Replace {model}", model=order.name) if replaces else _t("Deploy a model")
         self._title.set_text(words)
         self._submit.set_text(_t("Replace") if replaces else _t("Deploy"))
@@ -201,19 +207,23 @@ class DeployForm:
             return
         self._submit.props("loading")
         try:
-            if await self._sent(order.spec()):
-                self._dialog.close()
+            await self._send_spec(order.spec())
         finally:
             self._submit.props(remove="loading")
 
-    async def _sent(self, spec: ModelSpec) -> bool:
-        """Deploy a model, but neither in place of one that nobody has named nor of one that is gone."""
-        deployed = await self._deployed()
-        if deployed is None:
-            return False
-        problem = clash(spec.name, deployed, self._t, replaces=self._replaces)
-        self._complain(problem)
-        return problem is None and await self._deploy(spec)
+    async def _send_spec(self, spec: ModelSpec) -> None:
+        """Deploy a model, but neither in place of one that nobody has named nor of one that nobody has seen."""
+        try:
+            await self._deploy(spec, self._generation)
+        except FramemeshError as error:
+            problem = clash(spec.name, error, self._t)
+            if problem is None:
+                self._failed(error)
+            if isinstance(error, ModelChangedError):  # which is told: sending it once more means it
+                self._generation = int(error.values["generation"])
+            self._complain(problem)
+        else:
+            self._dialog.close()
 
     def _complain(self, problem: Problem | None) -> None:
         """Show a problem at the field that it is about, or else at the end; none takes it back."""

@@ -54,8 +54,4 @@ def lake_of_mesh(data_dir: Path, environment: Mapping[str, str]) -> dict[str, st
     state = read_state(data_dir)
     if state is None or environment.get("FRAMEMESH_S3_ENDPOINT"):
         return {}
-    return {
-        "FRAMEMESH_S3_ENDPOINT": state.s3_endpoint,
-        "FRAMEMESH_S3_ACCESS_KEY": state.s3_access_key,
-        "FRAMEMESH_S3_SECRET_KEY": state.s3_secret_key,
-    }
+    return state.lake()

@@ -12,7 +12,7 @@ from rich.text import Text
 from framemesh.cli.target import DEFAULT_DATA_DIR, Address, AsJson, DataDir, open_client
 from framemesh.specs import policy_text
 from framemesh.v1.status_service_pb2 import GetStatusResponse
-from framemesh.words import size, span, state
+from framemesh.words import size, span, state_beside_problems
 
 
 def status(address: Address = None, as_json: AsJson = False, data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
@@ -49,7 +49,9 @@ def _show(found: GetStatusResponse, console: Console) -> None:
     models = _table("model", "state", "policy", "waiting")
     for each in found.models:
         spec = each.model.spec
-        models.add_row(spec.name, state(each.model), policy_text(spec.policy), f"{each.waiting_frame_count:,}")
+        models.add_row(
+            spec.name, state_beside_problems(each.model), policy_text(spec.policy), f"{each.waiting_frame_count:,}"
+        )
     tables = _table("table", "not written yet", "since")
     for table in found.tables:
         since = _age(table.waiting_since_time, now) if table.waiting_message_count else ""

@@ -100,4 +100,6 @@ def up(
         ) from error
     with stream:
         logs.configure("info", service="mesh", stream=stream)
-        asyncio.run(run_mesh(options, Console()))
+        console = Console()
+        console.soft_wrap = not console.is_terminal  # for whoever searches what it says, a line is a line
+        asyncio.run(run_mesh(options, console))

@@ -42,13 +42,30 @@ class AsyncModels(AsyncPart):
             async for response in self._models.WatchModels(WatchModelsRequest()):
                 yield list(response.models)
 
-    async def deploy(self, spec: ModelSpec, *, timeout: float = REGISTRY_SECONDS) -> ModelSpec:
-        """Ask for a model, or for another form of it; returns the spec with its defaults."""
-        return (await self.deploy_model(spec, timeout=timeout)).spec
+    async def deploy(
+        self, spec: ModelSpec, *, expected_generation: int | None = None, timeout: float = REGISTRY_SECONDS
+    ) -> ModelSpec:
+        """Ask for a model, or for another form of it; returns the spec with its defaults.
 
-    async def deploy_model(self, spec: ModelSpec, *, timeout: float = REGISTRY_SECONDS) -> DeployModelResponse:
+        Args:
+            spec: The model.
+            expected_generation: The `Model.generation` that it may replace, so that nobody's change is lost unseen; 0
+                where there must be none of the name, None for whatever there is.
+            timeout: In seconds.
+
+        Raises:
+            ModelExistsError: There is one of that name, and there was to be none.
+            ModelChangedError: The one of that name is of another generation.
+            ModelNotFoundError: The one that was expected is gone.
+        """
+        return (await self.deploy_model(spec, expected_generation=expected_generation, timeout=timeout)).spec
+
+    async def deploy_model(
+        self, spec: ModelSpec, *, expected_generation: int | None = None, timeout: float = REGISTRY_SECONDS
+    ) -> DeployModelResponse:
         """As `deploy`, with the wish's generation, for `progress`."""
-        return await self._ask(self._models.DeployModel, DeployModelRequest(spec=spec), timeout)
+        request = DeployModelRequest(spec=spec, expected_generation=expected_generation)
+        return await self._ask(self._models.DeployModel, request, timeout)
 
     async def scale(self, model: str, replicas: int, *, timeout: float = REGISTRY_SECONDS) -> ModelSpec:
         """Ask for another number of a model's servers."""
@@ -112,13 +129,18 @@ class Models(Part):
             for response in self._models.WatchModels(WatchModelsRequest()):
                 yield list(response.models)
 
-    def deploy(self, spec: ModelSpec, *, timeout: float = REGISTRY_SECONDS) -> ModelSpec:
+    def deploy(
+        self, spec: ModelSpec, *, expected_generation: int | None = None, timeout: float = REGISTRY_SECONDS
+    ) -> ModelSpec:
         """See `AsyncClient.deploy`."""
-        return self.deploy_model(spec, timeout=timeout).spec
+        return self.deploy_model(spec, expected_generation=expected_generation, timeout=timeout).spec
 
-    def deploy_model(self, spec: ModelSpec, *, timeout: float = REGISTRY_SECONDS) -> DeployModelResponse:
+    def deploy_model(
+        self, spec: ModelSpec, *, expected_generation: int | None = None, timeout: float = REGISTRY_SECONDS
+    ) -> DeployModelResponse:
         """See `AsyncClient.deploy_model`."""
-        return self._ask(self._models.DeployModel, DeployModelRequest(spec=spec), timeout)
+        request = DeployModelRequest(spec=spec, expected_generation=expected_generation)
+        return self._ask(self._models.DeployModel, request, timeout)
 
     def scale(self, model: str, replicas: int, *, timeout: float = REGISTRY_SECONDS) -> ModelSpec:
         """See `AsyncClient.scale`."""

@@ -15,12 +15,12 @@ Response = TypeVar("Response")
 
 
 @contextmanager
-def reporting_errors() -> Iterator[None]:
-    """Raise the matching `FramemeshError` where gRPC reports an error."""
+def reporting_errors(*, timeout: float | None = None) -> Iterator[None]:
+    """Raise the matching `FramemeshError` where gRPC reports an error of a call, which had so many seconds."""
     try:
         yield
     except grpc.RpcError as error:
-        raise from_rpc_error(error) from error
+        raise from_rpc_error(error, timeout=timeout) from error
 
 
 class AsyncPart:
@@ -33,7 +33,7 @@ class AsyncPart:
     async def _ask(
         method: "grpc.aio.UnaryUnaryMultiCallable[Request, Response]", request: Request, timeout: float
     ) -> Response:
-        with reporting_errors():
+        with reporting_errors(timeout=timeout):
             return await method(request, timeout=timeout)
 
 
@@ -45,5 +45,5 @@ class Part:
 
     @staticmethod
     def _ask(method: "grpc.UnaryUnaryMultiCallable[Request, Response]", request: Request, timeout: float) -> Response:
-        with reporting_errors():
+        with reporting_errors(timeout=timeout):
             return method(request, timeout=timeout)

@@ -35,7 +35,7 @@ from framemesh.mesh.servers import HOST, Credentials
 from framemesh.mesh.state import credentials, locked, write_processes
 from framemesh.mesh.supervision import Supervisor
 from framemesh.service import interrupted_by, running, stop_signals
-from framemesh.settings import LakeSettings
+from framemesh.settings import LakeSettings, ModelStoreSettings
 from framemesh.specs import parse
 
 _POLL_SECONDS = 0.1
@@ -115,10 +115,15 @@ class _Mesh:
         self.console.print(f"{'stopped' if left else 'drained'} after {time.monotonic() - began:.1f} s")
 
     async def _drain(self) -> dict[str, int]:
-        """Wait until nothing is left to store or to answer, or the time is up; return what still is."""
+        """Wait until nothing is left to store or to answer, or the time is up; return what still is.
+
+        What waits for a model that has failed is not waited for.
+        """
         began = time.monotonic()
         told = False
-        while (left := await self._left()) and time.monotonic() < began + self.options.drain_seconds:
+        while (left := await self._left()).keys() - {f"model {name}" for name in self.models.unserved}:
+            if time.monotonic() > began + self.options.drain_seconds:
+                break
             if not told and time.monotonic() > began + _PATIENCE_SECONDS:
                 told = True
                 waits = ", ".join(f"{what} ({count if count > 0 else 'some'} frames)" for what, count in left.items())
@@ -211,10 +216,11 @@ async def _mesh(options: MeshOptions, supervisor: Supervisor, console: Console) 
             folder,
             on_event=lambda words: console.print(Text(words, "yellow")),
             on_change=supervisor.changed,
+            must_serve=bool(options.models),
         )
         await stack.enter_async_context(running(models, drain_seconds=1.0))
         wanted = await _deploy(client, options, folder / "models" / "demo", console)
-        await models.settled(wanted, must_serve=bool(options.models))
+        await models.settled(wanted)
         http = {
             "gateway": f"{HOST}:{http_port}",
             "archiver": f"{HOST}:{archiver_port}",
@@ -233,9 +239,10 @@ async def _mesh(options: MeshOptions, supervisor: Supervisor, console: Console) 
         _keep_state(
             folder,
             supervisor,
-            env,
+            settings,
             f"{HOST}:{grpc_port}",
             http,
+            nats_url=env["FRAMEMESH_NATS_URL"],
             console_url=console_url,
             door=options.door,
             prometheus_url=prometheus_url,
@@ -339,10 +346,11 @@ def _end_deployed(folder: Path) -> None:
 def _keep_state(
     folder: Path,
     supervisor: Supervisor,
-    env: Mapping[str, str],
+    lake: LakeSettings,
     address: str,
     http: dict[str, str],
     *,
+    nats_url: str,
     console_url: str,
     door: Door,
     prometheus_url: str,
@@ -359,10 +367,13 @@ def _keep_state(
             folder,
             MeshState(
                 address=address,
-                nats_url=env["FRAMEMESH_NATS_URL"],
-                s3_endpoint=env["FRAMEMESH_S3_ENDPOINT"],
-                s3_access_key=env["FRAMEMESH_S3_ACCESS_KEY"],
-                s3_secret_key=env["FRAMEMESH_S3_SECRET_KEY"],
+                nats_url=nats_url,
+                s3_endpoint=lake.s3_endpoint,
+                s3_access_key=lake.s3_access_key.get_secret_value(),
+                s3_secret_key=lake.s3_secret_key.get_secret_value(),
+                s3_region=lake.s3_region,
+                s3_frames_bucket=lake.s3_frames_bucket,
+                s3_models_bucket=ModelStoreSettings().s3_models_bucket,
                 http={**http, **pages},
                 console_url=console_url,
                 processes={"mesh": os.getpid(), **pids},

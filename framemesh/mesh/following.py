@@ -18,8 +18,8 @@ from framemesh.words import state
 
 _RECONNECT_SECONDS = 1.0
 _LOOK_SECONDS = 1.0
+_SLOW = (Phase.DEPLOYMENT_PHASE_DOWNLOADING, Phase.DEPLOYMENT_PHASE_EXPORTING)
 _BEING_MADE = (Phase.DEPLOYMENT_PHASE_EXPORTING, Phase.DEPLOYMENT_PHASE_UPLOADING)
-_TOLD = (Phase.DEPLOYMENT_PHASE_DOWNLOADING, Phase.DEPLOYMENT_PHASE_EXPORTING, *FAILED)
 
 
 class Models:
@@ -30,18 +30,27 @@ class Models:
         folder: The data directory, from which model servers run.
         on_event: Told in words what is done that takes long, and what fails.
         on_change: Called whenever the processes of model servers come or go.
+        must_serve: Whether those of the start may not fail: then `settled` says what has failed, and not `on_event`.
     """
 
     name = "models"
 
     def __init__(
-        self, client: AsyncClient, folder: Path, *, on_event: Callable[[str], None], on_change: Callable[[], None]
+        self,
+        client: AsyncClient,
+        folder: Path,
+        *,
+        on_event: Callable[[str], None],
+        on_change: Callable[[], None],
+        must_serve: bool,
     ) -> None:
         self._client = client
         self._folder = folder
         self._on_event = on_event
         self._on_change = on_change
+        self._must_serve = must_serve
         self._models: dict[str, Model] = {}
+        self._told: dict[str, tuple[object, ...]] = {}
         self._pids: dict[str, int] = {}
         self._stale = False
         self._changed = asyncio.Event()
@@ -52,12 +61,16 @@ class Models:
         """What the gateway last said is deployed."""
         return [model.spec for model in self._models.values()]
 
-    async def settled(self, wanted: dict[str, int], *, must_serve: bool) -> None:
+    @property
+    def unserved(self) -> list[str]:
+        """Names of those that nothing serves, nor will: what waits for them waits in vain."""
+        return [name for name, model in self._models.items() if _is_without(model) and not _is_served(model)]
+
+    async def settled(self, wanted: dict[str, int]) -> None:
         """Wait until each of these models is ready, answers while it is still exported, or has failed for now.
 
         Args:
             wanted: The generation of each model's wish, by name.
-            must_serve: Whether none may have failed.
 
         Raises:
             ConfigurationError: One has, and must not; the message has the reason.
@@ -67,9 +80,10 @@ class Models:
             waiting = [name for name, generation in wanted.items() if not self._is_settled(name, generation)]
             for name in wanted:
                 model = self._models.get(name)
-                if must_serve and model is not None and name not in waiting and _is_without(model):
+                if self._must_serve and model is not None and name not in waiting and _is_without(model):
                     raise ConfigurationError(f"model {name!r} {state(model)}", model=name)
             if not waiting:
+                self._must_serve = False
                 return
             if self._stopping.is_set():
                 raise ConfigurationError(f"stopped before {', '.join(waiting)} could start")
@@ -96,7 +110,9 @@ class Models:
     def _take(self, models: dict[str, Model]) -> None:
         before, self._models = self._models, models
         for name, model in models.items():
-            if (model.status.phase in _TOLD or _is_without(model)) and _said(model) != _said(before.get(name, Model())):
+            tells = not self._must_serve if _is_without(model) else model.status.phase in _SLOW
+            if tells and _said(model) != self._told.get(name):  # a failure that is tried again and again is told once
+                self._told[name] = _said(model)
                 self._on_event(f"{name}: {state(model)}")
         if [_servers(model) for model in before.values()] != [_servers(model) for model in models.values()]:
             self._stale = True
@@ -146,6 +162,11 @@ def _is_without(model: Model) -> bool:
     """Whether what is wanted of it can't be had: for good, or until the hub can be reached, say."""
     status = model.status
     return status.phase in FAILED or (status.phase == Phase.DEPLOYMENT_PHASE_PENDING and bool(status.message))
+
+
+def _is_served(model: Model) -> bool:
+    """Whether a version of it serves, or torch in the place of the first one."""
+    return model.status.HasField("serving") or bool(model.status.ready_replica_count)
 
 
 def _said(model: Model) -> tuple[object, ...]:

@@ -21,6 +21,9 @@ class MeshState:
         s3_secret_key: Their password.
         http: Address of each service's `/metrics` and `/healthz`, by process name.
         processes: Process ids by name, the mesh's own as `mesh`.
+        s3_region: The region that requests to the S3 server are signed for.
+        s3_frames_bucket: The bucket of frames.
+        s3_models_bucket: The bucket of prepared models.
         console_url: The web UI, for a browser.
         token: For the gateway, where it wants one; else empty.
         tls_ca_file: What to trust of the gateway's TLS; empty where it speaks plain text.
@@ -34,19 +37,31 @@ class MeshState:
     s3_secret_key: str
     http: dict[str, str]
     processes: dict[str, int]
+    s3_region: str = "us-east-1"
+    s3_frames_bucket: str = "frames"
+    s3_models_bucket: str = "models"
     console_url: str = ""
     token: str = ""
     tls_ca_file: str = ""
     prometheus_url: str = ""
+
+    def lake(self) -> dict[str, str]:
+        """The variables that say where the lake is, to services and commands alike."""
+        return {
+            "FRAMEMESH_S3_ENDPOINT": self.s3_endpoint,
+            "FRAMEMESH_S3_ACCESS_KEY": self.s3_access_key,
+            "FRAMEMESH_S3_SECRET_KEY": self.s3_secret_key,
+            "FRAMEMESH_S3_REGION": self.s3_region,
+            "FRAMEMESH_S3_FRAMES_BUCKET": self.s3_frames_bucket,
+            "FRAMEMESH_S3_MODELS_BUCKET": self.s3_models_bucket,
+        }
 
     def shell_exports(self) -> str:
         """What `framemesh env` prints."""
         values = {
             "FRAMEMESH_ADDRESS": self.address,
             "FRAMEMESH_NATS_URL": self.nats_url,
-            "FRAMEMESH_S3_ENDPOINT": self.s3_endpoint,
-            "FRAMEMESH_S3_ACCESS_KEY": self.s3_access_key,
-            "FRAMEMESH_S3_SECRET_KEY": self.s3_secret_key,
+            **self.lake(),
             "FRAMEMESH_CONSOLE_URL": self.console_url,
             **({"FRAMEMESH_TOKEN": self.token} if self.token else {}),
             **({"FRAMEMESH_TLS_CA_FILE": self.tls_ca_file} if self.tls_ca_file else {}),

@@ -20,30 +20,41 @@ from framemesh.v1.frame_pb2 import StoredFrame
 from framemesh.v1.model_pb2 import Model
 from framemesh.v1.result_pb2 import Result
 from framemesh.waiting import happens
-from framemesh.words import called, span, state
+from framemesh.words import called, span, state_beside_problems
 
 _TABLE_SECONDS = 1.0
 _LINE_SECONDS = 5.0
 _LOOK_SECONDS = 3.0
+_GROWTH_SECONDS = 5.0  # as long as rates are taken over
 
 
 @dataclass(slots=True)
 class _CameraNow:
     stored: Rate = field(default_factory=Rate)
     stored_total: int = 0
-    waiting: int = 0
-    published: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=16))
+    waiting: deque[tuple[float, int]] = field(default_factory=deque)
+    """How many frames waited to be stored, and when that was."""
+
+    def waits(self, when: float, count: int) -> None:
+        """Note how many wait; what is older than rates go back is forgotten, but for what the newest is compared to."""
+        self.waiting.append((when, count))
+        while len(self.waiting) > 2 and self.waiting[1][0] < when - _GROWTH_SECONDS:
+            self.waiting.popleft()
+
+    def waiting_count(self) -> int:
+        """How many wait."""
+        return self.waiting[-1][1] if self.waiting else 0
 
     def published_fps(self) -> float:
-        """What the stream accepted: what was stored since, and what waits more than before."""
-        if len(self.published) < 2:
-            return 0.0
-        (first_time, first), (last_time, last) = self.published[0], self.published[-1]
-        return max(0.0, (last - first) / max(last_time - first_time, 1e-9))
+        """What the stream accepted: what was stored, and what waits more than before."""
+        if len(self.waiting) < 2:
+            return self.stored.value()
+        (first_time, first), (last_time, last) = self.waiting[0], self.waiting[-1]
+        return max(0.0, self.stored.value() + (last - first) / max(last_time - first_time, 1e-9))
 
     def behind(self) -> bool:
         """Whether more than five seconds of frames wait to be stored."""
-        return self.waiting > 5 * max(1.0, self.published_fps())
+        return self.waiting_count() > 5 * max(1.0, self.published_fps())
 
 
 class Progress:
@@ -65,6 +76,7 @@ class Progress:
         self._answers: dict[str, ModelFigures] = defaultdict(ModelFigures)
         self._models: list[Model] = []
         self._problems: list[str] = []
+        self._looked: float | None = None
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
@@ -72,6 +84,7 @@ class Progress:
         await self._bus.client.subscribe("stored.*", cb=self._on_stored)
         for shadow in (False, True):
             await self._bus.client.subscribe(result_subject("*", "*", shadow=shadow), cb=self._on_result)
+        await self._look()
         if self._console.is_terminal:
             with Live(console=self._console, auto_refresh=False, transient=True) as live:
                 while not await happens(self._stopping, within=_TABLE_SECONDS):
@@ -106,10 +119,13 @@ class Progress:
         if not status.bus_answers:
             return
         waiting = {camera.camera: camera.waiting_frame_count for camera in status.cameras if camera.waiting_frame_count}
+        now = time.monotonic()
         for name in {*waiting, *self._cameras}:
             camera = self._cameras[name]
-            camera.waiting = waiting.get(name, 0)
-            camera.published.append((time.monotonic(), camera.stored_total + camera.waiting))
+            if not camera.waiting and self._looked is not None:
+                camera.waits(self._looked, 0)  # there was nothing of it yet
+            camera.waits(now, waiting.get(name, 0))
+        self._looked = now
 
     def _table(self) -> Group:
         cameras = Table("camera", box=None, header_style="bold", padding=(0, 2, 0, 0))
@@ -121,7 +137,7 @@ class Progress:
                 f"{camera.published_fps():.1f}",
                 f"{camera.stored.value():.1f}",
                 f"{camera.stored_total}",
-                f"{camera.waiting}",
+                f"{camera.waiting_count()}",
             )
         models = Table("model", box=None, header_style="bold", padding=(0, 2, 0, 0))
         models.add_column("state")
@@ -132,7 +148,7 @@ class Progress:
             now = self._answers[model.spec.name]
             models.add_row(
                 Text(called(model.spec)),
-                state(model),
+                state_beside_problems(model),
                 f"{now.answered.value():.1f}",
                 span(now.latency),
                 span(now.staleness),
@@ -150,8 +166,8 @@ class Progress:
             for name, camera in sorted(self._cameras.items())
         )
         models = ", ".join(
-            f"{called(model.spec)} {state(model)} {now.answered.value():.1f}/s, latency {span(now.latency)}, "
-            f"staleness {span(now.staleness)}, newest {now.newest or 'none'}"
+            f"{called(model.spec)} {state_beside_problems(model)} {now.answered.value():.1f}/s, "
+            f"latency {span(now.latency)}, staleness {span(now.staleness)}, newest {now.newest or 'none'}"
             for model in self._models
             if (now := self._answers[model.spec.name])
         )

@@ -16,6 +16,9 @@ from framemesh.rpc.draining import Calls
 MAX_MESSAGE_BYTES = 2 * MAX_IMAGE_BYTES
 """Over this gRPC itself refuses, before any of it is held; up to this we say what is wrong with the image."""
 
+_GOODBYE_SECONDS = 0.5
+"""For callers to hang up by themselves, once told that the server goes: those cut off log it as a fault."""
+
 Register = Callable[[grpc.aio.Server], None]
 
 
@@ -134,4 +137,4 @@ async def serving(
         await servicer.enter_graceful_shutdown()
         calls.draining.set()
         await calls.settled(drain_seconds)
-        await server.stop(None)
+        await server.stop(min(_GOODBYE_SECONDS, drain_seconds) or None)

@@ -28,6 +28,8 @@ CODES: dict[type[FramemeshError], StatusCode] = {
     errors.UnauthenticatedError: StatusCode.UNAUTHENTICATED,
     errors.PermissionDeniedError: StatusCode.PERMISSION_DENIED,
     errors.ModelNotFoundError: StatusCode.NOT_FOUND,
+    errors.ModelExistsError: StatusCode.ALREADY_EXISTS,
+    errors.ModelChangedError: StatusCode.ABORTED,  # a sequencer that no longer fits, in the words of google.rpc.Code
     errors.FrameNotFoundError: StatusCode.NOT_FOUND,
     errors.DeadLetterNotFoundError: StatusCode.NOT_FOUND,
     errors.DatasetNotFoundError: StatusCode.NOT_FOUND,
@@ -56,12 +58,14 @@ _BY_CODE = {
     StatusCode.PERMISSION_DENIED: errors.PermissionDeniedError,
 }
 
-# What gRPC says where the two ends don't agree on TLS, and what a caller can do about it.
+# What gRPC says of a connection that it can't make, and what a caller can do about it.
 _HINTS = {
     "CERTIFICATE_VERIFY_FAILED": "the server's certificate is expired, or of an authority not known here: name its CA",
     "Hostname Verification Check failed": "the server's certificate is for other names: use one of them",
     "WRONG_VERSION_NUMBER": "the server speaks plain text: call it without TLS",
     "Socket closed": "a server is there and hangs up at once: it may want TLS",
+    "before receiving SETTINGS": "what listens there hangs, or speaks no gRPC: see `framemesh doctor`",
+    "Connection refused": "nothing listens there: start it, or mend the address",
 }
 
 
@@ -87,8 +91,13 @@ def to_answer_error(error: FramemeshError) -> AnswerError:
     return AnswerError(code=code_number(error), reason=error.reason, message=str(error), retry_delay=delay)
 
 
-def from_rpc_error(error: grpc.RpcError) -> FramemeshError:
-    """The error that a call ended with, as the family member that the server raised, or the nearest by its code."""
+def from_rpc_error(error: grpc.RpcError, *, timeout: float | None = None) -> FramemeshError:
+    """The error that a call ended with, as the family member that the server raised, or the nearest by its code.
+
+    Args:
+        error: What the call raised.
+        timeout: The seconds that it had, where it had a deadline.
+    """
     call = cast("grpc.Call", error)  # what every client call raises is both, in threads and in asyncio
     message = call.details() or str(error)
     try:
@@ -102,6 +111,12 @@ def from_rpc_error(error: grpc.RpcError) -> FramemeshError:
     if call.code() == StatusCode.UNAVAILABLE and "failed to connect" in message:
         hints = [hint for sign, hint in _HINTS.items() if sign in message]
         message = " ".join([*hints[:1], f"({message})" if hints else message])
+    if call.code() == StatusCode.DEADLINE_EXCEEDED:  # gRPC's own words say no more than that
+        span = "in time" if timeout is None else f"within {timeout:g} s"
+        message = (
+            f"no answer came {span}: the server hangs, or waits for NATS, the lake or a model that does; "
+            "`framemesh doctor` finds out which, then try again"
+        )
     return _BY_CODE.get(call.code(), errors.InternalError)(message)
 
 

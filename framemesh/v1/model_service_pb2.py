@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from framemesh.v1 import model_pb2 as framemesh_dot_v1_dot_model__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n framemesh/v1/model_service.proto\x12\x0c\x66ramemesh.v1\x1a\x18\x66ramemesh/v1/model.proto\";\n\x12\x44\x65ployModelRequest\x12%\n\x04spec\x18\x01 \x01(\x0b\x32\x17.framemesh.v1.ModelSpec\"P\n\x13\x44\x65ployModelResponse\x12%\n\x04spec\x18\x01 \x01(\x0b\x32\x17.framemesh.v1.ModelSpec\x12\x12\n\ngeneration\x18\x02 \x01(\x04\"3\n\x11ScaleModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08replicas\x18\x02 \x01(\x05\"O\n\x12ScaleModelResponse\x12%\n\x04spec\x18\x01 \x01(\x0b\x32\x17.framemesh.v1.ModelSpec\x12\x12\n\ngeneration\x18\x02 \x01(\x04\"D\n\x13PromoteModelRequest\x12\x0e\n\x06shadow\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"Q\n\x14PromoteModelResponse\x12%\n\x04spec\x18\x01 \x01(\x0b\x32\x17.framemesh.v1.ModelSpec\x12\x12\n\ngeneration\x18\x02 \x01(\x04\"$\n\x14RollBackModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"R\n\x15RollBackModelResponse\x12%\n\x04spec\x18\x01 \x01(\x0b\x32\x17.framemesh.v1.ModelSpec\x12\x12\n\ngeneration\x18\x02 \x01(\x04\"\"\n\x12\x44\x65leteModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x15\n\x13\x44\x65leteModelResponse\"\x13\n\x11ListModelsRequest\"9\n\x12ListModelsResponse\x12#\n\x06models\x18\x01 \x03(\x0b\x32\x13.framemesh.v1.Model\"\x14\n\x12WatchModelsRequest\":\n\x13WatchModelsResponse\x12#\n\x06models\x18\x01 \x03(\x0b\x32\x13.framemesh.v1.Model2\xfd\x04\n\x0cModelService\x12W\n\x0b\x44\x65ployModel\x12 .framemesh.v1.DeployModelRequest\x1a!.framemesh.v1.DeployModelResponse\"\x03\x90\x02\x02\x12T\n\nScaleModel\x12\x1f.framemesh.v1.ScaleModelRequest\x1a .framemesh.v1.ScaleModelResponse\"\x03\x90\x02\x02\x12Z\n\x0cPromoteModel\x12!.framemesh.v1.PromoteModelRequest\x1a\".framemesh.v1.PromoteModelResponse\"\x03\x90\x02\x02\x12X\n\rRollBackModel\x12\".framemesh.v1.RollBackModelRequest\x1a#.framemesh.v1.RollBackModelResponse\x12W\n\x0b\x44\x65leteModel\x12 .framemesh.v1.DeleteModelRequest\x1a!.framemesh.v1.DeleteModelResponse\"\x03\x90\x02\x02\x12T\n\nListModels\x12\x1f.framemesh.v1.ListModelsRequest\x1a .framemesh.v1.ListModelsResponse\"\x03\x90\x02\x01\x12Y\n\x0bWatchModels\x12 .framemesh.v1.WatchModelsRequest\x1a!.framemesh.v1.WatchModelsResponse\"\x03\x90\x02\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n framemesh/v1/model_service.proto\x12\x0c\x66ramemesh.v1\x1a\x18\x66ramemesh/v1/model.proto\"u\n\x12\x44\x65ployModelRequest\x12%\n\x04spec\x18\x01 \x01(\x0b\x32\x17.framemesh.v1.ModelSpec\x12 \n\x13\x65xpected_generation\x18\x02 \x01(\x04H\x00\x88\x01\x01\x42\x16\n\x14_expected_generation\"P\n\x13\x44\x65ployModelResponse\x12%\n\x04spec\x18\x01 \x01(\x0b\x32\x17.framemesh.v1.ModelSpec\x12\x12\n\ngeneration\x18\x02 \x01(\x04\"3\n\x11ScaleModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08replicas\x18\x02 \x01(\x05\"O\n\x12ScaleModelResponse\x12%\n\x04spec\x18\x01 \x01(\x0b\x32\x17.framemesh.v1.ModelSpec\x12\x12\n\ngeneration\x18\x02 \x01(\x04\"D\n\x13PromoteModelRequest\x12\x0e\n\x06shadow\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"Q\n\x14PromoteModelResponse\x12%\n\x04spec\x18\x01 \x01(\x0b\x32\x17.framemesh.v1.ModelSpec\x12\x12\n\ngeneration\x18\x02 \x01(\x04\"$\n\x14RollBackModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"R\n\x15RollBackModelResponse\x12%\n\x04spec\x18\x01 \x01(\x0b\x32\x17.framemesh.v1.ModelSpec\x12\x12\n\ngeneration\x18\x02 \x01(\x04\"\"\n\x12\x44\x65leteModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x15\n\x13\x44\x65leteModelResponse\"\x13\n\x11ListModelsRequest\"9\n\x12ListModelsResponse\x12#\n\x06models\x18\x01 \x03(\x0b\x32\x13.framemesh.v1.Model\"\x14\n\x12WatchModelsRequest\":\n\x13WatchModelsResponse\x12#\n\x06models\x18\x01 \x03(\x0b\x32\x13.framemesh.v1.Model2\xfd\x04\n\x0cModelService\x12W\n\x0b\x44\x65ployModel\x12 .framemesh.v1.DeployModelRequest\x1a!.framemesh.v1.DeployModelResponse\"\x03\x90\x02\x02\x12T\n\nScaleModel\x12\x1f.framemesh.v1.ScaleModelRequest\x1a .framemesh.v1.ScaleModelResponse\"\x03\x90\x02\x02\x12Z\n\x0cPromoteModel\x12!.framemesh.v1.PromoteModelRequest\x1a\".framemesh.v1.PromoteModelResponse\"\x03\x90\x02\x02\x12X\n\rRollBackModel\x12\".framemesh.v1.RollBackModelRequest\x1a#.framemesh.v1.RollBackModelResponse\x12W\n\x0b\x44\x65leteModel\x12 .framemesh.v1.DeleteModelRequest\x1a!.framemesh.v1.DeleteModelResponse\"\x03\x90\x02\x02\x12T\n\nListModels\x12\x1f.framemesh.v1.ListModelsRequest\x1a .framemesh.v1.ListModelsResponse\"\x03\x90\x02\x01\x12Y\n\x0bWatchModels\x12 .framemesh.v1.WatchModelsRequest\x1a!.framemesh.v1.WatchModelsResponse\"\x03\x90\x02\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,33 +45,33 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MODELSERVICE'].methods_by_name['WatchModels']._loaded_options = None
   _globals['_MODELSERVICE'].methods_by_name['WatchModels']._serialized_options = b'\220\002\001'
   _globals['_DEPLOYMODELREQUEST']._serialized_start=76
-  _globals['_DEPLOYMODELREQUEST']._serialized_end=135
-  _globals['_DEPLOYMODELRESPONSE']._serialized_start=137
-  _globals['_DEPLOYMODELRESPONSE']._serialized_end=217
-  _globals['_SCALEMODELREQUEST']._serialized_start=219
-  _globals['_SCALEMODELREQUEST']._serialized_end=270
-  _globals['_SCALEMODELRESPONSE']._serialized_start=272
-  _globals['_SCALEMODELRESPONSE']._serialized_end=351
-  _globals['_PROMOTEMODELREQUEST']._serialized_start=353
-  _globals['_PROMOTEMODELREQUEST']._serialized_end=421
-  _globals['_PROMOTEMODELRESPONSE']._serialized_start=423
-  _globals['_PROMOTEMODELRESPONSE']._serialized_end=504
-  _globals['_ROLLBACKMODELREQUEST']._serialized_start=506
-  _globals['_ROLLBACKMODELREQUEST']._serialized_end=542
-  _globals['_ROLLBACKMODELRESPONSE']._serialized_start=544
-  _globals['_ROLLBACKMODELRESPONSE']._serialized_end=626
-  _globals['_DELETEMODELREQUEST']._serialized_start=628
-  _globals['_DELETEMODELREQUEST']._serialized_end=662
-  _globals['_DELETEMODELRESPONSE']._serialized_start=664
-  _globals['_DELETEMODELRESPONSE']._serialized_end=685
-  _globals['_LISTMODELSREQUEST']._serialized_start=687
-  _globals['_LISTMODELSREQUEST']._serialized_end=706
-  _globals['_LISTMODELSRESPONSE']._serialized_start=708
-  _globals['_LISTMODELSRESPONSE']._serialized_end=765
-  _globals['_WATCHMODELSREQUEST']._serialized_start=767
-  _globals['_WATCHMODELSREQUEST']._serialized_end=787
-  _globals['_WATCHMODELSRESPONSE']._serialized_start=789
-  _globals['_WATCHMODELSRESPONSE']._serialized_end=847
-  _globals['_MODELSERVICE']._serialized_start=850
-  _globals['_MODELSERVICE']._serialized_end=1487
+  _globals['_DEPLOYMODELREQUEST']._serialized_end=193
+  _globals['_DEPLOYMODELRESPONSE']._serialized_start=195
+  _globals['_DEPLOYMODELRESPONSE']._serialized_end=275
+  _globals['_SCALEMODELREQUEST']._serialized_start=277
+  _globals['_SCALEMODELREQUEST']._serialized_end=328
+  _globals['_SCALEMODELRESPONSE']._serialized_start=330
+  _globals['_SCALEMODELRESPONSE']._serialized_end=409
+  _globals['_PROMOTEMODELREQUEST']._serialized_start=411
+  _globals['_PROMOTEMODELREQUEST']._serialized_end=479
+  _globals['_PROMOTEMODELRESPONSE']._serialized_start=481
+  _globals['_PROMOTEMODELRESPONSE']._serialized_end=562
+  _globals['_ROLLBACKMODELREQUEST']._serialized_start=564
+  _globals['_ROLLBACKMODELREQUEST']._serialized_end=600
+  _globals['_ROLLBACKMODELRESPONSE']._serialized_start=602
+  _globals['_ROLLBACKMODELRESPONSE']._serialized_end=684
+  _globals['_DELETEMODELREQUEST']._serialized_start=686
+  _globals['_DELETEMODELREQUEST']._serialized_end=720
+  _globals['_DELETEMODELRESPONSE']._serialized_start=722
+  _globals['_DELETEMODELRESPONSE']._serialized_end=743
+  _globals['_LISTMODELSREQUEST']._serialized_start=745
+  _globals['_LISTMODELSREQUEST']._serialized_end=764
+  _globals['_LISTMODELSRESPONSE']._serialized_start=766
+  _globals['_LISTMODELSRESPONSE']._serialized_end=823
+  _globals['_WATCHMODELSREQUEST']._serialized_start=825
+  _globals['_WATCHMODELSREQUEST']._serialized_end=845
+  _globals['_WATCHMODELSRESPONSE']._serialized_start=847
+  _globals['_WATCHMODELSRESPONSE']._serialized_end=905
+  _globals['_MODELSERVICE']._serialized_start=908
+  _globals['_MODELSERVICE']._serialized_end=1545
 # @@protoc_insertion_point(module_scope)

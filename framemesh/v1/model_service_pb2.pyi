@@ -45,6 +45,13 @@ class DeployModelRequest(Message):
     DESCRIPTOR: Descriptor
 
     SPEC_FIELD_NUMBER: int
+    EXPECTED_GENERATION_FIELD_NUMBER: int
+    expected_generation: int
+    """The `Model.generation` that this one may replace; 0 means that there must be none of the name. Unset replaces
+    whatever there is. Refused with `ALREADY_EXISTS` where there is one and 0 was expected, with `ABORTED` where it is of
+    another generation (look at it again before trying again), with `NOT_FOUND` where it is gone. A call that is retried
+    because its response was lost may be refused for what it did itself.
+    """
     @property
     def spec(self) -> ModelSpec:
         """The model as it is wanted. Required."""
@@ -53,11 +60,15 @@ class DeployModelRequest(Message):
         self,
         *,
         spec: ModelSpec | None = ...,
+        expected_generation: int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: typing_extensions.TypeAlias = Literal["spec", b"spec"]
+    _HasFieldArgType: typing_extensions.TypeAlias = Literal["_expected_generation", b"_expected_generation", "expected_generation", b"expected_generation", "spec", b"spec"]
     def HasField(self, field_name: _HasFieldArgType) -> bool: ...
-    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["spec", b"spec"]
+    _ClearFieldArgType: typing_extensions.TypeAlias = Literal["_expected_generation", b"_expected_generation", "expected_generation", b"expected_generation", "spec", b"spec"]
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expected_generation: typing_extensions.TypeAlias = Literal["expected_generation"]
+    _WhichOneofArgType__expected_generation: typing_extensions.TypeAlias = Literal["_expected_generation", b"_expected_generation"]
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_generation) -> _WhichOneofReturnType__expected_generation | None: ...
 
 @final
 class DeployModelResponse(Message):

@@ -79,7 +79,9 @@ class ModelServiceServicer(object):
     """
 
     def DeployModel(self, request, context):
-        """Adds a model, or replaces the one of the same name. `INVALID_ARGUMENT` says what is wrong with the spec.
+        """Adds a model, or replaces the one of the same name. `INVALID_ARGUMENT` says what is wrong with the spec. With
+        `expected_generation`, of several who ask at the same time one succeeds, and nothing is replaced unseen:
+        `ALREADY_EXISTS`, `ABORTED` or `NOT_FOUND` says what there is instead.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -30,7 +30,10 @@ class ModelServiceStub:
     @typing.overload
     def __new__(cls, channel: grpc.aio.Channel) -> ModelServiceAsyncStub: ...
     DeployModel: grpc.UnaryUnaryMultiCallable[framemesh.v1.model_service_pb2.DeployModelRequest, framemesh.v1.model_service_pb2.DeployModelResponse]
-    """Adds a model, or replaces the one of the same name. `INVALID_ARGUMENT` says what is wrong with the spec."""
+    """Adds a model, or replaces the one of the same name. `INVALID_ARGUMENT` says what is wrong with the spec. With
+    `expected_generation`, of several who ask at the same time one succeeds, and nothing is replaced unseen:
+    `ALREADY_EXISTS`, `ABORTED` or `NOT_FOUND` says what there is instead.
+    """
     ScaleModel: grpc.UnaryUnaryMultiCallable[framemesh.v1.model_service_pb2.ScaleModelRequest, framemesh.v1.model_service_pb2.ScaleModelResponse]
     """Changes how many servers serve a model. `NOT_FOUND`: no such model; the message names those there are."""
     PromoteModel: grpc.UnaryUnaryMultiCallable[framemesh.v1.model_service_pb2.PromoteModelRequest, framemesh.v1.model_service_pb2.PromoteModelResponse]
@@ -57,7 +60,10 @@ class ModelServiceAsyncStub(ModelServiceStub):
 
     def __init__(self, channel: grpc.aio.Channel) -> None: ...
     DeployModel: grpc.aio.UnaryUnaryMultiCallable[framemesh.v1.model_service_pb2.DeployModelRequest, framemesh.v1.model_service_pb2.DeployModelResponse]  # type: ignore[assignment]
-    """Adds a model, or replaces the one of the same name. `INVALID_ARGUMENT` says what is wrong with the spec."""
+    """Adds a model, or replaces the one of the same name. `INVALID_ARGUMENT` says what is wrong with the spec. With
+    `expected_generation`, of several who ask at the same time one succeeds, and nothing is replaced unseen:
+    `ALREADY_EXISTS`, `ABORTED` or `NOT_FOUND` says what there is instead.
+    """
     ScaleModel: grpc.aio.UnaryUnaryMultiCallable[framemesh.v1.model_service_pb2.ScaleModelRequest, framemesh.v1.model_service_pb2.ScaleModelResponse]  # type: ignore[assignment]
     """Changes how many servers serve a model. `NOT_FOUND`: no such model; the message names those there are."""
     PromoteModel: grpc.aio.UnaryUnaryMultiCallable[framemesh.v1.model_service_pb2.PromoteModelRequest, framemesh.v1.model_service_pb2.PromoteModelResponse]  # type: ignore[assignment]
@@ -87,7 +93,10 @@ class ModelServiceServicer(metaclass=abc.ABCMeta):
         request: framemesh.v1.model_service_pb2.DeployModelRequest,
         context: _ServicerContext,
     ) -> typing.Union[framemesh.v1.model_service_pb2.DeployModelResponse, collections.abc.Awaitable[framemesh.v1.model_service_pb2.DeployModelResponse]]:
-        """Adds a model, or replaces the one of the same name. `INVALID_ARGUMENT` says what is wrong with the spec."""
+        """Adds a model, or replaces the one of the same name. `INVALID_ARGUMENT` says what is wrong with the spec. With
+        `expected_generation`, of several who ask at the same time one succeeds, and nothing is replaced unseen:
+        `ALREADY_EXISTS`, `ABORTED` or `NOT_FOUND` says what there is instead.
+        """
 
     @abc.abstractmethod
     def ScaleModel(

@@ -273,6 +273,17 @@ async def test_a_model_is_scaled_and_replaced(mesh: Mesh, page: Page) -> None:
     assert asked(found) == parse("vit=google/vit-large-patch16-224,replicas=2")
     await page.get_by_role("button", name="Replace vit").click()
     await expect(form.get_by_label("Servers")).to_have_value("2")
+    await mesh.client.scale("vit", 3)  # somebody else
+    await form.get_by_role("button", name="Replace", exact=True).click()
+    await expect(form.get_by_role("alert")).to_contain_text("Somebody changed vit meanwhile")
+    await form.get_by_role("button", name="Replace", exact=True).click()
+    await expect(form).to_be_hidden()
+    found = await deployed(mesh, "vit")
+    assert found is not None
+    assert found.spec.replicas == 2
+    await expect(card(page, "vit").get_by_role("group")).to_contain_text("2")
+    await page.get_by_role("button", name="Replace vit").click()
+    await expect(form.get_by_label("Servers")).to_have_value("2")
     await mesh.client.delete("vit")
     await form.get_by_role("button", name="Replace", exact=True).click()
     await expect(form.get_by_role("alert")).to_contain_text("vit was deleted meanwhile")

@@ -1,6 +1,7 @@
 """Errors over a real gRPC connection, and health."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from framemesh import errors
+from framemesh.client import AsyncClient, Client
 from framemesh.errors import (
     ConfigurationError,
     FramemeshError,
@@ -47,11 +49,14 @@ class Listing(pb2_grpc.ModelServiceServicer):
 
     def __init__(self) -> None:
         self.peers: set[str] = set()
+        self.hangs = False
         self.turn = asyncio.Semaphore(0)
         self.watch_ended = asyncio.Event()
 
     async def ListModels(self, request: Any, context: Any) -> Any:  # noqa: N802
         self.peers.add(context.peer())
+        if self.hangs:
+            await asyncio.Event().wait()
         return pb2.ListModelsResponse()
 
     async def WatchModels(self, request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802
@@ -127,6 +132,22 @@ async def test_a_foreign_error_becomes_the_nearest_of_ours() -> None:
         with pytest.raises(grpc.RpcError) as caught:
             await pb2_grpc.ModelServiceStub(channel).ListModels(pb2.ListModelsRequest(), timeout=5)
     assert isinstance(from_rpc_error(caught.value), errors.ModelUnavailableError)
+
+
+@pytest.mark.parametrize(("listens", "mend"), [(False, "start it"), (True, "hangs")])
+def test_who_is_not_there_or_does_not_speak_is_told_apart_with_the_mend(*, listens: bool, mend: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1] if listens else 1}"
+        with Client(address) as client, pytest.raises(errors.ModelUnavailableError, match=mend):
+            client.models()
+
+
+async def test_a_call_whose_time_was_up_says_what_to_do() -> None:
+    async with listing() as (service, port), AsyncClient(f"127.0.0.1:{port}") as client:
+        await client.models(timeout=60)
+        service.hangs = True
+        with pytest.raises(errors.DeadlineError, match=r"within 0\.5 s: .* `framemesh doctor` finds out which"):
+            await client.models(timeout=0.5)
 
 
 async def test_health_says_serving_only_when_told() -> None:

@@ -1,3 +1,4 @@
+from datetime import UTC, datetime
 from typing import Any
 
 from framemesh.v1.answer_pb2 import (
@@ -18,7 +19,9 @@ from framemesh.v1.answer_pb2 import (
     Text,
 )
 from framemesh.v1.model_pb2 import DeploymentPhase, DeploymentStatus, Model, ModelReplica, ModelSpec, ReplicaState
-from framemesh.words import short_version, state, words
+from framemesh.v1.status_service_pb2 import GetStatusResponse, ModelStatus
+from framemesh.words import short_version, state, state_beside_problems, words
+from gateway.problems import problems
 
 CAT = Label(index=285, name="Egyptian cat", score=0.7672)
 
@@ -58,15 +61,18 @@ def test_a_models_state_is_that_of_its_servers() -> None:
     assert state(model(ReplicaState.REPLICA_STATE_SERVING, ReplicaState.REPLICA_STATE_LOADING)) == "ready 1/2"
 
 
+def deployed(phase: str, serving: int = 0, **status: Any) -> Model:
+    """A model with two servers wanted."""
+    return Model(
+        spec=ModelSpec(replicas=2),
+        replicas=[ModelReplica(state=ReplicaState.REPLICA_STATE_SERVING)] * serving,
+        status=DeploymentStatus(phase=DeploymentPhase.Value(f"DEPLOYMENT_PHASE_{phase}"), **status),
+    )
+
+
 def test_a_deployed_models_state_says_how_far_it_has_come_and_why_it_failed() -> None:
     def said(phase: str, serving: int = 0, **status: Any) -> str:
-        return state(
-            Model(
-                spec=ModelSpec(replicas=2),
-                replicas=[ModelReplica(state=ReplicaState.REPLICA_STATE_SERVING)] * serving,
-                status=DeploymentStatus(phase=DeploymentPhase.Value(f"DEPLOYMENT_PHASE_{phase}"), **status),
-            )
-        )
+        return state(deployed(phase, serving, **status))
 
     assert said("PENDING", message="others are prepared") == "pending: others are prepared"
     assert said("DOWNLOADING", progress=0.4) == "downloading 40 %"
@@ -77,6 +83,16 @@ def test_a_deployed_models_state_says_how_far_it_has_come_and_why_it_failed() ->
     assert said("READY", serving=0) == "starting 0/2"
     assert said("FAILED", message="no such\x1b model") == r"failed: no such\x1b model"
     assert said("ROLLED_BACK", serving=1, message="out of memory") == "ready 1/2, rolled back: out of memory"
+
+
+def test_beside_the_meshs_problems_a_state_repeats_no_reason_that_they_have() -> None:
+    failed = deployed("FAILED", message="no such model")
+    assert state_beside_problems(failed) == "failed"
+    (problem,) = problems(GetStatusResponse(models=[ModelStatus(model=failed)]), datetime.now(UTC))
+    assert "no such model" in problem
+    rolled_back = deployed("ROLLED_BACK", serving=2, message="no such model")
+    assert state_beside_problems(rolled_back) == "ready 2/2, rolled back: no such model"
+    assert not list(problems(GetStatusResponse(models=[ModelStatus(model=rolled_back)]), datetime.now(UTC)))
 
 
 def test_a_version_is_told_by_its_first_digits() -> None:

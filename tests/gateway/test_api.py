@@ -13,6 +13,7 @@ from framemesh.errors import (
     InvalidNameError,
     InvalidRequestError,
     InvalidSpecError,
+    ModelExistsError,
     ModelNotFoundError,
     ModelUnavailableError,
 )
@@ -192,7 +193,9 @@ async def test_the_client_for_threads_does_the_same(settings: GatewaySettings, b
 
         def use() -> list[str]:
             with Client(f"127.0.0.1:{running.grpc_port}") as client:
-                client.deploy(parse("sync=x"))
+                client.deploy(parse("sync=x"), expected_generation=0)
+                with pytest.raises(ModelExistsError, match="'sync' is deployed already"):
+                    client.deploy(parse("sync=y"), expected_generation=0)
                 while not any(model.replicas for model in client.models()):
                     pass
                 answers = client.analyze(jpeg(), models=["sync"]).answers

@@ -7,10 +7,10 @@ from prometheus_client import CollectorRegistry
 
 from framemesh.bus import Bus, encoding, routes
 from framemesh.bus.streams import DEPLOYMENTS_BUCKET, MODELS_BUCKET, ROUTES_BUCKET
-from framemesh.errors import ModelNotFoundError
+from framemesh.errors import InvalidNameError, ModelChangedError, ModelExistsError, ModelNotFoundError
 from framemesh.service import running
 from framemesh.specs import parse
-from framemesh.v1.model_pb2 import DeploymentPhase, DeploymentStatus, ModelReplica, ReplicaState
+from framemesh.v1.model_pb2 import DeploymentPhase, DeploymentStatus, Model, ModelReplica, ReplicaState
 from gateway.metrics import GatewayMetrics
 from gateway.registry import Registry
 from tests.gateway.conftest import serving_model, until
@@ -86,6 +86,54 @@ async def test_scaling_right_after_deploying_undoes_nothing(registry: Registry) 
     await registry.delete("quick")
     with pytest.raises(ModelNotFoundError, match="quick"):
         await registry.scale("quick", 1)
+
+
+async def test_what_was_deployed_just_now_can_be_deleted(registry: Registry) -> None:
+    await registry.deploy(parse("brief=a/b"))
+    await registry.delete("brief")  # before NATS has told us of it
+    with pytest.raises(ModelNotFoundError, match="deployed: none"):
+        await registry.delete("brief")
+
+
+async def test_what_can_name_no_model_is_refused_as_such(registry: Registry) -> None:
+    for wish in (registry.scale("My Model", 1), registry.delete("My Model")):
+        with pytest.raises(InvalidNameError, match="My Model"):
+            await wish
+
+
+@pytest.mark.parametrize("there_was_one", [False, True])
+async def test_of_several_who_deploy_one_new_name_at_once_one_succeeds(
+    registry: Registry, bus: Bus, *, there_was_one: bool
+) -> None:
+    if there_was_one:
+        await registry.deploy(parse("fresh=a/b"))
+        await registry.delete("fresh")
+    other = Registry(bus, GatewayMetrics(CollectorRegistry()))
+    wishes = [
+        gateway.deploy(parse(f"fresh=a/{number}"), expected_generation=0)
+        for number, gateway in enumerate((registry, other) * 4)
+    ]
+    ended = await asyncio.gather(*wishes, return_exceptions=True)
+    (won,) = (each for each in ended if isinstance(each, Model))
+    refusals = [each for each in ended if isinstance(each, ModelExistsError)]
+    assert len(refusals) == len(ended) - 1
+    assert {each.values["generation"] for each in refusals} == {str(won.generation)}
+    await until(lambda: registry.specs().get("fresh") == won.spec)
+    await registry.delete("fresh")
+
+
+async def test_a_model_is_replaced_only_as_it_was_seen(registry: Registry) -> None:
+    first = await registry.deploy(parse("seen=a/b"), expected_generation=0)
+    second = await registry.deploy(parse("seen=c/d"), expected_generation=first.generation)
+    with pytest.raises(ModelChangedError, match="look at it again") as refusal:
+        await registry.deploy(parse("seen=e/f"), expected_generation=first.generation)
+    assert refusal.value.values["generation"] == str(second.generation)
+    await until(lambda: registry.specs().get("seen") == second.spec)
+    await registry.delete("seen")
+    with pytest.raises(ModelNotFoundError, match="deployed: none"):
+        await registry.deploy(parse("seen=e/f"), expected_generation=second.generation)
+    await registry.deploy(parse("seen=g/h"))  # whatever there is, as ever
+    await registry.delete("seen")
 
 
 async def _changes(registry: Registry, until_true: Callable[[], bool]) -> None:

@@ -11,6 +11,7 @@ import pytest
 from framemesh.errors import ConfigurationError
 from framemesh.mesh.joining import MESH_FILE, MeshState, read_state, write_state
 from framemesh.mesh.state import PROCESSES_FILE, credentials, locked, write_processes
+from framemesh.query import LakePlace
 
 
 def state(**processes: int) -> MeshState:
@@ -28,6 +29,14 @@ def test_what_opens_the_gateway_is_told_only_where_it_is_needed() -> None:
     closed = replace(state(), token="t" * 32, tls_ca_file="/etc/my ca's.crt").shell_exports()
     assert f"export FRAMEMESH_TOKEN={'t' * 32}\n" in closed
     assert """export FRAMEMESH_TLS_CA_FILE='/etc/my ca'"'"'s.crt'""" in closed
+
+
+def test_other_programs_are_told_of_a_lake_with_names_of_its_own() -> None:
+    elsewhere = replace(state(), s3_region="eu-west-1", s3_frames_bucket="plant-7", s3_models_bucket="plant-7-models")
+    exports = dict(line.removeprefix("export ").split("=") for line in elsewhere.shell_exports().splitlines())
+    place = LakePlace.from_environment(exports)
+    assert (place.region, place.frames_bucket) == ("eu-west-1", "plant-7")
+    assert exports["FRAMEMESH_S3_MODELS_BUCKET"] == "plant-7-models"
 
 
 @pytest.mark.parametrize("content", [None, "", "{}", "[1]", "not json"])

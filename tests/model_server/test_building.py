@@ -98,6 +98,18 @@ def test_a_prepared_model_says_what_it_is_and_is_reused(vit: Path, cache: Path) 
     assert (folder / "model.onnx").stat() == before
 
 
+def told_of_this_machine(folder: Path) -> list[str]:
+    """What of it stands in a folder's graphs, which leave it for the lake and other people's disks."""
+    graphs = b"".join(path.read_bytes() for path in folder.glob("*.onnx"))
+    assert b"pkg.torch.onnx.name_scopes" in graphs
+    places = (Path.cwd(), Path(torch.__file__).parents[1], "site-packages", "stack_trace")
+    return [str(place) for place in places if str(place).encode() in graphs]
+
+
+def test_a_graph_tells_nothing_of_the_machine_that_made_it(vit: Path, cache: Path) -> None:
+    assert told_of_this_machine(build(order(vit, cache))) == []
+
+
 def test_the_graph_agrees_with_torch_alone_and_in_batches(vit: Path, cache: Path) -> None:
     _, parity = made(vit, cache)
     assert parity["images"] >= 15
@@ -321,6 +333,7 @@ def test_weights_that_are_too_large_for_a_graph_lie_beside_it(
     manifest = read_manifest(beside)
     assert manifest.runtime == "onnx"
     assert {"model.onnx", "model.onnx.data"} <= manifest.files.keys()
+    assert told_of_this_machine(beside) == []
     assert (beside / "model.onnx").stat().st_size < (within / "model.onnx").stat().st_size
     assert [name for name, _ in labels(beside, chelsea)] == [name for name, _ in labels(within, chelsea)]
 
@@ -372,6 +385,7 @@ def test_int8_serves_only_where_it_gives_the_answers_of_fp32(
     assert ("int8 was asked for" in manifest.fallback_reason) is (precision == "fp32")
     assert ("recipe" in report["quantisation"]) is (precision == "int8")
     folder = build(order(vit, tmp_path, precision="int8"))
+    assert told_of_this_machine(folder) == []
     operators = {node.op_type for node in onnx.load(folder / "model.onnx").graph.node}
     assert ("DynamicQuantizeLinear" in operators) is (precision == "int8")
     assert len(labels(folder, chelsea)) == 5
