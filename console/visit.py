@@ -19,8 +19,6 @@ from framemesh.errors import DeadlineError, FramemeshError
 from framemesh.rpc.tokens import Role
 from framemesh.waiting import Backoff
 
-_PATIENCE_SECONDS = 5.0
-"""After so long without its first message the mesh is told to hang: gRPC itself notices after 40 s."""
 _LATE = marked("No answer came in time. See Health for what is wrong, then try again.")
 Seen = TypeVar("Seen")
 
@@ -85,7 +83,7 @@ class Visit:
     ) -> None:
         """Show each change, for as long as the page is open, such as `follow(visit.client.watch_models, table.show)`.
 
-        While the mesh does not answer, a line above the page says so and it is tried again.
+        While they can't be had, a line above the page says so and it is tried again.
 
         Args:
             changes: Opens the changes, again after each failure.
@@ -99,11 +97,8 @@ class Visit:
         who = object()
         backoff = Backoff(0.5, 5.0)
         while True:
-            loop = asyncio.get_running_loop()
-            late = loop.call_later(_PATIENCE_SECONDS, self.trouble.tell, who, self.translate(_LATE))
             try:
                 async for seen in changes():
-                    late.cancel()
                     self.trouble.over(who)
                     backoff.reset()
                     shown = show(seen)
@@ -111,8 +106,6 @@ class Visit:
                         await shown
             except FramemeshError as error:
                 self.trouble.tell(who, self.words(error))
-            finally:
-                late.cancel()
             await asyncio.sleep(backoff.next_seconds())
 
     async def attempt(self, work: Awaitable[Seen]) -> Seen | None:

@@ -230,4 +230,4 @@ class _Rows(Generic[Shown]):
             self._rows[name].show(one, now)
 
 
-PAGE = Page("/health", marked("Health"), "monitor_heart", Role.READ, build)
+PAGE = Page("/health", marked("Health"), "monitor_heart", Role.READ, build, tells_trouble=True)
