@@ -1,5 +1,7 @@
 """Parts that pages share."""
 
+from contextlib import suppress
+
 from nicegui import ui
 
 from console.texts import Translate
@@ -58,3 +60,31 @@ def number_field(label: str, *, least: float, most: float, step: float) -> ui.in
     The limits are those of its arrows; who reads it says what is wrong with it.
     """
     return ui.input(label).props(f"type=number min={least:g} max={most:g} step={step:g}")
+
+
+class ScoreField:
+    """A field for the least score, from 0 to 1, which says itself what is wrong with what is written."""
+
+    def __init__(self, translate: Translate) -> None:
+        self._t = translate
+        self._field = number_field(translate("Least score"), least=0, most=1, step=0.05)
+        self._field.on("blur", self.is_sound)
+
+    @property
+    def value(self) -> float | None:
+        """The score; none where none is written, or one that can't be."""
+        with suppress(ValueError):
+            score = float(self._field.value or "")
+            return score if 0 <= score <= 1 else None
+        return None
+
+    def is_sound(self) -> bool:
+        """Whether it is empty or holds a score; if not, it says so."""
+        sound = not self._field.value or self.value is not None
+        self._field.error = None if sound else self._t("Write a score from 0 to 1.")
+        return sound
+
+    def show(self, score: float) -> None:
+        """Show a score; 0 leaves it empty."""
+        self._field.value = f"{score:g}" if score else ""
+        self._field.error = None
