@@ -54,6 +54,31 @@ class Trouble:
         self._line.set_visibility(problem is not None)
 
 
+class Confirmation:
+    """Asks before something is done. One dialog for all of a page, which stays: so focus returns to where it was.
+
+    Args:
+        translate: The visitor's language.
+        words: What it means.
+        color: Of the button that does it, in Quasar's words.
+    """
+
+    def __init__(self, translate: Translate, words: str, *, color: str = "primary") -> None:
+        with ui.dialog() as self._dialog, ui.card().classes("fm-dialog"):
+            with ui.element("h2"):
+                self._title = ui.label()
+            ui.label(words)
+            with ui.element("div").classes("fm-row fm-dialog-buttons"):
+                ui.button(translate("Cancel"), on_click=self._dialog.close).props("flat autofocus")
+                self._yes = ui.button(on_click=lambda: self._dialog.submit("yes"), color=color)
+
+    async def asked(self, question: str, yes: str) -> bool:
+        """Ask; Escape and Cancel mean no, and the other button says what is done."""
+        self._title.set_text(question)
+        self._yes.set_text(yes)
+        return bool(await self._dialog)
+
+
 def number_field(label: str, *, least: float, most: float, step: float) -> ui.input:
     """A field for a number, which stays as it is written: `ui.number` would put the nearest in place of one beyond.
 

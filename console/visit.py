@@ -15,11 +15,19 @@ from console.mesh import Mesh
 from console.parts import Trouble
 from console.texts import Translate, language_of, marked, translator
 from framemesh.client import AsyncClient
-from framemesh.errors import DeadlineError, FramemeshError
+from framemesh.errors import (
+    BusUnavailableError,
+    DeadlineError,
+    FramemeshError,
+    LakeUnavailableError,
+    ModelUnavailableError,
+)
 from framemesh.rpc.tokens import Role
 from framemesh.waiting import Backoff
 
 _LATE = marked("No answer came in time. See Health for what is wrong, then try again.")
+_AWAY = (BusUnavailableError, DeadlineError, LakeUnavailableError, ModelUnavailableError)
+"""After which it may have been done or not. The last is what a gateway that can't be reached looks like."""
 Seen = TypeVar("Seen")
 
 
@@ -109,12 +117,15 @@ class Visit:
             await asyncio.sleep(backoff.next_seconds())
 
     async def attempt(self, work: Awaitable[Seen]) -> Seen | None:
-        """Await something of the mesh; where it fails, the page says why and this is none."""
+        """Await something of the mesh; where it fails, the page says why and what to do, and this is none."""
         try:
             return await work
+        except _AWAY as error:
+            why = self.words(error)
+            self.notify_error(self.translate("Maybe not done, try again in a moment: {problem}", problem=why))
         except FramemeshError as error:
             self.notify_error(error)
-            return None
+        return None
 
     def words(self, error: FramemeshError) -> str:
         """What went wrong with a call, as it is told to the visitor."""

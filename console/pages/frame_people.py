@@ -1,9 +1,8 @@
 """Lake, one frame: what people say that it shows, and what to say it with."""
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC
 from functools import partial
-from typing import TypeVar
 
 from nicegui import ui
 
@@ -11,14 +10,7 @@ from console.pages.lake import utc
 from console.parts import heading
 from console.visit import Visit
 from framemesh.corrections import LabelTask, check_label_text, task_of
-from framemesh.errors import (
-    BusUnavailableError,
-    DeadlineError,
-    FramemeshError,
-    InvalidRequestError,
-    LakeUnavailableError,
-    ModelUnavailableError,
-)
+from framemesh.errors import FramemeshError, InvalidRequestError
 from framemesh.frames import FrameId
 from framemesh.rpc.tokens import Role
 from framemesh.v1.answer_pb2 import (
@@ -38,10 +30,6 @@ _NAMES = 12
 """Objects that are named; the others are counted."""
 _SECONDS = 10.0
 """How long the gateway may take."""
-_AWAY = (BusUnavailableError, DeadlineError, LakeUnavailableError, ModelUnavailableError)
-"""After which it may have been kept or not. The last is what a gateway that can't be reached looks like."""
-
-Seen = TypeVar("Seen")
 
 
 class People:
@@ -142,7 +130,7 @@ class People:
     async def _correct(self, truth: str | CorrectedObjects, model: str) -> bool:
         """Say what the frame shows; whether it was kept. What was typed stays where it wasn't."""
         client = self._visit.client
-        said = await self._attempt(client.correct(str(self._named), truth, model=model, timeout=_SECONDS))
+        said = await self._visit.attempt(client.correct(str(self._named), truth, model=model, timeout=_SECONDS))
         if said is None:
             return False
         self._keep(task_of(said), said)
@@ -151,8 +139,8 @@ class People:
 
     async def _take_back(self, task: LabelTask) -> None:
         """Take back what stands there, unless somebody has said something else meanwhile: that is shown instead."""
-        client, shown = self._visit.client, self._said.get(task)
-        lately = await self._attempt(client.corrections(frame_id=str(self._named), timeout=_SECONDS))
+        client, attempt, shown = self._visit.client, self._visit.attempt, self._said.get(task)
+        lately = await attempt(client.corrections(frame_id=str(self._named), timeout=_SECONDS))
         if lately is None or shown is None:
             return
         newer = next((one for one in lately if task_of(one) == task), shown)
@@ -160,21 +148,8 @@ class People:
             self._keep(task, newer)
             words = self._visit.translate("Corrected meanwhile: {words}", words=self._words(newer))
             self._visit.notify(words, "warning")
-        elif await self._attempt(client.remove_correction(str(self._named), task=task, timeout=_SECONDS)) is not None:
+        elif await attempt(client.remove_correction(str(self._named), task=task, timeout=_SECONDS)) is not None:
             self._keep(task, None)
-
-    async def _attempt(self, work: Awaitable[Seen]) -> Seen | None:
-        """Await the gateway; where it fails, the page says why and what to do, and this is none."""
-        try:
-            return await work
-        except _AWAY as error:
-            why = self._visit.words(error)
-            self._visit.notify_error(
-                self._visit.translate("Maybe not done, try again in a moment: {problem}", problem=why)
-            )
-        except FramemeshError as error:
-            self._visit.notify_error(error)
-        return None
 
     def _keep(self, task: LabelTask, said: Correction | None) -> None:
         """Show what counts now for a task; none where nothing does any more."""
