@@ -57,13 +57,14 @@ async def test_what_waits_and_what_could_not_be_processed_are_counted(mesh: Mesh
 
 
 @asynccontextmanager
-async def behind(mesh: Mesh, way: Proxy) -> AsyncIterator[str]:
+async def behind(mesh: Mesh, way: Proxy, **variables: str) -> AsyncIterator[str]:
     """Another console of the same mesh, which calls the gateway on a way that can be cut; its address."""
     port = free_port()
     env = {
         **mesh.variables,
         "FRAMEMESH_TOKENS_FILE": str(mesh.tokens),
         "FRAMEMESH_GRAFANA_URL": "http://grafana.example/",
+        **variables,
     }
     spec = processes.console(env, gateway=f"{HOST}:{way.port}", port=port, http_port=free_port())
     await mesh.supervisor.start(replace(spec, name="console behind"))
