@@ -88,12 +88,14 @@ def number_field(label: str, *, least: float, most: float, step: float) -> ui.in
 
 
 class ScoreField:
-    """A field for the least score, from 0 to 1, which says itself what is wrong with what is written."""
+    """A field for the least score, from 0 to 1, which says itself what is wrong with what is written.
+
+    It says so once it is asked, not when it is left: words that come then would move the button that is being pressed.
+    """
 
     def __init__(self, translate: Translate) -> None:
         self._t = translate
         self._field = number_field(translate("Least score"), least=0, most=1, step=0.05)
-        self._field.on("blur", self.is_sound)
 
     @property
     def value(self) -> float | None:
