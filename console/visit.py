@@ -14,7 +14,7 @@ from console.guard import caller_of
 from console.mesh import Mesh
 from console.parts import Trouble
 from console.texts import Translate, language_of, marked, translator
-from console.texts.errors import error_words
+from console.texts.messages import in_language
 from framemesh.client import AsyncClient
 from framemesh.errors import (
     BusUnavailableError,
@@ -132,7 +132,7 @@ class Visit:
         """What went wrong with a call, as it is told to the visitor."""
         if isinstance(error, DeadlineError):
             return self.translate(_LATE)
-        return error_words(error, self.translate)
+        return in_language(error, self.translate)
 
     def notify(self, words: str, kind: Literal["positive", "warning"]) -> None:
         """Tell something for a few seconds; nobody, where the page was left meanwhile."""

@@ -20,7 +20,7 @@ from console.picture import AnsweredPicture
 from console.pictures import PICTURES, frame_id, name_in
 from console.searching import LAKE, Search
 from console.texts import marked
-from console.texts.errors import error_words
+from console.texts.messages import in_language
 from console.visit import Visit
 from framemesh import finding
 from framemesh.corrections import task_of
@@ -59,7 +59,7 @@ async def _show(visit: Visit, named: FrameId, place: ui.element) -> None:
         told = await _read(visit, named)
     except FramemeshError as error:
         place.clear()
-        with place, empty("cloud_off", _t("The lake can't be read"), error_words(error, _t)):
+        with place, empty("cloud_off", _t("The lake can't be read"), in_language(error, _t)):
             _link(f"{LAKE}/{named}", _t("Try again"))
         return
     place.clear()

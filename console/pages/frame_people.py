@@ -8,7 +8,7 @@ from nicegui import ui
 
 from console.pages.lake import utc
 from console.parts import heading
-from console.texts.errors import error_words
+from console.texts.messages import in_language
 from console.visit import Visit
 from framemesh.corrections import LabelTask, check_label_text, task_of
 from framemesh.errors import FramemeshError, InvalidRequestError
@@ -125,7 +125,7 @@ class People:
         try:
             check_label_text(label)
         except InvalidRequestError as error:
-            self._label.error = error_words(error, self._visit.translate)
+            self._label.error = in_language(error, self._visit.translate)
             return
         self._label.error = None
         self._save.props("loading")

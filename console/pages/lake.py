@@ -16,7 +16,7 @@ from console.parts import ScoreField, empty
 from console.pictures import DEAD_LETTERS, THUMBNAILS, add_pictures, name_in
 from console.searching import LAKE, MAX_LABEL_LENGTH, Search, search_of, times
 from console.texts import marked
-from console.texts.errors import error_words
+from console.texts.messages import in_language
 from console.visit import Visit
 from framemesh import finding
 from framemesh.errors import FramemeshError
@@ -99,7 +99,7 @@ class _Lake:
             wanted = search.wanted(datetime.now(UTC))
         except ValueError as error:
             with self._instead():
-                empty("schedule", self._t("No such time"), error_words(error, self._t))
+                empty("schedule", self._t("No such time"), in_language(error, self._t))
             return
 
         def question(tables: LakeTables) -> tuple[list[str], list[str], finding.Page]:
@@ -110,7 +110,7 @@ class _Lake:
         try:
             cameras, models, found = await self._visit.mesh.tables.ask(question)
         except FramemeshError as error:
-            with self._instead(), empty("cloud_off", self._t("The lake can't be read"), error_words(error, self._t)):
+            with self._instead(), empty("cloud_off", self._t("The lake can't be read"), in_language(error, self._t)):
                 ui.button(self._t("Try again"), on_click=lambda: self._restart(search))
             return
         self._filters.offer(cameras, models)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from console.pages.models_order import Order, field_of
 from console.texts import Translate
-from console.texts.errors import error_words
+from console.texts.messages import in_language
 from framemesh.errors import InvalidSpecError
 from framemesh.mesh import demo
 from framemesh.names import MAX_MODEL_LENGTH
@@ -55,7 +55,7 @@ def clash(name: str, deployed: Container[str], translate: Translate, *, replaces
 def told(error: InvalidSpecError, translate: Translate) -> Problem:
     """An error of a spec, in the visitor's language: what is common in the form's words, the rest in the CLI's."""
     _t, value = translate, error.values.get("value", "")
-    field, words = field_of(error), error_words(error, _t)
+    field, words = field_of(error), in_language(error, _t)
     match error.values.get("field"):
         case "source" if not value:
             words = _t("Name a model: give a Hugging Face id or the path of a model folder.")

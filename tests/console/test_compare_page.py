@@ -73,6 +73,7 @@ async def test_what_can_not_be_compared_says_why(page: Page, frames: list[FrameI
         ("a=old&b=nobody&since=", "답이 있는 모델: "),
         ("a=old&b=new&since=1m", "두 모델이 모두 답한 프레임이 없습니다(old: 0개, new: 0개)"),
         ("a=old&b=finder&since=", "같은 작업을 하는 모델만 비교할 수 있습니다"),
+        ("a=old&b=echo&since=", "B만 답한 프레임"),
         ("a=old&b=new&since=soon", "'soon': 시각이 아닙니다"),
     ):
         await page.goto(f"/compare?{asked}")

@@ -1,15 +1,20 @@
-"""What forms complain of, in Korean too: each error as it is really raised."""
+"""What comes in English from the library, in Korean: each error as it is really raised, each figure's words."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from prometheus_client import CollectorRegistry
 
 from console.texts import translator
-from console.texts.errors import error_words
+from console.texts.messages import in_language
 from framemesh import specs
+from framemesh.comparing import Comparison, Side, Task
+from framemesh.comparing.judging import judge_of
+from framemesh.comparing.notes import notes
 from framemesh.corrections import check_label_text
 from framemesh.errors import FramemeshError, InvalidRequestError
 from framemesh.images import read_header
@@ -56,8 +61,8 @@ def model(text: str) -> Callable[[], object]:
 def test_what_is_wrong_is_told_in_korean(wrong: Callable[[], object], told: str) -> None:
     with pytest.raises((FramemeshError, ValueError)) as raised:
         wrong()
-    assert told in error_words(raised.value, translator("ko"))
-    assert error_words(raised.value, translator("en")) == str(raised.value)
+    assert told in in_language(raised.value, translator("ko"))
+    assert in_language(raised.value, translator("en")) == str(raised.value)
 
 
 def test_a_role_that_does_not_reach_so_far_is_told_in_korean(tmp_path: Path) -> None:
@@ -66,11 +71,32 @@ def test_a_role_that_does_not_reach_so_far_is_told_in_korean(tmp_path: Path) -> 
     access = Access(file, GatewayMetrics(CollectorRegistry()))
     with pytest.raises(FramemeshError) as raised:
         access.authorize("/framemesh.v1.ModelService/DeployModel", (("authorization", f"Bearer {VIEWER}"),))
-    assert error_words(raised.value, translator("ko")).startswith(
+    assert in_language(raised.value, translator("ko")).startswith(
         "토큰 'wall'의 역할은 read이고, DeployModel에는 admin"
     )
 
 
+@pytest.mark.parametrize("task", Task)
+def test_when_models_agree_and_how_nearly_is_told_in_korean(task: Task) -> None:
+    judge = judge_of(task, min_score=0.5)
+    for words in (judge.rule, *(gauge.meaning for gauge in judge.measures.values())):
+        assert in_language(words, translator("ko")) != words
+
+
+@pytest.mark.parametrize("clusters", [1, 5])
+def test_what_to_know_of_a_comparison_is_told_in_korean(clusters: int) -> None:
+    sides = {
+        name: SimpleNamespace(side=Side(name), versions=["1", "2"], alone=3, failed=4, staleness=None) for name in "ab"
+    }
+    classes = [SimpleNamespace(a=1, b=0), SimpleNamespace(a=0, b=1)]
+    agreement = SimpleNamespace(clusters=clusters)
+    facts = SimpleNamespace(agreement=agreement, compared=5, pairs=9, classes=classes, task=Task.EMBEDDING, **sides)
+    found = notes(cast("Comparison", facts))
+    assert len(found) == 12
+    for words in found:
+        assert in_language(words, translator("ko")) != words
+
+
 def test_what_nobody_has_translated_stays_as_it_came() -> None:
     words = "the {field} can't be: {0}"
-    assert error_words(InvalidRequestError(words), translator("ko")) == words
+    assert in_language(InvalidRequestError(words), translator("ko")) == words
