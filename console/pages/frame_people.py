@@ -157,9 +157,11 @@ class People:
             words = self._visit.translate("Corrected meanwhile: {words}", words=self._words(newer))
             self._visit.notify(words, "warning")
         elif await attempt(client.remove_correction(str(self._named), task=task, timeout=_SECONDS)) is not None:
-            self._said.pop(task, None)
-            self._refresh()
-            self._label.run_method("focus")  # the button that had it is gone
+            if self._said.get(task) is shown:  # else it has been heard by now, or something newer
+                del self._said[task]
+                self._refresh()
+            if not self._label.is_deleted:
+                self._label.run_method("focus")  # the button that had it is gone
 
     def _hear(self, said: Correction) -> None:
         """Somebody has said something, or taken it back."""
