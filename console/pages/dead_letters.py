@@ -10,6 +10,7 @@ from console.parts import Confirmation, empty
 from console.pictures import DEAD_LETTERS, THUMBNAILS, add_dead_pictures, name_in
 from console.searching import LAKE
 from console.texts import marked
+from console.texts.messages import in_language
 from console.visit import Visit
 from framemesh.errors import FramemeshError
 from framemesh.rpc.tokens import Role
@@ -110,7 +111,7 @@ class _DeadLetters:
                     ui.label(printable(letter.frame.camera or letter.subject)).classes("fm-strong")
                     if letter.model:
                         ui.label(_t("model {model}", model=letter.model)).classes("fm-muted")
-                ui.label(printable(letter.message)).classes("fm-break")
+                ui.label(printable(in_language(letter.message, _t))).classes("fm-break")
                 when = utc(kept.create_time.ToDatetime(UTC))
                 ui.label(_t("number {number}, {time}", number=kept.number, time=when)).classes("fm-muted fm-small")
                 said = ui.label().classes("fm-problem").props("role=alert")

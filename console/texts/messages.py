@@ -76,6 +76,8 @@ _TEXTS = (
     ),
     marked("{side} failed on {count} frames, which are left out."),
     marked("{side}'s answers were all replayed, so their age says nothing."),
+    # Spans of time, whose other units are signs.
+    marked("{count} days"),
     # Photos.
     marked("the image is empty: send the bytes of a JPEG, PNG or WebP file"),
     marked(
