@@ -6,6 +6,7 @@ from functools import partial
 
 from nicegui import ui
 
+from console.copy_button import CopyButton
 from console.pages.lake import utc
 from console.parts import heading
 from console.texts.messages import in_language
@@ -117,8 +118,11 @@ class People:
             self._save = ui.button(_t("Save correction"), icon="edit").props("type=submit")
         form.on("submit", self._submit, js_handler="(event) => { event.preventDefault(); emit(); }")
         command = f"framemesh correct {self._named} --box car=10,20,110,80"
-        words = _t("Boxes are corrected at the command line: {command}", command=command)
-        ui.label(words).classes("fm-muted fm-small fm-break")
+        with ui.element("div"):
+            ui.label(_t("Boxes are corrected at the command line:")).classes("fm-muted fm-small")
+            with ui.element("div").classes("fm-row fm-command"):
+                ui.label(command).classes("fm-mono fm-break")
+                CopyButton(command, _t("Copy the command"), _t)
 
     async def _submit(self) -> None:
         label = (self._label.value or "").strip()
