@@ -9,6 +9,7 @@ from console.parts import heading
 from console.pictures import THUMBNAILS, name_in
 from console.searching import LAKE
 from console.texts import Translate
+from console.texts.messages import in_language
 from framemesh.comparing import Comparison
 from framemesh.comparing.comparison import Accuracy, CameraFacts, Disagreement, Estimate, Seconds, SideFacts
 from framemesh.words import printable, span
@@ -22,7 +23,7 @@ def show(found: Comparison, _t: Translate) -> None:
     for note in found.notes:
         with ui.element("div").classes("fm-note"):
             ui.icon("info").props("aria-hidden=true")
-            ui.label(printable(note)).classes("fm-break")
+            ui.label(printable(in_language(note, _t))).classes("fm-break")
     with ui.element("div").classes("fm-compared"):
         _agreement(found, _t)
         _sides(found, _t)
@@ -42,10 +43,10 @@ def _agreement(found: Comparison, _t: Translate) -> None:
             compared=f"{found.compared:,}", pairs=f"{found.pairs:,}", differ=f"{found.disagreeing:,}",
         )  # fmt: skip
         ui.label(facts)
-        ui.label(printable(found.rule)).classes("fm-muted fm-small")
+        ui.label(printable(in_language(found.rule, _t))).classes("fm-muted fm-small")
         for measure in found.measures:
             with ui.element("div").classes("fm-measure fm-small"):
-                ui.label(measure.meaning).classes("fm-muted")
+                ui.label(in_language(measure.meaning, _t)).classes("fm-muted")
                 ui.label(f"{measure.estimate.value:.3f}").classes("fm-number fm-strong")
         if found.accuracy is not None:
             _accuracy(found, found.accuracy, _t)

@@ -1,4 +1,4 @@
-"""What goes by on NATS about models while the console runs: figures of their results, and lines of their logs."""
+"""What goes by on NATS while the console runs: figures of models' results, lines of their logs, what people say."""
 
 import asyncio
 from collections import OrderedDict, deque
@@ -9,9 +9,10 @@ from google.protobuf.message import DecodeError
 from nats.aio.msg import Msg
 from nicegui import Event
 
-from framemesh.bus import Bus, encoding, loglines
+from framemesh.bus import Bus, corrections, encoding, loglines
 from framemesh.bus.streams import result_subject
 from framemesh.figures import ModelFigures
+from framemesh.v1.correction_pb2 import Correction
 from framemesh.v1.result_pb2 import Result
 from framemesh.v1.service_pb2 import LogLine
 
@@ -26,7 +27,7 @@ class Hearing:
     """Listens while it runs. Reading is instant, from memory.
 
     Args:
-        bus: Where results and log lines go by.
+        bus: Where all of it goes by.
     """
 
     name = "hearing"
@@ -40,6 +41,8 @@ class Hearing:
         """Since when what is counted is counted."""
         self.line_heard = Event[LogLine]()
         """Told of each line about a model; a page's callbacks go with the page."""
+        self.correction_heard = Event[Correction]()
+        """Told, alike, of each correction of a frame, and of each that is taken back."""
 
     def figures(self, model: str, since_ns: int) -> ModelFigures | None:
         """What a model's results say of it; none before the first.
@@ -65,6 +68,7 @@ class Hearing:
             await client.subscribe(result_subject("*", "*", shadow=False), cb=self._hear_result),
             await client.subscribe(result_subject("*", "*", shadow=True), cb=self._hear_result),
             await client.subscribe(loglines.SUBJECTS, cb=self._hear_line),
+            await client.subscribe(corrections.SUBJECTS, cb=self._hear_correction),
         ]
         await self._stopping.wait()
         if client.is_connected:
@@ -89,6 +93,11 @@ class Hearing:
             return
         _touch(self._lines, line.model, deque[LogLine](maxlen=_LINES)).append(line)
         self.line_heard.emit(line)
+
+    async def _hear_correction(self, message: Msg) -> None:
+        said = corrections.load(message.data)
+        if said is not None:
+            self.correction_heard.emit(said)
 
 
 def _touch(kept: OrderedDict[str, Kept], model: str, fresh: Kept) -> Kept:

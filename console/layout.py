@@ -36,6 +36,8 @@ def frame(visit: Visit, page: Page, pages: tuple[Page, ...]) -> Iterator[None]:
         ui.skip_link(_t("Skip to the page"), target=main)
         heading(_t(page.title), level=1)
         visit.trouble.place()
+        if not page.tells_trouble:
+            visit.follow(visit.mesh.looking(visit.client).pulse, lambda _: None)
         yield
 
 

@@ -25,9 +25,9 @@ class Mesh:
         self._clients: dict[str | None, AsyncClient] = {}
         self._looking: dict[AsyncClient, Looking] = {}
         self.bus = bus
-        """To listen to frames, results, also of shadows, and log lines; nothing else is permitted."""
+        """To listen to frames, results, also of shadows, corrections and log lines; nothing else is permitted."""
         self.hearing = Hearing(bus)
-        """What results and logs say of models."""
+        """What results and logs say of models, and people of frames."""
         self.quick_models = _sources(settings.quick_models)
         """Models to offer at a click."""
         self.lake_settings: LakeSettings = settings

@@ -24,6 +24,7 @@ class Page:
             `visit.run` or `visit.follow`.
         within: Path of the page that it belongs to, whose place in the navigation and whose style sheet it shares.
         serve: Adds what it serves beside itself, such as pictures.
+        tells_trouble: Whether it says itself where the mesh does not answer; of the others the frame says it.
     """
 
     path: str
@@ -33,3 +34,4 @@ class Page:
     build: Callable[[Visit], Awaitable[None]]
     within: str = ""
     serve: Callable[[FastAPI, Mesh], None] | None = None
+    tells_trouble: bool = False

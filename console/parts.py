@@ -1,5 +1,7 @@
 """Parts that pages share."""
 
+from contextlib import suppress
+
 from nicegui import ui
 
 from console.texts import Translate
@@ -52,9 +54,64 @@ class Trouble:
         self._line.set_visibility(problem is not None)
 
 
+class Confirmation:
+    """Asks before something is done. One dialog for all of a page, which stays: so focus returns to where it was.
+
+    Args:
+        translate: The visitor's language.
+        words: What it means.
+        color: Of the button that does it, in Quasar's words.
+    """
+
+    def __init__(self, translate: Translate, words: str, *, color: str = "primary") -> None:
+        with ui.dialog() as self._dialog, ui.card().classes("fm-dialog"):
+            with ui.element("h2"):
+                self._title = ui.label()
+            ui.label(words)
+            with ui.element("div").classes("fm-row fm-dialog-buttons"):
+                ui.button(translate("Cancel"), on_click=self._dialog.close).props("flat autofocus")
+                self._yes = ui.button(on_click=lambda: self._dialog.submit("yes"), color=color)
+
+    async def asked(self, question: str, yes: str) -> bool:
+        """Ask; Escape and Cancel mean no, and the other button says what is done."""
+        self._title.set_text(question)
+        self._yes.set_text(yes)
+        return bool(await self._dialog)
+
+
 def number_field(label: str, *, least: float, most: float, step: float) -> ui.input:
     """A field for a number, which stays as it is written: `ui.number` would put the nearest in place of one beyond.
 
     The limits are those of its arrows; who reads it says what is wrong with it.
     """
     return ui.input(label).props(f"type=number min={least:g} max={most:g} step={step:g}")
+
+
+class ScoreField:
+    """A field for the least score, from 0 to 1, which says itself what is wrong with what is written.
+
+    It says so once it is asked, not when it is left: words that come then would move the button that is being pressed.
+    """
+
+    def __init__(self, translate: Translate) -> None:
+        self._t = translate
+        self._field = number_field(translate("Least score"), least=0, most=1, step=0.05)
+
+    @property
+    def value(self) -> float | None:
+        """The score; none where none is written, or one that can't be."""
+        with suppress(ValueError):
+            score = float(self._field.value or "")
+            return score if 0 <= score <= 1 else None
+        return None
+
+    def is_sound(self) -> bool:
+        """Whether it is empty or holds a score; if not, it says so."""
+        sound = not self._field.value or self.value is not None
+        self._field.error = None if sound else self._t("Write a score from 0 to 1.")
+        return sound
+
+    def show(self, score: float) -> None:
+        """Show a score; 0 leaves it empty."""
+        self._field.value = f"{score:g}" if score else ""
+        self._field.error = None

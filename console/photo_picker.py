@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from console.guard import caller_of
+from console.texts.messages import in_language
 from console.visit import Visit
 from framemesh.errors import ImageTooLargeError, InvalidImageError
 from framemesh.images import read_header
@@ -39,7 +40,7 @@ class PhotoPicker(ui.element, component="photo_picker.js"):
         on_refused: Callable[[str], None],
     ) -> None:
         super().__init__()
-        _t = visit.translate
+        _t = self._t = visit.translate
         self._session = visit.caller.session
         self._limits = ImageLimits(max_bytes=max_bytes)
         self._on_photo = on_photo
@@ -78,9 +79,9 @@ class PhotoPicker(ui.element, component="photo_picker.js"):
                 check_size(len(body), self._limits)
             read_header(bytes(body), self._limits)
         except ImageTooLargeError as error:
-            return PlainTextResponse(str(error), 413)
+            return PlainTextResponse(in_language(error, self._t), 413)
         except InvalidImageError as error:
-            return PlainTextResponse(str(error), 415)
+            return PlainTextResponse(in_language(error, self._t), 415)
         with self:
             self._on_photo(bytes(body), preview)
         return Response(status_code=204)
@@ -89,7 +90,7 @@ class PhotoPicker(ui.element, component="photo_picker.js"):
         try:
             check_size(int(event.args), self._limits)
         except (ImageTooLargeError, TypeError, ValueError) as error:
-            return str(error)
+            return in_language(error, self._t)
         return ""
 
     def _handle_delete(self) -> None:

@@ -12,8 +12,8 @@ from framemesh.settings import BusSettings, LakeSettings, ServiceSettings
 class ConsoleSettings(ServiceSettings, BusSettings, LakeSettings):
     """What an operator may set on the console. Durations in seconds, sizes in bytes.
 
-    It needs no more of NATS than to subscribe to `frames.*`, `results.*.*`, `shadows.*.*` and `logs.*.*`, and of S3
-    than to read.
+    It needs no more of NATS than to subscribe to `frames.*`, `results.*.*`, `shadows.*.*`, `corrections.*.*.*` and
+    `logs.*.*`, and of S3 than to read.
     """
 
     console_address: str = "127.0.0.1:0"

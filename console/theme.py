@@ -9,7 +9,6 @@ def set_defaults() -> None:
     """Once, before any page: how elements are made where a page says nothing else."""
     ui.button.default_props("unelevated no-caps")
     ui.input.default_props("outlined dense")
-    ui.number.default_props("outlined dense")
     ui.select.default_props("outlined dense options-dense")
     ui.card.default_classes("fm-card").default_props("flat")
     # What a page waits for it says in its place: a bar along the top at each request would only flicker.

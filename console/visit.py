@@ -14,14 +14,21 @@ from console.guard import caller_of
 from console.mesh import Mesh
 from console.parts import Trouble
 from console.texts import Translate, language_of, marked, translator
+from console.texts.messages import in_language
 from framemesh.client import AsyncClient
-from framemesh.errors import DeadlineError, FramemeshError
+from framemesh.errors import (
+    BusUnavailableError,
+    DeadlineError,
+    FramemeshError,
+    LakeUnavailableError,
+    ModelUnavailableError,
+)
 from framemesh.rpc.tokens import Role
 from framemesh.waiting import Backoff
 
-_PATIENCE_SECONDS = 5.0
-"""After so long without its first message the mesh is told to hang: gRPC itself notices after 40 s."""
 _LATE = marked("No answer came in time. See Health for what is wrong, then try again.")
+_AWAY = (BusUnavailableError, DeadlineError, LakeUnavailableError, ModelUnavailableError)
+"""After which it may have been done or not. The last is what a gateway that can't be reached looks like."""
 Seen = TypeVar("Seen")
 
 
@@ -85,7 +92,7 @@ class Visit:
     ) -> None:
         """Show each change, for as long as the page is open, such as `follow(visit.client.watch_models, table.show)`.
 
-        While the mesh does not answer, a line above the page says so and it is tried again.
+        While they can't be had, a line above the page says so and it is tried again.
 
         Args:
             changes: Opens the changes, again after each failure.
@@ -99,11 +106,8 @@ class Visit:
         who = object()
         backoff = Backoff(0.5, 5.0)
         while True:
-            loop = asyncio.get_running_loop()
-            late = loop.call_later(_PATIENCE_SECONDS, self.trouble.tell, who, self.translate(_LATE))
             try:
                 async for seen in changes():
-                    late.cancel()
                     self.trouble.over(who)
                     backoff.reset()
                     shown = show(seen)
@@ -111,23 +115,24 @@ class Visit:
                         await shown
             except FramemeshError as error:
                 self.trouble.tell(who, self.words(error))
-            finally:
-                late.cancel()
             await asyncio.sleep(backoff.next_seconds())
 
     async def attempt(self, work: Awaitable[Seen]) -> Seen | None:
-        """Await something of the mesh; where it fails, the page says why and this is none."""
+        """Await something of the mesh; where it fails, the page says why and what to do, and this is none."""
         try:
             return await work
+        except _AWAY as error:
+            why = self.words(error)
+            self.notify_error(self.translate("Maybe not done, try again in a moment: {problem}", problem=why))
         except FramemeshError as error:
             self.notify_error(error)
-            return None
+        return None
 
     def words(self, error: FramemeshError) -> str:
         """What went wrong with a call, as it is told to the visitor."""
         if isinstance(error, DeadlineError):
             return self.translate(_LATE)
-        return str(error)
+        return in_language(error, self.translate)
 
     def notify(self, words: str, kind: Literal["positive", "warning"]) -> None:
         """Tell something for a few seconds; nobody, where the page was left meanwhile."""

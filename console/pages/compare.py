@@ -17,6 +17,7 @@ from console.page import Page
 from console.parts import empty
 from console.searching import times
 from console.texts import marked
+from console.texts.messages import in_language
 from console.visit import Visit
 from framemesh.comparing import Comparison, Side, answering, compare
 from framemesh.errors import FramemeshError
@@ -142,7 +143,7 @@ class _Compare:
             found = await self._compare(question)
         except (FramemeshError, ValueError) as error:
             self._found.clear()
-            with self._found, empty("compare", _t("This can't be compared"), str(error)):
+            with self._found, empty("compare", _t("This can't be compared"), in_language(error, _t)):
                 ui.button(_t("Try again"), on_click=self._restart)
             return
         self._found.clear()

@@ -6,10 +6,11 @@ from nicegui import ui
 
 from console.page import Page
 from console.pages.lake import tabs, utc
-from console.parts import empty
+from console.parts import Confirmation, empty
 from console.pictures import DEAD_LETTERS, THUMBNAILS, add_dead_pictures, name_in
 from console.searching import LAKE
 from console.texts import marked
+from console.texts.messages import in_language
 from console.visit import Visit
 from framemesh.errors import FramemeshError
 from framemesh.rpc.tokens import Role
@@ -44,7 +45,7 @@ class _DeadLetters:
             ui.button(_t("Refresh"), icon="refresh", on_click=self.show).props("outline")
             self._all = ui.button(_t("Retry all of these"), icon="replay", on_click=self._retry_all)
             self._all.set_visibility(False)
-        self._confirm = self._confirmation()
+        self._confirm = Confirmation(_t, _t("All that match the choice above, also those not shown."))
         self._list = ui.element("div").classes("fm-stack").props("role=region aria-live=polite")
         self._list.props["aria-label"] = _t("Dead letters")
 
@@ -110,7 +111,7 @@ class _DeadLetters:
                     ui.label(printable(letter.frame.camera or letter.subject)).classes("fm-strong")
                     if letter.model:
                         ui.label(_t("model {model}", model=letter.model)).classes("fm-muted")
-                ui.label(printable(letter.message)).classes("fm-break")
+                ui.label(printable(in_language(letter.message, _t))).classes("fm-break")
                 when = utc(kept.create_time.ToDatetime(UTC))
                 ui.label(_t("number {number}, {time}", number=kept.number, time=when)).classes("fm-muted fm-small")
                 said = ui.label().classes("fm-problem").props("role=alert")
@@ -139,19 +140,8 @@ class _DeadLetters:
         item.delete()
         self._visit.notify(self._t("Number {number} is being tried again", number=number), "positive")
 
-    def _confirmation(self) -> ui.dialog:
-        """Asks whether all shall be tried again. It stays, and goes with the page."""
-        _t = self._t
-        with ui.dialog() as dialog, ui.card():
-            ui.label(_t("Have all of these tried again?")).classes("fm-strong")
-            ui.label(_t("All that match the choice above, also those not shown.")).classes("fm-muted")
-            with ui.element("div").classes("fm-row"):
-                ui.button(_t("Retry all"), on_click=lambda: dialog.submit("retry"))
-                ui.button(_t("Cancel"), on_click=dialog.close).props("flat")
-        return dialog
-
     async def _retry_all(self) -> None:
-        if await self._confirm is None:
+        if not await self._confirm.asked(self._t("Have all of these tried again?"), self._t("Retry all")):
             return
         counts = [0, 0]
         try:

@@ -20,6 +20,7 @@ from console.picture import AnsweredPicture
 from console.pictures import PICTURES, frame_id, name_in
 from console.searching import LAKE, Search
 from console.texts import marked
+from console.texts.messages import in_language
 from console.visit import Visit
 from framemesh import finding
 from framemesh.corrections import task_of
@@ -53,11 +54,12 @@ async def build(visit: Visit) -> None:
 
 async def _show(visit: Visit, named: FrameId, place: ui.element) -> None:
     _t = visit.translate
+    people = People(visit, named)
     try:
         told = await _read(visit, named)
     except FramemeshError as error:
         place.clear()
-        with place, empty("cloud_off", _t("The lake can't be read"), str(error)):
+        with place, empty("cloud_off", _t("The lake can't be read"), in_language(error, _t)):
             _link(f"{LAKE}/{named}", _t("Try again"))
         return
     place.clear()
@@ -67,7 +69,7 @@ async def _show(visit: Visit, named: FrameId, place: ui.element) -> None:
             with empty("search_off", _t("The lake does not have this frame"), words):
                 _link(Search(cameras=(named.camera,)).address(), _t("Other frames of {camera}", camera=named.camera))
             return
-        _Frame(visit, named, told.stored, told)
+        _Frame(visit, told.stored, told, people)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,7 @@ async def _read(visit: Visit, named: FrameId) -> _Told:
 class _Frame:
     """The frame on the page."""
 
-    def __init__(self, visit: Visit, named: FrameId, stored: StoredFrame, told: _Told) -> None:
+    def __init__(self, visit: Visit, stored: StoredFrame, told: _Told, people: People) -> None:
         frame = stored.frame
         self._visit = visit
         self._stored = stored
@@ -122,9 +124,8 @@ class _Frame:
             self._picture = AnsweredPicture(self._source, [one.answer for one in self._results], self._visit.translate)
             self._actions(frame)
         with ui.element("div").classes("fm-one-facts fm-stack"):
-            people = People(visit, named, told.corrections, self._draw_people)
             self._answers(people)
-            people.show(self._labels(), told.problem)
+            people.show(told.corrections, self._labels(), told.problem, self._draw_people)
             self._facts(frame)
 
     def _actions(self, frame: Frame) -> None:

@@ -1,24 +1,18 @@
 """Lake, one frame: what people say that it shows, and what to say it with."""
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC
 from functools import partial
-from typing import TypeVar
 
 from nicegui import ui
 
+from console.copy_button import CopyButton
 from console.pages.lake import utc
 from console.parts import heading
+from console.texts.messages import in_language
 from console.visit import Visit
 from framemesh.corrections import LabelTask, check_label_text, task_of
-from framemesh.errors import (
-    BusUnavailableError,
-    DeadlineError,
-    FramemeshError,
-    InvalidRequestError,
-    LakeUnavailableError,
-    ModelUnavailableError,
-)
+from framemesh.errors import FramemeshError, InvalidRequestError
 from framemesh.frames import FrameId
 from framemesh.rpc.tokens import Role
 from framemesh.v1.answer_pb2 import (
@@ -38,34 +32,26 @@ _NAMES = 12
 """Objects that are named; the others are counted."""
 _SECONDS = 10.0
 """How long the gateway may take."""
-_AWAY = (BusUnavailableError, DeadlineError, LakeUnavailableError, ModelUnavailableError)
-"""After which it may have been kept or not. The last is what a gateway that can't be reached looks like."""
-
-Seen = TypeVar("Seen")
 
 
 class People:
     """What people say of a frame, and the buttons to say it with for those who may.
 
+    From when it is made it hears what anybody says, so what is read of before then and what is heard miss nothing.
+
     Args:
         visit: Who looks.
         named: The frame.
-        said: What counts of what they have said; of two for one task, the latter.
-        draw: Called with it, as an answer for each task, whenever it is another.
     """
 
-    def __init__(
-        self,
-        visit: Visit,
-        named: FrameId,
-        said: Iterable[Correction],
-        draw: Callable[[Sequence[ModelAnswer]], None],
-    ) -> None:
+    def __init__(self, visit: Visit, named: FrameId) -> None:
         self._visit = visit
         self._named = named
-        self._said: dict[LabelTask, Correction] = {task_of(one): one for one in said}
-        self._draw = draw
+        self._said: dict[LabelTask, Correction] = {}
+        self._list: ui.element | None = None
+        self._draw: Callable[[Sequence[ModelAnswer]], None] = lambda _: None
         self._may = visit.may(Role.LABEL)
+        visit.mesh.hearing.correction_heard.subscribe(self._hear)
 
     def judge(self, answer: ModelAnswer) -> None:
         """At the current element, the buttons that say of a model's answer whether it is right."""
@@ -88,14 +74,23 @@ class People:
                 button = ui.button(_t("No object"), icon="close", on_click=nothing)
                 button.props("outline").props["aria-label"] = _t("{model} is wrong: there is no object", model=model)
 
-    def show(self, labels: Iterable[str], problem: str) -> None:
+    def show(
+        self,
+        said: Iterable[Correction],
+        labels: Iterable[str],
+        problem: str,
+        draw: Callable[[Sequence[ModelAnswer]], None],
+    ) -> None:
         """At the current element, what people say, and the form for a class that no model says.
 
         Args:
+            said: What counts of what they said before.
             labels: To choose from; any other can be typed.
             problem: Why it may be another by now, where that is not known.
+            draw: Called with it, as an answer for each task, whenever it is another.
         """
         _t = self._visit.translate
+        self._draw = draw
         heading(_t("What people say"))
         with ui.element("section").classes("fm-card fm-stack"):
             self._list = ui.element("ul").classes("fm-corrections").props("aria-live=polite")
@@ -108,6 +103,8 @@ class People:
             else:
                 words = _t("Whoever has a token of role label can correct models here.")
                 ui.label(words).classes("fm-muted fm-small")
+        for one in said:
+            self._take(one)
         self._refresh()
 
     def _form(self, labels: Iterable[str]) -> None:
@@ -121,15 +118,18 @@ class People:
             self._save = ui.button(_t("Save correction"), icon="edit").props("type=submit")
         form.on("submit", self._submit, js_handler="(event) => { event.preventDefault(); emit(); }")
         command = f"framemesh correct {self._named} --box car=10,20,110,80"
-        words = _t("Boxes are corrected at the command line: {command}", command=command)
-        ui.label(words).classes("fm-muted fm-small fm-break")
+        with ui.element("div"):
+            ui.label(_t("Boxes are corrected at the command line:")).classes("fm-muted fm-small")
+            with ui.element("div").classes("fm-row fm-command"):
+                ui.label(command).classes("fm-mono fm-break")
+                CopyButton(command, _t("Copy the command"), _t)
 
     async def _submit(self) -> None:
         label = (self._label.value or "").strip()
         try:
             check_label_text(label)
         except InvalidRequestError as error:
-            self._label.error = str(error)
+            self._label.error = in_language(error, self._visit.translate)
             return
         self._label.error = None
         self._save.props("loading")
@@ -142,63 +142,58 @@ class People:
     async def _correct(self, truth: str | CorrectedObjects, model: str) -> bool:
         """Say what the frame shows; whether it was kept. What was typed stays where it wasn't."""
         client = self._visit.client
-        said = await self._attempt(client.correct(str(self._named), truth, model=model, timeout=_SECONDS))
+        said = await self._visit.attempt(client.correct(str(self._named), truth, model=model, timeout=_SECONDS))
         if said is None:
             return False
-        self._keep(task_of(said), said)
+        self._hear(said)
         self._visit.notify(self._visit.translate("Kept: {words}", words=self._words(said)), "positive")
         return True
 
-    async def _take_back(self, task: LabelTask) -> None:
+    async def _take_back(self, shown: Correction) -> None:
         """Take back what stands there, unless somebody has said something else meanwhile: that is shown instead."""
-        client, shown = self._visit.client, self._said.get(task)
-        lately = await self._attempt(client.corrections(frame_id=str(self._named), timeout=_SECONDS))
-        if lately is None or shown is None:
+        client, attempt, task = self._visit.client, self._visit.attempt, task_of(shown)
+        lately = await attempt(client.corrections(frame_id=str(self._named), timeout=_SECONDS))
+        if lately is None:
             return
-        newer = next((one for one in lately if task_of(one) == task), shown)
-        if newer.correct_time.ToMicroseconds() > shown.correct_time.ToMicroseconds():  # as fine as the tables'
-            self._keep(task, newer)
+        newer = next((one for one in lately if task_of(one) == task and _is_after(one, shown)), None)
+        if newer is not None:
+            self._hear(newer)
             words = self._visit.translate("Corrected meanwhile: {words}", words=self._words(newer))
             self._visit.notify(words, "warning")
-        elif await self._attempt(client.remove_correction(str(self._named), task=task, timeout=_SECONDS)) is not None:
-            self._keep(task, None)
+        elif await attempt(client.remove_correction(str(self._named), task=task, timeout=_SECONDS)) is not None:
+            if self._said.get(task) is shown:  # else it has been heard by now, or something newer
+                del self._said[task]
+                self._refresh()
+            if not self._label.is_deleted:
+                self._label.run_method("focus")  # the button that had it is gone
 
-    async def _attempt(self, work: Awaitable[Seen]) -> Seen | None:
-        """Await the gateway; where it fails, the page says why and what to do, and this is none."""
-        try:
-            return await work
-        except _AWAY as error:
-            why = self._visit.words(error)
-            self._visit.notify_error(
-                self._visit.translate("Maybe not done, try again in a moment: {problem}", problem=why)
-            )
-        except FramemeshError as error:
-            self._visit.notify_error(error)
-        return None
+    def _hear(self, said: Correction) -> None:
+        """Somebody has said something, or taken it back."""
+        if said.frame.frame_id == str(self._named) and self._take(said):
+            self._refresh()
 
-    def _keep(self, task: LabelTask, said: Correction | None) -> None:
-        """Show what counts now for a task; none where nothing does any more."""
-        if self._list.is_deleted:  # the page was left
-            return
-        if said is None:
-            self._said.pop(task, None)
-        else:
-            self._said[task] = said
-        self._refresh()
-        if said is None:
-            self._label.run_method("focus")  # the button that had it is gone
+    def _take(self, said: Correction) -> bool:
+        """Whether it is newer than what was said before for its task: then it counts from now on."""
+        before = self._said.get(task_of(said))
+        if before is not None and not _is_after(said, before):
+            return False
+        self._said[task_of(said)] = said
+        return True
 
     def _refresh(self) -> None:
+        if self._list is None or self._list.is_deleted:  # not yet there, or the page was left
+            return
+        said = [one for one in self._said.values() if not one.removed]
         self._list.clear()
         with self._list:
-            if not self._said:
+            if not said:
                 with ui.element("li"):
                     ui.label(self._visit.translate("Nobody has corrected this frame.")).classes("fm-muted")
-            for task, said in self._said.items():
-                self._entry(task, said)
-        self._draw([self._answer(said) for said in self._said.values()])
+            for one in said:
+                self._entry(one)
+        self._draw([self._answer(one) for one in said])
 
-    def _entry(self, task: LabelTask, said: Correction) -> None:
+    def _entry(self, said: Correction) -> None:
         _t = self._visit.translate
         words = self._words(said)
         told = [_t("by {author}", author=said.author)] if said.author else []
@@ -210,7 +205,7 @@ class People:
                 ui.label(words).classes("fm-strong fm-break")
                 ui.label(" · ".join(told)).classes("fm-muted fm-small fm-break")
             if self._may:
-                button = ui.button(_t("Take back"), on_click=partial(self._take_back, task)).props("flat")
+                button = ui.button(_t("Take back"), on_click=partial(self._take_back, said)).props("flat")
                 button.props["aria-label"] = _t("Take back {words}", words=words)
 
     def _words(self, said: Correction) -> str:
@@ -243,3 +238,7 @@ async def said_lately(visit: Visit, named: FrameId, *, seconds: float) -> tuple[
 
 def _objects(said: Detection) -> CorrectedObjects:
     return CorrectedObjects(objects=[CorrectedObject(label=one.label.name, box=one.box) for one in said.objects])
+
+
+def _is_after(one: Correction, other: Correction) -> bool:
+    return one.correct_time.ToMicroseconds() > other.correct_time.ToMicroseconds()  # as fine as the tables'

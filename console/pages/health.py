@@ -25,6 +25,7 @@ from console.pages.health_view import (
 )
 from console.parts import heading
 from console.texts import Translate, marked
+from console.texts.messages import in_language
 from console.visit import Visit
 from framemesh.errors import FramemeshError
 from framemesh.rpc.tokens import Role
@@ -152,10 +153,10 @@ class _Row(ABC, Generic[Shown]):
     def show(self, shown: Shown, now: datetime) -> None:
         """Show how it is now."""
 
-    @staticmethod
-    def _ago(then: datetime, now: datetime) -> str:
+    def _ago(self, then: datetime, now: datetime) -> str:
         seconds = max(0.0, (now - then).total_seconds())
-        return f"{seconds:.0f} s" if seconds < 10 else span(seconds)  # nobody counts how long something is up in ms
+        words = f"{seconds:.0f} s" if seconds < 10 else span(seconds)  # nobody counts how long something is up in ms
+        return in_language(words, self._t)
 
 
 class _PartRow(_Row[Part]):
@@ -230,4 +231,4 @@ class _Rows(Generic[Shown]):
             self._rows[name].show(one, now)
 
 
-PAGE = Page("/health", marked("Health"), "monitor_heart", Role.READ, build)
+PAGE = Page("/health", marked("Health"), "monitor_heart", Role.READ, build, tells_trouble=True)

@@ -130,7 +130,7 @@ def _answering(kind: Kind, *, answers: bool) -> Part:
 _REPLICAS = {
     ReplicaState.REPLICA_STATE_PREPARING: (State.STARTING, marked("Preparing")),
     ReplicaState.REPLICA_STATE_LOADING: (State.STARTING, marked("Loading")),
-    ReplicaState.REPLICA_STATE_SERVING: (State.UP, marked("Answers")),
+    ReplicaState.REPLICA_STATE_SERVING: (State.UP, marked("Serving")),
     ReplicaState.REPLICA_STATE_DRAINING: (State.STARTING, marked("Ending")),
     ReplicaState.REPLICA_STATE_UNHEALTHY: (State.DOWN, marked("Hangs or fails")),
 }

@@ -12,10 +12,11 @@ from starlette.datastructures import QueryParams
 from console.freshness import caught_up
 from console.history import on_back_or_forward
 from console.page import Page
-from console.parts import empty, number_field
+from console.parts import ScoreField, empty
 from console.pictures import DEAD_LETTERS, THUMBNAILS, add_pictures, name_in
 from console.searching import LAKE, MAX_LABEL_LENGTH, Search, search_of, times
 from console.texts import marked
+from console.texts.messages import in_language
 from console.visit import Visit
 from framemesh import finding
 from framemesh.errors import FramemeshError
@@ -98,7 +99,7 @@ class _Lake:
             wanted = search.wanted(datetime.now(UTC))
         except ValueError as error:
             with self._instead():
-                empty("schedule", self._t("No such time"), self._t(str(error)))
+                empty("schedule", self._t("No such time"), in_language(error, self._t))
             return
 
         def question(tables: LakeTables) -> tuple[list[str], list[str], finding.Page]:
@@ -109,7 +110,7 @@ class _Lake:
         try:
             cameras, models, found = await self._visit.mesh.tables.ask(question)
         except FramemeshError as error:
-            with self._instead(), empty("cloud_off", self._t("The lake can't be read"), str(error)):
+            with self._instead(), empty("cloud_off", self._t("The lake can't be read"), in_language(error, self._t)):
                 ui.button(self._t("Try again"), on_click=lambda: self._restart(search))
             return
         self._filters.offer(cameras, models)
@@ -183,8 +184,7 @@ class _Filters:
             self._cameras = ui.select([], label=_t("Camera"), multiple=True).props("use-chips")
             self._label = ui.input(_t("What was seen")).props(f"clearable maxlength={MAX_LABEL_LENGTH}")
             self._label.props["placeholder"] = _t("cat, car, person ...")
-            self._score = number_field(_t("Least score"), least=0, most=1, step=0.05)
-            self._score.on("blur", self._least_score)
+            self._score = ScoreField(_t)
             self._models = ui.select([], label=_t("Model"), multiple=True).props("use-chips")
             self._time = ui.select(
                 times(_t) | {_BETWEEN: _t("Between ...")}, label=_t("Taken"), on_change=self._show_times
@@ -205,8 +205,7 @@ class _Filters:
         for select, names in ((self._cameras, search.cameras), (self._models, search.models)):
             select.set_options(sorted({*select.options, *names}), value=list(names))
         self._label.value = search.label
-        self._score.value = f"{search.min_score:g}" if search.min_score else ""
-        self._score.error = None
+        self._score.show(search.min_score)
         self._since.value, self._until.value = (_on_the_clock(text) for text in (search.since, search.until))
         self._time.value = _BETWEEN if search.until or search.since not in self._time.options else search.since
         self._show_times()
@@ -216,16 +215,8 @@ class _Filters:
         self._since.set_visibility(between)
         self._until.set_visibility(between)
 
-    def _least_score(self) -> float | None:
-        """The least score; none where it can't be, which is told at its field."""
-        score = float(self._score.value or 0)
-        sound = 0 <= score <= 1
-        self._score.error = None if sound else self._t("Write a score from 0 to 1.")
-        return score if sound else None
-
     def _submit(self) -> None:
-        min_score = self._least_score()
-        if min_score is None:
+        if not self._score.is_sound():
             return
         between = self._time.value == _BETWEEN
         self._look(
@@ -234,7 +225,7 @@ class _Filters:
                 since=(self._since.value or "") if between else (self._time.value or ""),
                 until=(self._until.value or "") if between else "",
                 label=(self._label.value or "").strip(),
-                min_score=min_score,
+                min_score=self._score.value or 0.0,
                 models=tuple(self._models.value or ()),
             )
         )

@@ -12,8 +12,8 @@ from console.pages.models_form import DeployForm
 from console.pages.models_log import LogPane
 from console.pages.models_order import Order, of_spec, of_text
 from console.pages.models_view import ModelView, figures_view, going_on, model_view, wanted_since_ns
-from console.parts import empty
-from console.texts import Translate, marked
+from console.parts import Confirmation, empty
+from console.texts import marked
 from console.visit import Visit
 from framemesh.rpc.tokens import Role
 from framemesh.v1.model_pb2 import Model, ModelSpec
@@ -46,7 +46,8 @@ class _Board:
         self._deleted = ""
         self.may_change = visit.may(Role.ADMIN)
         self._log = LogPane(visit.mesh.hearing, self._t)
-        self._confirm = _Confirm(self._t)
+        words = _t("Its servers end. Its results stay, and so do its versions in the lake.")
+        self._confirm = Confirmation(_t, words, color="negative")
         self.form = DeployForm(
             self._t,
             quick=visit.mesh.quick_models,
@@ -153,29 +154,10 @@ class _Board:
             self.form.open(of_spec(going_on(model)), generation=model.generation)
 
     async def _confirm_delete(self, name: str) -> None:
-        if await self._confirm.asked(name):
+        _t = self._t
+        if await self._confirm.asked(_t("Delete {model}?", model=name), _t("Delete {model}", model=name)):
             self._deleted = name
             await self._visit.attempt(self._visit.client.delete(name))
-
-
-class _Confirm:
-    """Asks whether a model shall go. One dialog for all of them, which stays: so focus returns to where it was."""
-
-    def __init__(self, translate: Translate) -> None:
-        self._t = translate
-        with ui.dialog() as self._dialog, ui.card().classes("fm-dialog"):
-            with ui.element("h2"):
-                self._title = ui.label()
-            ui.label(translate("Its servers end. Its results stay, and so do its versions in the lake."))
-            with ui.element("div").classes("fm-row fm-dialog-buttons"):
-                ui.button(translate("Cancel"), on_click=self._dialog.close).props("flat autofocus")
-                self._yes = ui.button(on_click=lambda: self._dialog.submit("yes"), color="negative")
-
-    async def asked(self, model: str) -> bool:
-        """Ask about a model; Escape and Cancel mean no."""
-        self._title.set_text(self._t("Delete {model}?", model=model))
-        self._yes.set_text(self._t("Delete {model}", model=model))
-        return bool(await self._dialog)
 
 
 PAGE = Page("/models", marked("Models"), "view_in_ar", Role.READ, build)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from console.pages.models_order import Order, field_of
 from console.texts import Translate
+from console.texts.messages import in_language
 from framemesh.errors import (
     FramemeshError,
     InvalidSpecError,
@@ -64,9 +65,9 @@ def clash(name: str, error: FramemeshError, _t: Translate) -> Problem | None:
 
 
 def told(error: InvalidSpecError, translate: Translate) -> Problem:
-    """An error of a spec: what is common in the visitor's language, the rest as `framemesh deploy` says it."""
+    """An error of a spec, in the visitor's language: what is common in the form's words, the rest in the CLI's."""
     _t, value = translate, error.values.get("value", "")
-    field, words = field_of(error), str(error)
+    field, words = field_of(error), in_language(error, _t)
     match error.values.get("field"):
         case "source" if not value:
             words = _t("Name a model: give a Hugging Face id or the path of a model folder.")

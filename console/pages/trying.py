@@ -11,7 +11,7 @@ from console.answering import answer_in_words, server_time
 from console.client_code import Call, snippets
 from console.copy_button import CopyButton
 from console.page import Page
-from console.parts import heading
+from console.parts import ScoreField, heading
 from console.photo_picker import PhotoPicker
 from console.picture import AnsweredPicture
 from console.pictures import PICTURES, key_named
@@ -75,7 +75,7 @@ class _Trial:
             self._choices.props["aria-label"] = _t("Models to ask")
             self._labels = ui.input(_t("What zero-shot models look for"), on_change=self._show_code).props("clearable")
             self._labels.props["placeholder"] = _t("a cat, a red car")
-            self._score = ui.number(_t("Least score"), min=0, max=1, step=0.05, format="%.2f").props("clearable")
+            self._score = ScoreField(_t)
             self._again = ui.button(_t("Ask again"), icon="replay", on_click=self._ask_again)
             self._again.set_enabled(bool(self._stored_key))
 
@@ -138,12 +138,14 @@ class _Trial:
             if not models:
                 ui.label(self._t("Choose a model to ask.")).classes("fm-muted")
                 return
+            if not self._score.is_sound():
+                ui.label(self._t("Nobody was asked: mend the least score, then ask again.")).classes("fm-muted")
+                return
             cards = [_Card(name, source, self._visit) for name in models]
             self._asking = self._visit.run(self._each(cards, photo), name="try.ask")
 
     async def _each(self, cards: Sequence["_Card"], photo: bytes | None) -> None:
-        score = self._score.value
-        options = AnswerOptions(candidate_labels=self._looked_for(), min_score=None if score is None else float(score))
+        options = AnswerOptions(candidate_labels=self._looked_for(), min_score=self._score.value)
 
         async def one(card: _Card) -> ModelAnswer:
             began = time.monotonic()

@@ -64,7 +64,8 @@ class Live {
     this.unheard = make("section", "fm-empty", { hidden: true, role: "status" });
     this.unheardWords = make("p", "fm-empty-title");
     const all = make("a", "fm-button quiet", { href: location.pathname }, this.texts.all);
-    this.unheard.append(this.unheardWords, make("p", "fm-muted", {}, this.texts.unheard_advice), all);
+    const icon = make("i", "q-icon notranslate material-icons", { ariaHidden: "true" }, "videocam_off");
+    this.unheard.append(icon, this.unheardWords, make("p", "fm-muted", {}, this.texts.unheard_advice), all);
     this.bar.append(this.back, this.choices, this.splitter);
     this.root.append(this.bar, this.trouble, this.unheard, this.list);
     this.arrange();

@@ -109,7 +109,7 @@ function paintBoxes(view, answer) {
   for (const [left, top, right, bottom, name, score] of answer.boxes.toReversed()) {
     const color = colorOf(name);
     outline(view, left, top, right, bottom, color);
-    tag(view, left * view.scale, top * view.scale, `${name} ${Math.round(score * 100)}`, color);
+    tag(view, left * view.scale, top * view.scale, name, ` ${Math.round(score * 100)}`, color);
   }
 }
 
@@ -124,19 +124,34 @@ function outline(view, left, top, right, bottom, color) {
   context.strokeRect(...box);
 }
 
-/** A name on its colour, kept inside the picture. */
-function tag(view, x, y, text, color) {
+/** A name with its score on its colour, kept inside the picture. */
+function tag(view, x, y, name, score, color) {
   const { context, unit, width } = view;
   const size = 12 * unit;
   context.font = `600 ${size}px ${FONT}`;
-  const [wide, high] = [Math.min(context.measureText(text).width + 8 * unit, width), size + 6 * unit];
+  const text = fitted(context, name, score, width - 8 * unit);
+  const [wide, high] = [context.measureText(text).width + 8 * unit, size + 6 * unit];
   const left = Math.max(0, Math.min(x - unit, width - wide));
   const top = y - high >= 0 ? y - high : y;
   context.fillStyle = color;
   context.fillRect(left, top, wide, high);
   context.fillStyle = INK;
   context.textBaseline = "middle";
-  context.fillText(text, left + 4 * unit, top + high / 2 + 0.5 * unit, wide - 8 * unit);
+  context.fillText(text, left + 4 * unit, top + high / 2 + 0.5 * unit);
+}
+
+/** As much of a text as has room before what must stand behind it, with dots where it would go on. */
+function fitted(context, text, behind, room) {
+  const fits = (part) => context.measureText(part + behind).width <= room;
+  if (fits(text)) return text + behind;
+  const letters = [...text];
+  let [enough, tooMany] = [0, letters.length];
+  while (tooMany - enough > 1) {
+    const middle = (enough + tooMany) >> 1;
+    if (fits(`${letters.slice(0, middle).join("")}…`)) enough = middle;
+    else tooMany = middle;
+  }
+  return `${letters.slice(0, enough).join("")}…${behind}`;
 }
 
 function paintPoints(view, answer) {
@@ -229,7 +244,6 @@ function paintCaptions(view, answers) {
   let bottom = height;
   for (const answer of answers.toReversed()) {
     const older = answer.older_ms > 0 ? ` · ${(answer.older_ms / 1000).toFixed(1)} s ${texts.earlier}` : "";
-    const words = inWords(answer, texts) + older;
     context.font = `500 ${size}px ${FONT}`;
     context.fillStyle = answer.kind === "error" ? "rgb(90 12 8 / 82%)" : "rgb(8 16 14 / 70%)";
     context.fillRect(0, bottom - line, width, line);
@@ -239,12 +253,8 @@ function paintCaptions(view, answers) {
     context.fillText(name, 8 * unit, bottom - line / 2);
     const start = 8 * unit + context.measureText(name).width;
     context.fillStyle = answer.older_ms > 0 ? "#c4cfca" : "#ffffff";
-    context.save();
-    context.beginPath();
-    context.rect(start, bottom - line, width - start - 8 * unit, line);
-    context.clip();
+    const words = fitted(context, inWords(answer, texts), older, width - start - 8 * unit);
     context.fillText(words, start, bottom - line / 2);
-    context.restore();
     bottom -= line;
   }
 }

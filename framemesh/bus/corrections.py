@@ -14,6 +14,8 @@ from framemesh.frames import FrameId
 from framemesh.v1.correction_pb2 import Correction
 
 _PREFIX = "corrections"
+SUBJECTS = f"{_PREFIX}.*.*.*"
+"""Of all of them."""
 
 
 def subject(correction: Correction) -> str:
@@ -42,13 +44,13 @@ async def in_force(
     wanted = f"{_PREFIX}.{camera}.{'*' if captured_ns is None else captured_ns}.{task}"
     async with aclosing(newest(bus, CORRECTIONS, wanted)) as messages:
         async for message in messages:
-            correction = _load(message.data)
+            correction = load(message.data)
             if correction is not None and not correction.removed:
                 found.append(correction)
     return list(reversed(found))
 
 
-def _load(body: bytes) -> Correction | None:
+def load(body: bytes) -> Correction | None:
     """A message's correction; none where somebody else wrote something of his own there."""
     try:
         correction = Correction.FromString(body)

@@ -77,11 +77,9 @@ def agent_permissions(user: str) -> dict[str, list[str]]:
 
 
 def console_permissions(user: str) -> dict[str, object]:
-    """What NATS must let the console do: see frames, answers and log lines go by, and change nothing."""
-    return {
-        "publish": {"deny": ">"},
-        "subscribe": ["frames.*", "results.*.*", "shadows.*.*", "logs.*.*", f"_INBOX.{user}.>"],
-    }
+    """What NATS must let the console do: see frames, answers, corrections and log lines go by, and change nothing."""
+    seen = ["frames.*", "results.*.*", "shadows.*.*", "corrections.*.*.*", "logs.*.*"]
+    return {"publish": {"deny": ">"}, "subscribe": [*seen, f"_INBOX.{user}.>"]}
 
 
 def camera_permissions(user: str, *cameras: str) -> dict[str, list[str]]:

@@ -31,6 +31,7 @@ from framemesh.v1.answer_pb2 import (
 )
 from framemesh.v1.frame_pb2 import Frame
 from framemesh.v1.result_pb2 import Result
+from framemesh.waiting import cancelled
 from model_server.tasks import png
 from tests.gateway.conftest import publish
 
@@ -70,8 +71,7 @@ async def camera(
     try:
         yield
     finally:
-        sending.cancel()
-        await asyncio.gather(sending, return_exceptions=True)
+        await cancelled(sending)
 
 
 async def say(bus: Bus, frame_id: FrameId, answer: ModelAnswer, *, size_bytes: int = 1) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest_asyncio
 from playwright.async_api import Page, expect
 
+from console.texts import COOKIE
 from framemesh.frames import FrameId
 from tests.console import lakeside
 from tests.console.conftest import Mesh, Shoot
@@ -20,7 +21,7 @@ LABELS = {
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def frames(mesh: Mesh, photos: Path) -> AsyncIterator[list[FrameId]]:
-    """Two cameras' frames on which two models agree, but for the cats at the gate."""
+    """Two cameras' frames on which two models agree, but for the cats at the gate; a third gives boxes."""
     before, taken = len(mesh.model.seen), []
     async with lakeside.archiving(mesh):
         for number in range(9):
@@ -31,6 +32,7 @@ async def frames(mesh: Mesh, photos: Path) -> AsyncIterator[list[FrameId]]:
                 a, b = LABELS[name] if camera == "compare-gate" else LABELS[name][:1] * 2
                 await lakeside.say(mesh, "old", frame, lakeside.seen((a, 0.8), ("dog", 0.1)), milliseconds=20)
                 await lakeside.say(mesh, "new", frame, lakeside.seen((b, 0.9), ("dog", 0.05)), milliseconds=35)
+                await lakeside.say(mesh, "finder", frame, lakeside.boxed((a, 0.8, (0.0, 0.0, 9.0, 9.0))))
                 taken.append(frame)
         await until(lambda: len(mesh.model.seen) >= before + len(taken), seconds=60)
         await lakeside.archived(mesh)
@@ -65,3 +67,14 @@ async def test_what_can_not_be_compared_says_why(page: Page, frames: list[FrameI
     await page.goto("/compare?a=old&b=nobody&since=")
     await expect(page.get_by_text("This can't be compared")).to_be_visible()
     await expect(page.get_by_role("region", name="Comparison")).to_contain_text("nobody")
+    await page.context.add_cookies([{"name": COOKIE, "value": "ko", "url": page.url}])
+    for asked, told in (
+        ("a=old&b=old", "같은 모델끼리는 비교할 수 없습니다"),
+        ("a=old&b=nobody&since=", "답이 있는 모델: "),
+        ("a=old&b=new&since=1m", "두 모델이 모두 답한 프레임이 없습니다(old: 0개, new: 0개)"),
+        ("a=old&b=finder&since=", "같은 작업을 하는 모델만 비교할 수 있습니다"),
+        ("a=old&b=echo&since=", "B만 답한 프레임"),
+        ("a=old&b=new&since=soon", "'soon': 시각이 아닙니다"),
+    ):
+        await page.goto(f"/compare?{asked}")
+        await expect(page.get_by_role("region", name="비교")).to_contain_text(told)

@@ -57,13 +57,14 @@ async def test_what_waits_and_what_could_not_be_processed_are_counted(mesh: Mesh
 
 
 @asynccontextmanager
-async def behind(mesh: Mesh, way: Proxy) -> AsyncIterator[str]:
+async def behind(mesh: Mesh, way: Proxy, **variables: str) -> AsyncIterator[str]:
     """Another console of the same mesh, which calls the gateway on a way that can be cut; its address."""
     port = free_port()
     env = {
         **mesh.variables,
         "FRAMEMESH_TOKENS_FILE": str(mesh.tokens),
         "FRAMEMESH_GRAFANA_URL": "http://grafana.example/",
+        **variables,
     }
     spec = processes.console(env, gateway=f"{HOST}:{way.port}", port=port, http_port=free_port())
     await mesh.supervisor.start(replace(spec, name="console behind"))
@@ -79,11 +80,12 @@ async def test_while_the_gateway_is_away_the_pages_say_so_and_they_heal_by_thems
     port = int(mesh.variables["FRAMEMESH_ADDRESS"].rpartition(":")[2])
     async with proxy(port) as way, behind(mesh, way) as url, camera(mesh.bus, "watched", plain(), fps=2):
         context = await browser.new_context(base_url=url, locale="ko-KR")
-        health, models, live = [await context.new_page() for _ in range(3)]
+        health, models, live, compare = [await context.new_page() for _ in range(4)]
         await health.request.post("/login", form={"token": OPERATOR}, headers={"Origin": url}, max_redirects=0)
         await health.goto("/health")
         await models.goto("/models")
         await live.goto("/?models=")
+        await compare.goto("/compare")
         grafana = health.get_by_role("link", name="Grafana")
         await expect(grafana).to_have_attribute("href", "http://grafana.example/dashboards?tag=framemesh")
         await expect(part(health, "게이트웨이")).to_contain_text("작동 중")
@@ -94,16 +96,16 @@ async def test_while_the_gateway_is_away_the_pages_say_so_and_they_heal_by_thems
         await way.cut()
         await expect(part(health, "게이트웨이").filter(has_text="응답 없음")).to_be_visible()
         await expect(part(health, "레이크 (S3)")).to_contain_text("알 수 없음")
-        for page in (models, live):
-            await expect(page.get_by_role("status").filter(has_text="메시가 응답하지 않아")).to_be_visible()
+        for page in (models, live, compare):
+            await expect(silence(page)).to_be_visible()
         shown = await watched.get_attribute("data-frame")
         await expect(watched).not_to_have_attribute("data-frame", shown or "")  # frames don't come by the gateway
         await expect(watched).to_contain_text("실시간")
         await shoot(health, "health-away")
         await way.mend()
         await expect(part(health, "게이트웨이").filter(has_text="작동 중")).to_be_visible()
-        for page in (models, live):
-            await expect(page.get_by_role("status").filter(has_text="메시가 응답하지 않아")).to_be_hidden()
+        for page in (models, live, compare):
+            await expect(silence(page)).to_be_hidden()
         assert await live.evaluate("window.loadedOnce")
         way.stall()  # nothing is cut, nothing is answered
         opened = await context.new_page()
@@ -111,9 +113,15 @@ async def test_while_the_gateway_is_away_the_pages_say_so_and_they_heal_by_thems
         await expect(opened.get_by_role("status").filter(has_text="확인하는 중")).to_be_visible()
         await models.get_by_role("button", name=f"{MODEL} 서버 한 대 늘리기").click()
         await expect(models.get_by_role("alert").filter(has_text="제시간에 응답이 오지 않았습니다")).to_be_visible()
-        for page in (models, opened):
-            await expect(page.get_by_role("status").filter(has_text="메시가 응답하지 않아")).to_be_visible()
+        for page in (models, live, compare, opened):
+            await expect(silence(page)).to_contain_text("제시간에 응답이 오지 않았습니다")  # no keepalive has told it
         await way.mend()
         await expect(opened.locator(f'li[data-model="{MODEL}"]')).to_contain_text("준비됨")
-        await expect(opened.get_by_role("status").filter(has_text="메시가 응답하지 않아")).to_be_hidden()
+        for page in (live, compare, opened):
+            await expect(silence(page)).to_be_hidden()
         await context.close()
+
+
+def silence(page: Page) -> Locator:
+    """The line that says that the mesh does not answer."""
+    return page.get_by_role("status").filter(has_text="메시가 응답하지 않아")

@@ -223,20 +223,20 @@ async def test_a_page_with_buttons_that_its_session_may_not_use_any_more_is_refu
         mesh.tokens.write_text(TOKENS)
 
 
-async def test_what_somebody_said_meanwhile_is_shown_and_not_taken_back_unseen(
+async def test_what_others_say_of_a_frame_comes_to_its_page_and_so_does_what_they_take_back(
     page: Page, mesh: Mesh, frames: list[FrameId]
 ) -> None:
     frame = str(frames[14])
     await page.goto(f"/lake/{frame}")
     await page.get_by_role("button", name="lite0 is right").click()
     await expect(corrections(page)).to_contain_text("about lite0")
+    await page.get_by_label("The image shows").fill("a hedge")
     await mesh.client.correct(frame, "a dog")
-    await page.get_by_role("button", name="Take back").click()
-    await expect(page.get_by_text("Corrected meanwhile: a dog")).to_be_visible()
-    await expect(corrections(page)).to_contain_text("a dog")
-    assert [one.label for one in await mesh.client.corrections(frame_id=frame)] == ["a dog"]
-    await page.get_by_role("button", name="Take back a dog").click()
+    await expect(page.get_by_role("button", name="Take back a dog")).to_be_visible()
+    await expect(page.get_by_role("img", name="people: a dog")).to_be_visible()
+    await mesh.client.remove_correction(frame)
     await expect(page.get_by_text("Nobody has corrected this frame.")).to_be_visible()
+    await expect(page.get_by_label("The image shows")).to_have_value("a hedge")
     await lakeside.archived(mesh)
     with tables(LakePlace.from_environment(mesh.variables)) as lake:
         sql = "SELECT label FROM corrections_files WHERE frame_id = $frame_id ORDER BY correct_time"
@@ -259,12 +259,18 @@ async def test_a_frame_whose_picture_is_gone_can_not_be_corrected_any_more(
     await expect(page.get_by_text("Nobody has corrected this frame.")).to_be_visible()
 
 
-async def test_while_the_gateway_is_away_a_correction_waits_in_its_field_to_be_said_again(
+async def test_while_the_mesh_is_away_a_correction_waits_to_be_said_again_and_none_is_taken_back_unseen(
     mesh: Mesh, browser: Browser, frames: list[FrameId]
 ) -> None:
     frame = str(frames[8])
     port = int(mesh.variables["FRAMEMESH_ADDRESS"].rpartition(":")[2])
-    async with proxy(port) as way, behind(mesh, way) as url:
+    nats = mesh.variables["FRAMEMESH_NATS_URL"]
+    nats_port = nats.rpartition(":")[2]
+    async with (
+        proxy(port) as way,
+        proxy(int(nats_port)) as bus_way,
+        behind(mesh, way, FRAMEMESH_NATS_URL=nats.replace(nats_port, str(bus_way.port))) as url,
+    ):
         context = await browser.new_context(base_url=url, locale="en-US")
         page = await context.new_page()
         await page.request.post("/login", form={"token": OPERATOR}, headers={"Origin": url}, max_redirects=0)
@@ -286,6 +292,13 @@ async def test_while_the_gateway_is_away_a_correction_waits_in_its_field_to_be_s
 
         await until(kept, seconds=60)
         await expect(corrections(page)).to_contain_text("a dog")
+        bus_way.stall()  # what others say is not heard any more
+        await mesh.client.correct(frame, "a cat")
+        await page.get_by_role("button", name="Take back a dog").click()
+        await expect(page.get_by_text("Corrected meanwhile: a cat")).to_be_visible()
+        await expect(corrections(page)).to_contain_text("a cat")
+        assert [one.label for one in await mesh.client.corrections(frame_id=frame)] == ["a cat"]
+        await bus_way.mend()
         await context.close()
 
 

@@ -9,6 +9,8 @@ import pytest_asyncio
 from pydantic import SecretStr
 
 from console.tables import SECONDS, TableReader
+from console.texts import translator
+from console.texts.messages import in_language
 from framemesh.errors import DeadlineError, InvalidRequestError, LakeUnavailableError
 from framemesh.mesh.servers import free_port
 from framemesh.query import LakeTables
@@ -49,8 +51,9 @@ async def test_a_question_that_takes_too_long_is_stopped(reader: TableReader) ->
             ended.append(time.monotonic())
 
     for _ in range(3):  # more than there are threads: each must come free again
-        with pytest.raises(DeadlineError, match="less time"):
+        with pytest.raises(DeadlineError, match="less time") as raised:
             await reader.ask(endless, seconds=0.5)
+        assert "초가 넘게 걸렸습니다" in in_language(raised.value, translator("ko"))
     await until(lambda: len(ended) == 3)
     assert await reader.ask(one) == 1
 

@@ -1,7 +1,9 @@
 """Every text has a translation."""
 
 import ast
+import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,6 +33,12 @@ def test_every_text_is_there_in_korean() -> None:
 
 def test_no_translation_is_of_a_text_that_is_gone() -> None:
     assert not sorted(catalogue("ko").keys() - set(_texts()))
+
+
+def test_no_text_is_translated_twice() -> None:
+    folder = Path(console.__file__).parent / "texts" / "ko"
+    counts = Counter(text for path in folder.glob("*.json") for text in json.loads(path.read_text()))
+    assert [text for text, count in counts.items() if count > 1] == []
 
 
 @pytest.mark.parametrize(("english", "korean"), catalogue("ko").items())

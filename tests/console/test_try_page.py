@@ -61,6 +61,17 @@ async def test_a_photo_is_answered_in_words_and_as_a_picture(
     await page.evaluate(PASTE, list(photo + b"\xff\xd9"))
     await expect(answers(page)).to_contain_text(f"{len(photo) + 2} bytes")
 
+    score = page.get_by_label("Least score")
+    await score.fill("7")
+    await page.get_by_role("button", name="Ask again").click()
+    await expect(answers(page)).to_contain_text("Nobody was asked")
+    await expect(page.get_by_text("Write a score from 0 to 1.")).to_be_visible()
+    await expect(score).to_have_value("7")
+    await score.fill("0.5")
+    await page.get_by_role("button", name="Ask again").click()
+    await expect(answers(page)).to_contain_text(f"{len(photo) + 2} bytes")
+    await expect(page.get_by_text("Write a score from 0 to 1.")).to_have_count(0)
+
     await page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     await page.get_by_role("button", name="Copy the code").first.click()
     await expect(page.get_by_role("button", name="Copied")).to_be_visible()
