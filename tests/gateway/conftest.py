@@ -124,13 +124,18 @@ async def deploy(client: AsyncClient, bus: Bus, text: str) -> None:
 
 
 async def stored_all(bus: Bus) -> bool:
-    """Whether no frame waits to be stored."""
-    return not unfinished(await bus.js.consumer_info(streams.FRAMES, streams.STORE_CONSUMER))
+    """Whether no frame waits to be stored. Asked of the stream: its consumer counts a frame a moment later."""
+    return not (await bus.js.stream_info(streams.FRAMES)).state.messages
 
 
 async def has_consumer(bus: Bus, model: str) -> bool:
     """Whether a model has its consumer now."""
     return streams.model_consumer(model) in [info.name for info in await bus.js.consumers_info(streams.STORED)]
+
+
+async def is_done(bus: Bus, model: str) -> bool:
+    """Whether a model has nothing to do: all that it was sent is acknowledged."""
+    return not unfinished(await bus.js.consumer_info(streams.STORED, streams.model_consumer(model)))
 
 
 @asynccontextmanager
@@ -175,7 +180,7 @@ async def publish(bus: Bus, camera: str, body: bytes, *, sequence: int = 1) -> F
     """Publish a frame as our own ingest does."""
     frame_id = FrameId(camera, time.time_ns())
     fields = headers(frame_id, content_type="image/jpeg", width_px=64, height_px=48, sequence=sequence)
-    await bus.publish(subject(camera), body, fields, timeout=5)
+    await bus.publish(subject(camera), body, fields, timeout=60)
     return frame_id
 
 
