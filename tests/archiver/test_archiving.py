@@ -60,11 +60,11 @@ async def test_every_message_is_one_row_in_its_partition(
     async with archiver(settings):
         stored = [await store(bus, camera, number) for number in range(60) for camera in ("gate", "yard")]
         answered = [("vit", await answer(bus, "vit", "gate", number)) for number in range(60)]
-        await bus.publish("stored.gate", b"\xff no message", {}, timeout=5)
-        await bus.publish("results.vit.gate", b"", {}, timeout=5)
+        await bus.publish("stored.gate", b"\xff no message", {}, timeout=60)
+        await bus.publish("results.vit.gate", b"", {}, timeout=60)
         impossible = StoredFrame(frame=frame("gate", 1), store_time=timestamp(START_NS))
         impossible.store_time.seconds = 2**62
-        await bus.publish("stored.gate", impossible.SerializeToString(), {}, timeout=5)
+        await bus.publish("stored.gate", impossible.SerializeToString(), {}, timeout=60)
         await until(lambda: all_archived(bus))
     found = await rows(lakes, FRAMES)
     assert Counter(row["frame_id"] for row in found) == Counter(stored)

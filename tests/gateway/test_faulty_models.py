@@ -14,7 +14,7 @@ from framemesh.v1.answer_pb2 import AnswerState
 from framemesh.v1.frame_pb2 import StoredFrame
 from framemesh.v1.inference_service_pb2 import InferResponse
 from framemesh.v1.result_pb2 import DeadLetter, Result
-from gateway import lanes
+from gateway import asking, lanes
 from gateway import results as gateway_results
 from tests.gateway.conftest import Results, deploy, has_consumer, is_done, publish, serving_model, stored_all, until
 from tests.gateway.mortal import WORKERS, mortal_server
@@ -129,7 +129,10 @@ async def test_a_server_that_comes_later_takes_its_share(client: AsyncClient, bu
     await client.delete("grown")
 
 
-async def test_a_server_that_drains_is_no_fault_of_the_frame(client: AsyncClient, bus: Bus, results: Results) -> None:
+async def test_a_server_that_drains_is_no_fault_of_the_frame(
+    client: AsyncClient, bus: Bus, results: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "_SUCCESSOR_SECONDS", 0.1)  # none comes
     async with serving_model(bus, "going") as model:
         tries = Counter[bytes]()
 
