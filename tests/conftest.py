@@ -30,6 +30,15 @@ SIZES = streams.StreamSizes(
 )  # fmt: skip
 
 
+_QUICK = ("docs", "doctor", "k8s")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Folders of short files come last: at the end one of two workers waits for the other one's file."""
+    quick = {Path(__file__).with_name(name) for name in _QUICK}
+    items.sort(key=lambda item: not quick.isdisjoint(item.path.parents))
+
+
 @pytest.fixture(scope="module")
 def s3_name() -> str:
     """Which S3 server. Modules whose tests must hold on every one give this fixture `params=STORES`."""

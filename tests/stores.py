@@ -23,6 +23,7 @@ def seaweedfs_server(folder: Path, port: int, credentials: Credentials) -> Proce
         program("weed"), "-logtostderr", "server", f"-dir={folder}", f"-ip={HOST}", f"-ip.bind={HOST}",
         *(f"{flag}={number}" for flag, number in ports.items()),
         f"-master.volumeSizeLimitMB={_VOLUME_MB}", f"-volume.max={_MAX_VOLUMES}",
+        "-master.electionTimeout=300ms", "-master.heartbeatInterval=100ms",  # else it is back 15 s after a kill
         "-s3", f"-s3.port={port}", f"-s3.port.grpc={free_port()}", "-s3.port.iceberg=0", "-s3.port.lance=0",
         f"-s3.config={config}",
     )  # fmt: skip

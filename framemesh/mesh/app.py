@@ -142,6 +142,16 @@ class _Mesh:
             await asyncio.sleep(_POLL_SECONDS)
 
     async def _left(self) -> dict[str, int]:
+        """What has yet to be done, and how much; nothing only if so at two looks.
+
+        NATS has a message a moment before it counts it for the consumer that is to get it.
+        """
+        if left := await self._look():
+            return left
+        await asyncio.sleep(_POLL_SECONDS)
+        return await self._look()
+
+    async def _look(self) -> dict[str, int]:
         consumers = {"the lake": (streams.FRAMES, streams.STORE_CONSUMER)}
         for spec in self.models.specs:
             if spec.replicas:

@@ -28,7 +28,7 @@ def settings(nats: str, s3: dict[str, str]) -> ArchiverSettings:
         s3_endpoint=s3["FRAMEMESH_S3_ENDPOINT"],
         s3_access_key=SecretStr(s3["FRAMEMESH_S3_ACCESS_KEY"]),
         s3_secret_key=SecretStr(s3["FRAMEMESH_S3_SECRET_KEY"]),
-        archive_seconds=0.2,
+        archive_seconds=0.05,
         drain_seconds=10,
     )
 

@@ -26,11 +26,11 @@ from framemesh.client import AsyncClient
 from framemesh.mesh import processes
 from framemesh.mesh.servers import HOST, Credentials, console_permissions, free_port, nats_server, nats_url, s3_server
 from framemesh.mesh.supervision import Supervisor
-from framemesh.specs import parse
 from gateway.app import gateway
 from gateway.settings import GatewaySettings
 from tests.conftest import CREDENTIALS, SIZES
-from tests.gateway.conftest import EchoModel, serving_model
+from tests.gateway.conftest import deploy, serving_model
+from tests.gateway.echo import EchoModel
 
 OPERATOR = "operator-token-operator-token-operator"
 VIEWER = "viewer-token-viewer-token-viewer-token"
@@ -115,7 +115,7 @@ async def mesh(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Mesh]:
         address = f"{HOST}:{served.grpc_port}"
         client = await stack.enter_async_context(AsyncClient(address, token=OPERATOR))
         model = await stack.enter_async_context(serving_model(bus, MODEL))
-        await client.deploy(parse(f"{MODEL}=example/{MODEL},policy=every"))
+        await deploy(client, bus, f"{MODEL}=example/{MODEL},policy=every")
         console = {**s3, "FRAMEMESH_NATS_URL": nats_url(nats_port, _CONSOLE), "FRAMEMESH_TOKENS_FILE": str(tokens)}
         with pytest.MonkeyPatch.context() as environment:
             environment.delenv("PYTEST_CURRENT_TEST", raising=False)  # by which NiceGUI would know that it is tested

@@ -377,6 +377,8 @@ async def test_a_dead_letter_is_tried_again_by_an_operator(page: Page, mesh: Mes
 
 
 async def test_a_viewer_sees_dead_letters_and_can_not_retry(as_viewer: Page, mesh: Mesh) -> None:
+    await lakeside.take(mesh, "lake-seen", 0, b"no picture")
+    await until(mesh.client.dead_letters, seconds=60)
     await as_viewer.goto("/lake/dead-letters")
     letters = as_viewer.get_by_role("region", name="Dead letters").get_by_role("listitem")
     await expect(letters.first).to_be_visible()

@@ -28,7 +28,7 @@ async def heard(page: Page, mesh: Mesh, name: str) -> None:
 
     async def seen() -> bool:
         await publish(mesh.bus, name, plain(200))
-        return await page.locator(f"li.fm-camera[data-frame^={name}-], li.fm-camera[data-frame='']").count() > 0
+        return await page.locator(f"li.fm-camera[data-frame^={name}-]").count() > 0
 
     await until(seen, seconds=60)
 

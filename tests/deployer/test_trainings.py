@@ -5,6 +5,7 @@ import json
 import re
 import sys
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,18 @@ from framemesh.errors import (
 from framemesh.trainings import ended
 from framemesh.v1.training_pb2 import Training, TrainingPhase, TrainingSpec
 from framemesh.v1.training_service_pb2 import StopTrainingResponse
-from tests.deployer.conftest import Deployer, deploying, until
+from tests.deployer.conftest import Deployer, deploying
+from tests.gateway.conftest import until as until_true
 from tests.model_server.tiny import make
 from tests.trainer.signs import dataset
 from trainer.keeping import Bucket
 from trainer.settings import TrainerSettings
 
 DATASET = "lake://datasets/signs/1"
+PATIENCE_SECONDS = 300.0
+"""Trainers get only what is left of a machine: beside other tests, a tenth of it."""
+
+until = partial(until_true, seconds=PATIENCE_SECONDS)
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +54,9 @@ def store(s3: dict[str, str]) -> TrainerSettings:
 
 @pytest.fixture(scope="module")
 async def spec(store: TrainerSettings, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainingSpec:
-    """A training of many short epochs, on a dataset of the lake."""
+    """A training of four short epochs, on a dataset of the lake: long enough to be met in the midst of them."""
     folder = tmp_path_factory.mktemp("data")
-    counts = {"train": 4, "validation": 2, "test": 2}
+    counts = {"train": 12, "validation": 2, "test": 2}
 
     def made() -> Path:
         data = dataset(folder / "signs", photos, counts, classes=("no-entry", "parking"))
@@ -79,6 +85,7 @@ async def test_what_no_training_can_be_is_refused_with_what_to_do(client: AsyncC
     assert await client.trainings() == []
 
 
+@pytest.mark.timeout(4 * PATIENCE_SECONDS)
 async def test_killed_deployers_and_stops_lose_nothing_of_a_training_which_ends_as_a_model_in_the_lake(
     deployer: Deployer, address: str, client: AsyncClient, store: TrainerSettings, spec: TrainingSpec
 ) -> None:
@@ -143,7 +150,7 @@ async def framemesh(*arguments: str) -> str:
     """What the command prints."""
     argv = (sys.executable, "-m", "framemesh", *arguments)
     process = await asyncio.create_subprocess_exec(*argv, stdout=asyncio.subprocess.PIPE)
-    async with asyncio.timeout(120):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         printed, _ = await process.communicate()
     assert process.returncode == 0
     return printed.decode()

@@ -15,13 +15,13 @@ import aiohttp
 import pytest
 from pydantic import SecretStr
 
-from framemesh.bus import Bus, streams
-from framemesh.bus.states import unfinished
+from framemesh.bus import Bus
 from framemesh.lake import Lake
 from framemesh.mesh.servers import HOST, free_port
 from framemesh.mesh.supervision import Supervisor
 from gateway.app import gateway
 from gateway.settings import GatewaySettings
+from tests.gateway.conftest import stored_all
 from tests.ingest.rtsp import PASSWORD, USER, RtspServer, rtsp_server
 from tests.ingest.test_main import ended, service
 from tests.ingest.watching import until
@@ -113,13 +113,8 @@ async def test_every_frame_that_was_captured_is_in_the_lake_once(
             agent.send_signal(signal.SIGTERM)
             code, log = await ended(agent)
             assert (code, PASSWORD in log) == (0, False), log
-            await until(lambda: is_drained(bus))
+            await until(lambda: stored_all(bus))
     for name in STREAMS:
         found = await numbers(lake, name)
         assert found == Counter(range(1, len(found) + 1))
         assert len(found) >= counted[name]
-
-
-async def is_drained(bus: Bus) -> bool:
-    """Whether every frame in NATS is stored."""
-    return unfinished(await bus.js.consumer_info(streams.FRAMES, streams.STORE_CONSUMER)) == 0

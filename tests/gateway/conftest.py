@@ -2,10 +2,8 @@
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -19,13 +17,12 @@ from framemesh.client import AsyncClient
 from framemesh.frames import FrameId, headers, subject
 from framemesh.rpc.server import serving
 from framemesh.specs import parse
-from framemesh.v1 import inference_service_pb2 as pb2
 from framemesh.v1 import inference_service_pb2_grpc as pb2_grpc
-from framemesh.v1.answer_pb2 import Answer, Classification, InferenceTiming, Label, Text
 from framemesh.v1.model_pb2 import ModelReplica, ReplicaState
 from framemesh.v1.result_pb2 import Result
 from gateway.app import gateway
 from gateway.settings import GatewaySettings
+from tests.gateway.echo import EchoModel
 
 
 async def until(condition: Callable[[], Any], *, seconds: float = 60.0) -> Any:
@@ -38,61 +35,6 @@ async def until(condition: Callable[[], Any], *, seconds: float = 60.0) -> Any:
             if found:
                 return found
             await asyncio.sleep(0.02)
-
-
-@dataclass
-class EchoModel(pb2_grpc.InferenceServiceServicer):
-    """Answers with the image's size, unless the test wants something else."""
-
-    name: str
-    version: str = "1"
-    seen: list[bytes] = field(default_factory=list)
-    requests: list[pb2.InferRequest] = field(default_factory=list)
-    arrived: int = 0
-    cancelled: int = 0
-    delay: float = 0.0
-    fails: Callable[[bytes], Exception | None] = lambda _: None
-    hangs: Callable[[bytes], bool] = lambda _: False
-    text: str | None = None
-    timing: InferenceTiming = field(default_factory=lambda: InferenceTiming(batch_size=1))
-    open_gate: asyncio.Event = field(default_factory=asyncio.Event)
-    at_once: Counter[int] = field(default_factory=Counter)
-    """Calls under way, by priority."""
-    most_at_once: dict[int, int] = field(default_factory=dict)
-
-    async def Infer(self, request: pb2.InferRequest, context: Any) -> pb2.InferResponse:  # noqa: N802
-        self.arrived += 1
-        self.at_once[request.priority] += 1
-        self.most_at_once[request.priority] = max(
-            self.at_once[request.priority], self.most_at_once.get(request.priority, 0)
-        )
-        try:
-            await self.open_gate.wait()
-            await asyncio.sleep(self.delay)
-        except asyncio.CancelledError:
-            self.cancelled += 1
-            raise
-        finally:
-            self.at_once[request.priority] -= 1
-        self.seen.append(request.image)
-        self.requests.append(request)
-        if self.hangs(request.image):
-            await asyncio.Event().wait()
-        if error := self.fails(request.image):
-            raise error
-        if self.text is not None:
-            return pb2.InferResponse(model_version="1", answer=Answer(text=Text(text=self.text)))
-        label = Label(index=0, name=f"{len(request.image)} bytes", score=1.0)
-        return pb2.InferResponse(
-            model_version=self.version,
-            answer=Answer(classification=Classification(labels=[label])),
-            timing=self.timing,
-        )
-
-    async def GetModelMetadata(  # noqa: N802
-        self, request: pb2.GetModelMetadataRequest, context: Any
-    ) -> pb2.GetModelMetadataResponse:
-        return pb2.GetModelMetadataResponse(model=self.name, model_version=self.version)
 
 
 @pytest.fixture(scope="module")
@@ -124,13 +66,18 @@ async def deploy(client: AsyncClient, bus: Bus, text: str) -> None:
 
 
 async def stored_all(bus: Bus) -> bool:
-    """Whether no frame waits to be stored."""
-    return not unfinished(await bus.js.consumer_info(streams.FRAMES, streams.STORE_CONSUMER))
+    """Whether no frame waits to be stored. Asked of the stream: its consumer counts a frame a moment later."""
+    return not (await bus.js.stream_info(streams.FRAMES)).state.messages
 
 
 async def has_consumer(bus: Bus, model: str) -> bool:
     """Whether a model has its consumer now."""
     return streams.model_consumer(model) in [info.name for info in await bus.js.consumers_info(streams.STORED)]
+
+
+async def is_done(bus: Bus, model: str) -> bool:
+    """Whether a model has nothing to do: all that it was sent is acknowledged."""
+    return not unfinished(await bus.js.consumer_info(streams.STORED, streams.model_consumer(model)))
 
 
 @asynccontextmanager
@@ -175,7 +122,7 @@ async def publish(bus: Bus, camera: str, body: bytes, *, sequence: int = 1) -> F
     """Publish a frame as our own ingest does."""
     frame_id = FrameId(camera, time.time_ns())
     fields = headers(frame_id, content_type="image/jpeg", width_px=64, height_px=48, sequence=sequence)
-    await bus.publish(subject(camera), body, fields, timeout=5)
+    await bus.publish(subject(camera), body, fields, timeout=60)
     return frame_id
 
 

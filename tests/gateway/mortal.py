@@ -18,7 +18,7 @@ from framemesh.v1 import inference_service_pb2 as pb2
 from framemesh.v1 import inference_service_pb2_grpc as pb2_grpc
 from framemesh.v1.model_pb2 import ReplicaState
 from model_server.announcing import Announcer, Presence
-from tests.gateway.conftest import EchoModel
+from tests.gateway.echo import EchoModel
 
 WORKERS = 4
 

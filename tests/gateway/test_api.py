@@ -216,7 +216,7 @@ async def test_every_metric_is_on_the_page(settings: GatewaySettings) -> None:
 
 
 def get(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=5) as response:  # noqa: S310 - our own address
+    with urllib.request.urlopen(url, timeout=60) as response:  # noqa: S310 - our own address
         return str(response.read().decode())
 
 

@@ -49,10 +49,13 @@ async def test_calls_go_to_the_least_busy_server(bus: Bus, registry: Registry, a
     await registry.deploy(parse("pair=x,replicas=2"))
     async with serving_model(bus, "pair", replica="a") as first, serving_model(bus, "pair", replica="b") as second:
         await until(lambda: len(registry.serving("pair")) == 2)
-        first.delay = second.delay = 0.2
-        await asyncio.gather(
-            *(asker.ask("pair", jpeg(n), AnswerOptions(), priority=INTERACTIVE, timeout=5) for n in range(10))
-        )
+        first.open_gate.clear()
+        second.open_gate.clear()
+        asking = [asyncio.create_task(ask(asker, "pair", jpeg(n))) for n in range(10)]
+        await until(lambda: first.arrived + second.arrived == 10)  # all are under way at once
+        first.open_gate.set()
+        second.open_gate.set()
+        await asyncio.gather(*asking)
         assert len(first.seen) == len(second.seen) == 5
 
 
@@ -169,7 +172,10 @@ async def test_an_image_that_two_servers_were_lost_with_is_given_up(
         await ask(asker, "deadly", jpeg(1))  # the third is well
 
 
-async def test_a_frozen_server_is_left_and_comes_back(nats: str, bus: Bus, registry: Registry, asker: Asker) -> None:
+async def test_a_frozen_server_is_left_and_comes_back(
+    nats: str, bus: Bus, registry: Registry, asker: Asker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(routes, "SILENT_SECONDS", 3600.0)  # or it would be another server when it is back, however soon
     await registry.deploy(parse("frozen=x,replicas=2"))
     async with mortal_server(nats, "frozen", replica="a") as mortal:
         await until(lambda: asker.images_at_once("frozen"))

@@ -86,7 +86,7 @@ async def test_what_is_changed_of_a_model_takes_the_old_ones_place(page: Page, b
 async def test_streams_show_what_they_hold_and_may_hold_and_frames_how_old_they_were_when_stored(
     page: Page, settings: GatewaySettings, bus: Bus
 ) -> None:
-    await bus.publish("frames.gate", b"no picture", {}, timeout=5)
+    await bus.publish("frames.gate", b"no picture", {}, timeout=60)
     await page.shows('framemesh_gateway_stream_messages{stream="DEADLETTERS"}', 1)
     await page.shows('framemesh_gateway_stream_limit_bytes{stream="STORED"}', settings.stored_stream_bytes)
     for stream in ("RESULTS", "SHADOWS", "EVENTS", "CORRECTIONS"):

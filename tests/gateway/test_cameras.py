@@ -76,8 +76,9 @@ async def test_clients_see_each_camera_as_its_agent_says_it_is_until_that_ends(
         at_dark.health.failed("no route to rtsp://10.0.0.7: is the camera on?")
 
         async def both() -> bool:
-            first, second = await listed(client, "gate"), await listed(client, "dark")
-            return first is not None and second is not None and first.published_frame_count == 1
+            at_gate, in_dark = await listed(client, "gate"), await listed(client, "dark")
+            lost = in_dark is not None and in_dark.source_state == SourceState.SOURCE_STATE_LOST
+            return lost and at_gate is not None and at_gate.published_frame_count == 1
 
         await until(both)
         first, second = await client.cameras()

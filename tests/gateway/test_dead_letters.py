@@ -112,7 +112,7 @@ async def test_a_retried_frame_that_is_good_is_stored_as_what_it_was(client: Asy
     frame_id = FrameId("mended", 1_767_225_600_000_000_000)
     names = headers(frame_id, content_type="image/jpeg", width_px=64, height_px=48, sequence=3)
     names |= {FRAME_ID: str(frame_id), "Nats-Msg-Id": f"{frame_id}/retry/1", CAPTURED_AT: "2026-01-01T00:00:01Z"}
-    await bus.publish("frames.mended", jpeg(), names, timeout=5)
+    await bus.publish("frames.mended", jpeg(), names, timeout=60)
     await until(lambda: stored_all(bus))
     last = await bus.js.get_last_msg(streams.STORED, "stored.mended")
     stored = StoredFrame.FromString(last.data or b"")

@@ -6,7 +6,6 @@ from collections import Counter
 import pytest
 
 from framemesh.bus import Bus, streams
-from framemesh.bus.states import unfinished
 from framemesh.client import AsyncClient
 from framemesh.errors import ModelUnavailableError
 from framemesh.frames import MESSAGE_ID
@@ -15,9 +14,9 @@ from framemesh.v1.answer_pb2 import AnswerState
 from framemesh.v1.frame_pb2 import StoredFrame
 from framemesh.v1.inference_service_pb2 import InferResponse
 from framemesh.v1.result_pb2 import DeadLetter, Result
-from gateway import lanes
+from gateway import asking, lanes
 from gateway import results as gateway_results
-from tests.gateway.conftest import Results, deploy, has_consumer, publish, serving_model, stored_all, until
+from tests.gateway.conftest import Results, deploy, has_consumer, is_done, publish, serving_model, stored_all, until
 from tests.gateway.mortal import WORKERS, mortal_server
 from tests.pictures import jpeg
 
@@ -47,7 +46,8 @@ async def test_a_frame_that_its_server_dies_of_is_given_up_and_those_beside_it_a
     await until(lambda: stored_all(bus))
     async with mortal_server(nats, "mortal", delay=0.1, poison=jpeg(2)) as server:
         found = await answered_once(results, "mortal", sent)
-        assert 3 <= server.deaths <= 4  # once in company at most, and three times alone
+        await until(lambda: server.deaths >= 3)  # the gateway may have heard of the last one first
+        assert server.deaths <= 4  # once in company at most, and three times alone
     states = [found[frame_id].answer.state for frame_id in sent]
     assert states == [FAILED if number == 2 else SUCCEEDED for number in range(2 * WORKERS)]
     assert found[sent[2]].answer.error.reason == "SERVER_LOST"
@@ -62,9 +62,10 @@ async def test_frames_of_a_server_that_is_killed_again_and_again_are_answered(
     await deploy(client, bus, "hunted=x,policy=every")
     sent = await send(bus, "hunt", 40)
     async with mortal_server(nats, "hunted", delay=0.2) as server:
-        for count in (4, 8):
+        for kills, count in ((1, 4), (2, 8)):
             await until(lambda count=count: len(results.of("hunted")) >= count)  # type: ignore[misc]
             server.process.kill()
+            await until(lambda kills=kills: server.deaths == kills and server.process.returncode is None)  # type: ignore[misc]
         found = await answered_once(results, "hunted", sent)
     assert {result.answer.state for result in found.values()} == {SUCCEEDED}
     await client.delete("hunted")
@@ -128,7 +129,10 @@ async def test_a_server_that_comes_later_takes_its_share(client: AsyncClient, bu
     await client.delete("grown")
 
 
-async def test_a_server_that_drains_is_no_fault_of_the_frame(client: AsyncClient, bus: Bus, results: Results) -> None:
+async def test_a_server_that_drains_is_no_fault_of_the_frame(
+    client: AsyncClient, bus: Bus, results: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "_SUCCESSOR_SECONDS", 0.1)  # none comes
     async with serving_model(bus, "going") as model:
         tries = Counter[bytes]()
 
@@ -188,18 +192,18 @@ async def test_a_frame_that_an_interrupted_try_has_answered_is_not_asked_about_a
     await until(lambda: stored_all(bus))
     # A gateway is killed between a result and its acknowledgement.
     pulling = await bus.js.pull_subscribe_bind(consumer, streams.STORED)
-    taken = [message for _ in sent for message in await pulling.fetch(1, timeout=5)]
+    taken = [message for _ in sent for message in await pulling.fetch(1, timeout=60)]
     frames = {frame.frame_id: frame for frame in (StoredFrame.FromString(message.data).frame for message in taken)}
     answer = gateway_results.succeeded("second", InferResponse(model_version="first try"))
     body = Result(frame=frames[sent[0]], answer=answer).SerializeToString()
-    await bus.publish("results.second.seen", body, {MESSAGE_ID: f"second/{sent[0]}"}, timeout=5)
+    await bus.publish("results.second.seen", body, {MESSAGE_ID: f"second/{sent[0]}"}, timeout=60)
     await pulling.unsubscribe()
     for message in taken:
         await message.nak()
     async with serving_model(bus, "second") as model:
         await deploy(client, bus, "second=x,policy=every")
         found = await answered_once(results, "second", sent)
-        await until(lambda: _is_done(bus, consumer))
+        await until(lambda: is_done(bus, "second"))
     assert model.seen == [jpeg(1)]
     assert found[sent[0]].answer.model_version == "first try"
     await client.delete("second")
@@ -229,10 +233,6 @@ async def test_a_new_model_may_start_in_the_past_and_goes_on_where_it_is_whateve
         after = await send(bus, "past", 1)
         await answered_once(results, "late", before + after)
     await client.delete("late")
-
-
-async def _is_done(bus: Bus, consumer: str) -> bool:
-    return not unfinished(await bus.js.consumer_info(streams.STORED, consumer))
 
 
 async def _is_delivered(bus: Bus, model: str, count: int) -> bool:

@@ -24,7 +24,7 @@ from framemesh.frames import FrameId, object_key
 from framemesh.lake import Lake
 from framemesh.v1.answer_pb2 import AnswerState, InferenceTiming
 from framemesh.v1.inference_service_pb2 import Priority
-from framemesh.v1.replay_service_pb2 import ReplayRequest, ReplayResponse
+from framemesh.v1.replay_service_pb2 import ArchivedTable, ReplayRequest, ReplayResponse
 from framemesh.v1.result_pb2 import DeadLetter, Result
 from gateway.app import gateway
 from gateway.replaying import at_once, busy_seconds, rest_share
@@ -95,6 +95,7 @@ async def test_a_frame_that_its_server_dies_of_is_given_up_and_those_beside_it_a
     await deploy(client, bus, "frail=x,camera=none")
     async with mortal_server(nats, "frail", delay=0.05, poison=picture(5)) as server:
         last = await replay(client, "frail", keys)
+        await until(lambda: server.deaths >= 3)  # the gateway may have heard of the last one first
         assert server.deaths == 3  # once in company, twice alone
     assert (last.succeeded_count, last.failed_count, last.gone_count) == (11, 1, 0)
     (failed,) = [result for result in await told(bus, "frail") if result.answer.HasField("error")]
@@ -192,7 +193,7 @@ async def test_a_caller_that_leaves_ends_it(client: AsyncClient, bus: Bus, lake:
     keys = await stored(lake, "left", 100)
     await deploy(client, bus, "left=x,camera=none")
     async with serving_model(bus, "left") as model:
-        model.delay = 0.05
+        model.delay = 0.2
         async with aclosing(client.replay("left", keys)) as responses:
             async for response in responses:
                 if response.succeeded_count:
@@ -267,10 +268,14 @@ async def test_replayed_frames_that_wait_for_others_leave_the_room_for_live_ones
 
 
 async def test_the_archives_progress_is_told(client: AsyncClient, bus: Bus) -> None:
-    tables = {table.table: table for table in await client.archive_progress()}
-    newest = (await bus.js.stream_info(streams.RESULTS)).state.last_seq
+    async def told_of_the_newest() -> dict[str, ArchivedTable] | None:  # results of other tests may still come
+        tables = {table.table: table for table in await client.archive_progress()}
+        newest = (await bus.js.stream_info(streams.RESULTS)).state.last_seq
+        return tables if tables["results"].newest_sequence == newest else None
+
+    tables = await until(told_of_the_newest)
     assert set(tables) == {"frames", "results", "shadows", "corrections"}
-    assert (tables["results"].newest_sequence, tables["results"].archived_sequence) == (newest, 0)
+    assert tables["results"].archived_sequence == 0
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,8 @@ from framemesh.specs import parse
 from framemesh.v1.analysis_service_pb2 import AnalyzeRequest
 from gateway.app import gateway
 from gateway.settings import GatewaySettings
-from tests.gateway.conftest import EchoModel, serving_model, until
+from tests.gateway.conftest import serving_model, until
+from tests.gateway.echo import EchoModel
 from tests.gateway.test_api import get, ready
 from tests.pictures import jpeg
 

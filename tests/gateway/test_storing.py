@@ -45,7 +45,7 @@ async def test_a_frame_published_twice_is_stored_once(client: AsyncClient, bus: 
     before = (await bus.js.stream_info(streams.STORED)).state.last_seq
     frame_id = FrameId("twice", 1_767_225_600_000_000_001)
     for _ in range(2):
-        await bus.publish("frames.twice", jpeg(2), {MESSAGE_ID: str(frame_id)}, timeout=5)
+        await bus.publish("frames.twice", jpeg(2), {MESSAGE_ID: str(frame_id)}, timeout=60)
     await until(lambda: stored_all(bus))
     assert (await bus.js.stream_info(streams.STORED)).state.last_seq == before + 1
 

@@ -50,6 +50,7 @@ async def test_large_frames_are_held_up_to_so_many_bytes_however_many_wait(
 async def test_a_frame_that_a_gateway_was_frozen_with_is_no_longer_its_own(
     settings: GatewaySettings, bus: Bus, lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(streams, "ACK_WAIT_SECONDS", 1.0)  # so soon NATS gives the frame to somebody else
     async with behind_proxy(settings) as (_, port):
         with monkeypatch.context() as frozen:
             frozen.setattr(leases, "_LAPSED_SECONDS", -1.0)
@@ -58,6 +59,8 @@ async def test_a_frame_that_a_gateway_was_frozen_with_is_no_longer_its_own(
             assert await references(bus, "frozen") == Counter()
         await until(lambda: stored_all(bus), seconds=60)
         await assert_stored_once(bus, lake, "frozen", [frame_id])
+    monkeypatch.undo()
+    await streams.ensure(bus, settings.stream_sizes())
 
 
 async def test_a_lake_in_trouble_is_left_alone_more_and_more(settings: GatewaySettings, bus: Bus) -> None:

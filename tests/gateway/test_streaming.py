@@ -21,7 +21,8 @@ from framemesh.v1.frame_pb2 import Frame
 from gateway.api import STREAM_IMAGES
 from gateway.app import gateway
 from gateway.settings import GatewaySettings
-from tests.gateway.conftest import EchoModel, publish, serving_model, until
+from tests.gateway.conftest import publish, serving_model, until
+from tests.gateway.echo import EchoModel
 from tests.pictures import jpeg, png_bomb
 
 

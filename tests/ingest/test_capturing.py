@@ -160,7 +160,7 @@ async def test_of_a_live_source_only_the_newest_picture_is_taken(
     running = asyncio.create_task(camera.run())
     await until(lambda: source.opened == 1)
     go.set()
-    assert read.wait(30)  # on the loop's own thread: the camera can take nothing meanwhile
+    assert read.wait(60)  # on the loop's own thread: the camera can take nothing meanwhile
     await until(lambda: len(recorder.pictures) == 1)
     camera.stop()
     freed.set()
@@ -170,7 +170,7 @@ async def test_of_a_live_source_only_the_newest_picture_is_taken(
 
 
 def wait_for(event: threading.Event) -> None:
-    assert event.wait(30)
+    assert event.wait(60)
 
 
 @pytest.mark.parametrize("timing", [Timing.LIVE, Timing.TIMED])
@@ -288,17 +288,17 @@ async def test_waits_begin_anew_only_once_a_source_has_worked_for_longer_than_th
 async def test_calls_that_never_return_are_left_behind_up_to_a_bound_and_hold_up_nobody(
     recorder: Recorder, metrics: IngestMetrics
 ) -> None:
-    freed = threading.Event()
+    freed, before = threading.Event(), threading.active_count()
     source = Scripted(always=lambda: wait_for(freed), timing=Timing.LIVE, patience_seconds=0.1)
     camera = Camera(settings(), recorder, metrics, open_source=source.open)
     running = asyncio.create_task(camera.run())
     await until(lambda: "tries to read it hang" in recorder.health.last_error)
     assert source.opened == 3
-    assert threading.active_count() < 20
+    assert threading.active_count() - before < 10  # others' tests have left some
     freed.set()
     await until(lambda: source.opened > 3)
     camera.stop()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await running
     await until(lambda: source.closed == source.opened)
 
@@ -314,13 +314,13 @@ async def test_a_camera_stops_at_once_whatever_its_source_does(recorder: Recorde
     running = asyncio.create_task(camera.run())
     await until(entered.is_set)
     camera.stop()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await running
     freed.set()
 
 
 async def test_a_slow_camera_stops_at_once(recorder: Recorder, metrics: IngestMetrics) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):  # its next picture is due in a quarter of an hour
         await capture(Scripted(), recorder, metrics, fps=0.001, count=1)
 
 

@@ -186,7 +186,7 @@ async def test_a_full_stream_spills_and_what_waited_arrives_once_it_is_read(
             offering.offer(publisher, heavy, times=60)
             await patiently(lambda: "full" in publisher.health.last_error)
             while len(read) < 60:
-                for message in await store.fetch(1, timeout=20):
+                for message in await store.fetch(1, timeout=60):
                     await message.ack()
                     read.append(int((message.headers or {})["Framemesh-Seq"]))
         await store.unsubscribe()

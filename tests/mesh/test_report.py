@@ -14,13 +14,13 @@ from framemesh.v1.result_pb2 import DeadLetter, Result
 
 
 async def publish(bus: Bus, subject: str, body: bytes, message_id: str = "") -> None:
-    await bus.publish(subject, body, {MESSAGE_ID: message_id} if message_id else {}, timeout=5)
+    await bus.publish(subject, body, {MESSAGE_ID: message_id} if message_id else {}, timeout=60)
 
 
 async def accept(bus: Bus, camera: str) -> None:
     """A frame that the stream accepted and the gateway took: published, and acknowledged."""
     await publish(bus, f"frames.{camera}", b"x")
-    taken = await (await bus.js.pull_subscribe_bind(streams.STORE_CONSUMER, streams.FRAMES)).fetch(1, timeout=5)
+    taken = await (await bus.js.pull_subscribe_bind(streams.STORE_CONSUMER, streams.FRAMES)).fetch(1, timeout=60)
     await taken[0].ack_sync()
 
 
@@ -81,7 +81,7 @@ async def test_everything_is_counted_from_the_stores(bus: Bus, lake: Lake) -> No
     await answer(bus, "m", frames[1], seconds=0.3)
     await answer(bus, "m", frames[2], seconds=0.2, failed=True)
     reader = await bus.js.pull_subscribe_bind(streams.model_consumer("m"), streams.STORED)
-    for message in await reader.fetch(6, timeout=5):
+    for message in await reader.fetch(6, timeout=60):
         await message.ack_sync()
 
     specs = [parse("m=x,policy=latest"), parse("choosy=x,policy=every,camera=b")]
@@ -123,7 +123,7 @@ async def test_a_shadows_answers_are_counted_apart_and_none_is_missing(bus: Bus,
         await put(lake, frame_id)
         await answer(bus, "next", frame_id, seconds=0.1, shadow=number < 2)  # it was promoted before the third
     reader = await bus.js.pull_subscribe_bind(streams.model_consumer("next"), streams.STORED)
-    for message in await reader.fetch(3, timeout=5):
+    for message in await reader.fetch(3, timeout=60):
         await message.ack_sync()
     as_shadow, as_model = parse("next=x,policy=every,shadow=true"), parse("next=x,policy=every")
     for specs, section, other in (([as_shadow], "shadows", "models"), ([as_model], "models", "shadows")):
@@ -160,7 +160,7 @@ async def test_retries_of_dead_letters_are_neither_losses_nor_duplicates(bus: Bu
     await refer(bus, frame_id)
     await put(lake, frame_id)
     reader = await bus.js.pull_subscribe_bind(streams.model_consumer("retried"), streams.STORED)
-    await (await reader.fetch(1, timeout=5))[0].ack_sync()
+    await (await reader.fetch(1, timeout=60))[0].ack_sync()
     failure = DeadLetter(model="retried", reason="INTERNAL").SerializeToString()
     number = (await bus.js.publish("deadletters.r", failure)).seq
     await publish(bus, "deadletters.r", failure)  # a second frame's, which stays

