@@ -88,10 +88,10 @@ async def test_a_rollback_goes_to_the_version_that_served_before_and_back_again(
 
 
 async def test_a_version_that_never_became_ready_is_rolled_back_to_what_serves(client: AsyncClient, bus: Bus) -> None:
-    await deploy(client, parse("vit=a/broken"))
-    await told(bus, client, "vit", "a/b", "a/a")
-    assert (await client.roll_back("vit")).spec.source == "lake://models/vit/b"
-    await client.delete("vit")
+    await deploy(client, parse("detr=a/broken"))
+    await told(bus, client, "detr", "a/b", "a/a")
+    assert (await client.roll_back("detr")).spec.source == "lake://models/detr/b"
+    await client.delete("detr")
 
 
 async def test_who_deploys_cannot_say_that_it_was_somebody_else(client: AsyncClient) -> None:

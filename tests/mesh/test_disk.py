@@ -93,7 +93,7 @@ async def accepted_until_refused(bus: Bus) -> int:
     """How many frames of 1 MiB NATS took."""
     for accepted in range(40):
         try:
-            await bus.publish("frames.gate", bytes(MIB), {}, timeout=10)
+            await bus.publish("frames.gate", bytes(MIB), {}, timeout=4)
         except BusUnavailableError:
             return accepted
     return 40

@@ -20,13 +20,15 @@ IN_FLIGHT = 500
 WORKERS = 2
 
 
-@pytest.mark.parametrize(("drain_seconds", "all_answered"), [(300, True), (1.0, False)])
+@pytest.mark.parametrize(
+    ("drain_seconds", "edge_px", "all_answered"), [(300, 1000, True), (1.0, 1600, False)], ids=["all", "few"]
+)
 async def test_sigterm_answers_or_refuses_each_of_500_calls_and_cuts_none(
-    vit: Path, cache: Path, drain_seconds: float, *, all_answered: bool
+    vit: Path, cache: Path, drain_seconds: float, edge_px: int, *, all_answered: bool
 ) -> None:
     """With time for all of them, and with time for few: an image of few bytes and many pixels arrives long before it is
     decoded, on any machine."""
-    image = encoded(Image.new("RGB", (1600, 1600), "teal"))
+    image = encoded(Image.new("RGB", (edge_px, edge_px), "teal"))
     port, http_port = free_port(), free_port()
     refused: list[tuple[float, grpc.StatusCode, str]] = []
     answered = 0
