@@ -7,7 +7,8 @@ import asyncio
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from unittest.mock import ANY
 
 import aiohttp
@@ -116,9 +117,9 @@ async def test_the_command_deploys_scales_and_deletes_and_says_why_not(
 
 
 async def test_torch_answers_for_a_new_model_until_its_graph_is_ready_or_when_it_never_is(
-    deployer: Deployer, client: AsyncClient
+    deployer: Deployer, client: AsyncClient, source: Callable[[str], Path]
 ) -> None:
-    asked = parse("new=owner/model,policy=every")
+    asked = parse(f"new={source('vit')},policy=every")
     stand_in = deployer.folder / "models" / "stand-ins" / "new"
 
     async def answering() -> ModelReplica | None:
