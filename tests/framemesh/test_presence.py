@@ -47,6 +47,7 @@ def logging_as_a_service() -> Iterator[None]:
     """Logs as services configure them, put back afterwards: other tests capture theirs."""
     before, handlers = structlog.get_config(), list(logging.getLogger().handlers)
     logs.configure("info", service="painter", stream=StringIO())
+    structlog.contextvars.clear_contextvars()  # of gateways that other tests ran in this process
     structlog.configure(**{**structlog.get_config(), "cache_logger_on_first_use": False})  # cached ones stay painters
     yield
     structlog.configure(**before)
