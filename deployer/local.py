@@ -142,7 +142,8 @@ class LocalBackend:
                 if (step := worker.read_step(line)) is not None:
                     tell(step.phase, step.progress, "")
                 elif stand_in is not None and worker.has_stand_in(line):
-                    self._run_stand_in(spec, stand_in)
+                    starting = self._run_stand_in(spec, stand_in).starting
+                    starting.add_done_callback(partial(_go_on, spec.name, process))
             return worker.outcome(spec, await process.wait(), line)
 
     async def _localised(self, spec: ModelSpec, tell: Tell) -> ModelSpec:
@@ -187,7 +188,7 @@ class LocalBackend:
     def _free_number(self, model: str) -> int:
         return next(number for number in count() if model_process(model, number) not in self._servers)
 
-    def _run_stand_in(self, spec: ModelSpec, folder: Path) -> None:
+    def _run_stand_in(self, spec: ModelSpec, folder: Path) -> _Server:
         log.info("deployment.stand_in", model=spec.name)
         torch = ModelSpec(
             name=spec.name,
@@ -195,8 +196,7 @@ class LocalBackend:
             runtime=Runtime.RUNTIME_TORCH,
             candidate_labels=spec.candidate_labels,
         )
-        server = self._run(self._process(complete(torch), self._free_number(spec.name)))
-        server.starting.add_done_callback(partial(_tell_failure, spec.name))
+        return self._run(self._process(complete(torch), self._free_number(spec.name)))
 
     async def _clear(self, model: str) -> None:
         """Remove what stood in for a model, unless it still does."""
@@ -264,7 +264,7 @@ class LocalBackend:
                 sys.executable, "-m", worker.PROGRAM,
                 *worker.arguments(spec, cache=str(self._cache), stand_in=str(stand_in or "")),
                 env={**os.environ, **mark(self._folder)},
-                stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=errors,
+                stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=errors,
                 start_new_session=True,
             )  # fmt: skip
         try:
@@ -292,7 +292,10 @@ async def _until_ready(servers: list[_Server], tell: Tell) -> None:
             task.result()
 
 
-def _tell_failure(model: str, starting: asyncio.Task[None]) -> None:
+def _go_on(model: str, process: asyncio.subprocess.Process, starting: asyncio.Task[None]) -> None:
+    """Have the worker go on, which has left the cores to the stand-in's start."""
+    assert process.stdin is not None  # noqa: S101 - a pipe, as it was started
+    process.stdin.close()
     if not starting.cancelled() and (error := starting.exception()) is not None:
         log.warning("deployment.no_stand_in", model=model, error=str(error))
 

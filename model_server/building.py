@@ -3,8 +3,9 @@
 It needs torch and transformers, which take a second and half a gigabyte; the serving process stays free of both.
 A model that was prepared before comes from the lake, and one that is prepared here can be put there.
 Each line on standard output is a JSON object. While it goes on: `{"step": "downloading", "share": 0.4}`, where the step
-may also be `exporting`, `uploading`, or `standing_in` once the stand-in is there. The last: `{"folder": ...}`, or, of a
-model that was published, `{"source": "lake://...", "version": ..., "runtime": ...}`, or `{"error": ...}`.
+may also be `exporting`, `uploading`, or `standing_in` once the stand-in is there; it then waits for a line, or the end,
+of standard input, so that the stand-in gets the cores to start. The last: `{"folder": ...}`, or, of a model that was
+published, `{"source": "lake://...", "version": ..., "runtime": ...}`, or `{"error": ...}`.
 """
 
 import argparse
@@ -300,6 +301,8 @@ def main() -> NoReturn:
 
 def _say_step(step: Step, share: float) -> None:
     _say(step=step, share=share)
+    if step == "standing_in":
+        sys.stdin.readline()
 
 
 def _say(**facts: object) -> None:
