@@ -21,14 +21,14 @@ from deployer import worker
 from deployer.reconciling import Tell
 from framemesh.bus import Bus, routes
 from framemesh.bus.streams import ROUTES_BUCKET
-from framemesh.errors import ConfigurationError
+from framemesh.errors import ConfigurationError, InvalidSpecError
 from framemesh.folders import clear_unfinished
 from framemesh.mesh.demo import PREFIX, check_source, localised
 from framemesh.mesh.deployed import TakenOver, deployed, mark
 from framemesh.mesh.processes import model_process, model_server, model_server_with
 from framemesh.mesh.servers import free_port
 from framemesh.mesh.supervision import ProcessSpec, Supervisor
-from framemesh.specs import complete
+from framemesh.specs import complete, dump, load, same_version
 from framemesh.v1.model_pb2 import DeploymentPhase as Phase
 from framemesh.v1.model_pb2 import ModelReplica, ModelSpec, Release, ReplicaState, Runtime
 from framemesh.waiting import cancelled
@@ -40,6 +40,10 @@ _START_SECONDS = 300.0
 _POLL_SECONDS = 0.05
 _HEARD_SECONDS = 0.5
 """Servers end so long after their successors told NATS that they serve: every gateway has heard of those by then."""
+_HEAD_START_SECONDS = 30.0
+"""Longest that a worker leaves the cores to the server that stands in for what it makes."""
+_STANDS_IN_FOR = "FRAMEMESH_STANDS_IN_FOR"
+"""A server that stands in for a version which is still made has the wish for it in this variable."""
 _OWN_OF_EACH = {"FRAMEMESH_GRPC_ADDRESS", "FRAMEMESH_HTTP_ADDRESS", "FRAMEMESH_REPLICA"}
 
 
@@ -68,6 +72,16 @@ class _Server:
     def number(self) -> int:
         """Its own number within the model."""
         return int(self.process.env["FRAMEMESH_REPLICA"])
+
+    def stands_in(self) -> bool:
+        """Whether it runs what is still made for another runtime."""
+        return _STANDS_IN_FOR in self.process.env
+
+    def stands_in_for(self, spec: ModelSpec) -> bool:
+        """Whether that is this version."""
+        with suppress(InvalidSpecError):
+            return same_version(load(self.model, self.process.env.get(_STANDS_IN_FOR, "").encode()), spec)
+        return False
 
     def serves(self, process: ProcessSpec) -> bool:
         """Whether it loads the same, set in the same way, as that process would."""
@@ -105,6 +119,7 @@ class LocalBackend:
         self._supervisor = Supervisor(self._logs, on_event=lambda words: log.warning("process.event", words=words))
         self._room = asyncio.Semaphore(_PREPARED_AT_ONCE)
         self._servers: dict[str, _Server] = {}
+        self._cramped: set[str] = set()
 
     async def __aenter__(self) -> Self:
         await self._supervisor.__aenter__()
@@ -133,8 +148,15 @@ class LocalBackend:
         """As `Backend` says. Exporting may take minutes: where nothing answers yet, torch does meanwhile."""
         if self._room.locked():
             tell(Phase.DEPLOYMENT_PHASE_PENDING, 0, "")
-        alone = spec.replicas > 0 and not spec.shadow and not self._of(spec.name)
-        stand_in = self._stand_ins / spec.name if alone else None
+        await self._end(
+            server
+            for server in list(self._servers.values())
+            if server.model == spec.name
+            and server.stands_in()
+            and (server.failed() or server.ending or spec.name in self._cramped or not server.stands_in_for(spec))
+        )
+        waited_for = spec.replicas > 0 and not spec.shadow and not await self.answers(spec.name)
+        stand_in = self._stand_ins / spec.name if waited_for and spec.name not in self._cramped else None
         async with self._room, self._worker(await self._localised(spec, tell), stand_in) as process:
             assert process.stdout is not None  # noqa: S101 - a pipe, as it was started
             line = b""
@@ -144,7 +166,13 @@ class LocalBackend:
                 elif stand_in is not None and worker.has_stand_in(line):
                     starting = self._run_stand_in(spec, stand_in).starting
                     starting.add_done_callback(partial(_go_on, spec.name, process))
-            return worker.outcome(spec, await process.wait(), line)
+                    asyncio.get_running_loop().call_later(_HEAD_START_SECONDS, _let_go_on, process)
+            code = await process.wait()
+            if code == -signal.SIGKILL and any(server.stands_in() for server in self._of(spec.name)):
+                self._cramped.add(spec.name)  # for lack of memory, most likely: the next try has it for itself
+            else:
+                self._cramped.discard(spec.name)
+            return worker.outcome(spec, code, line)
 
     async def _localised(self, spec: ModelSpec, tell: Tell) -> ModelSpec:
         """The spec as a worker can load it: of a demo model this makes the folder."""
@@ -196,7 +224,9 @@ class LocalBackend:
             runtime=Runtime.RUNTIME_TORCH,
             candidate_labels=spec.candidate_labels,
         )
-        return self._run(self._process(complete(torch), self._free_number(spec.name)))
+        process = self._process(complete(torch), self._free_number(spec.name))
+        env = {**process.env, _STANDS_IN_FOR: dump(spec).decode()}
+        return self._run(replace(process, env=env))
 
     async def _clear(self, model: str) -> None:
         """Remove what stood in for a model, unless it still does."""
@@ -292,10 +322,14 @@ async def _until_ready(servers: list[_Server], tell: Tell) -> None:
             task.result()
 
 
-def _go_on(model: str, process: asyncio.subprocess.Process, starting: asyncio.Task[None]) -> None:
+def _let_go_on(process: asyncio.subprocess.Process) -> None:
     """Have the worker go on, which has left the cores to the stand-in's start."""
     assert process.stdin is not None  # noqa: S101 - a pipe, as it was started
     process.stdin.close()
+
+
+def _go_on(model: str, process: asyncio.subprocess.Process, starting: asyncio.Task[None]) -> None:
+    _let_go_on(process)
     if not starting.cancelled() and (error := starting.exception()) is not None:
         log.warning("deployment.no_stand_in", model=model, error=str(error))
 

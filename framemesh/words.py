@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from framemesh.v1.answer_pb2 import KeypointInstance, Label, ModelAnswer
 from framemesh.v1.model_pb2 import DeploymentPhase as Phase
-from framemesh.v1.model_pb2 import Model, ModelSpec, ReplicaState
+from framemesh.v1.model_pb2 import Model, ModelSpec, ReplicaState, Runtime
 
 _NOTHING = ("nothing", "")
 _VERSION_DIGITS = 12
@@ -65,6 +65,14 @@ def serving_count(model: Model) -> int:
     return sum(replica.state == ReplicaState.REPLICA_STATE_SERVING for replica in model.replicas)
 
 
+def torch_stands_in(model: Model) -> bool:
+    """Whether torch answers for it until its first version is made."""
+    answer = [one for one in model.replicas if one.state == ReplicaState.REPLICA_STATE_SERVING]
+    if model.spec.runtime == Runtime.RUNTIME_TORCH or model.status.HasField("serving"):
+        return False
+    return bool(answer) and all(one.runtime == Runtime.RUNTIME_TORCH for one in answer)
+
+
 def state(model: Model) -> str:
     """A model's state in a few words, such as `ready 2/2`, `downloading 40 %` or `failed: no such model`."""
     return _state(model, model.status.message)
@@ -94,7 +102,7 @@ def _state(model: Model, reason: str) -> str:
             if status.progress:
                 doing += f" {status.progress:.0%}".replace("%", " %")
             if serving:
-                doing = f"{ready}, {doing}"
+                doing = f"{ready} by torch, {doing}" if torch_stands_in(model) else f"{ready}, {doing}"
     return f"{doing}: {printable(' '.join(reason.split()))}" if reason else doing
 
 

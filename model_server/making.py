@@ -82,8 +82,11 @@ def make(order: Order, source: sources.Source, folder: Path, tell: Tell) -> None
         files={},
     )
     if order.runtime == "onnx" and order.stand_in is not None:
-        _stand_in(order.stand_in, folder, manifest)
-        tell("standing_in", 1.0)
+        try:
+            _stand_in(order.stand_in, folder, manifest)
+            tell("standing_in", 1.0)
+        except OSError as error:  # nobody has asked for it: the model is made all the same
+            log.warning("stand_in.refused", folder=str(order.stand_in), reason=error.strerror or str(error))
     by_size = samples.by_size(order.samples)
     photos = [photo for group in by_size.values() for photo in group]
     manifest = replace(manifest, preprocessing=_fast(exact, photos[::2]))  # still of all sizes, which decide the steps

@@ -8,7 +8,7 @@ from framemesh.figures import ModelFigures
 from framemesh.specs import as_version, policy_text, precision_text, runtime_text
 from framemesh.v1.model_pb2 import DeploymentPhase as Phase
 from framemesh.v1.model_pb2 import Model, ModelSpec, ReplicaState, Runtime
-from framemesh.words import printable, short_version, span
+from framemesh.words import printable, short_version, span, torch_stands_in
 
 
 class Tone(StrEnum):
@@ -113,7 +113,7 @@ def model_view(model: Model) -> ModelView:
     form += " · shadow" if spec.shadow else ""
     if status.serving.runtime == Runtime.RUNTIME_TORCH != spec.runtime and not advice:
         advice = marked("It could not be exported to ONNX with the same answers, so torch serves it. Its log says why.")
-    if step and not advice and spec.runtime != Runtime.RUNTIME_TORCH and _torch_answers(model):
+    if step and not advice and torch_stands_in(model):
         advice = marked("Torch answers until its faster form is ready.")
     return ModelView(
         name=spec.name,
@@ -132,12 +132,6 @@ def model_view(model: Model) -> ModelView:
         advice=advice,
         version=", ".join(sorted(map(short_version, versions))),
     )
-
-
-def _torch_answers(model: Model) -> bool:
-    """Whether all servers that answer run on torch."""
-    answer = [one for one in model.replicas if one.state == ReplicaState.REPLICA_STATE_SERVING]
-    return bool(answer) and all(one.runtime == Runtime.RUNTIME_TORCH for one in answer)
 
 
 def _state(model: Model, serving: int) -> tuple[Tone, str, str, str]:

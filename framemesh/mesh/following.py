@@ -12,7 +12,7 @@ from framemesh.errors import ConfigurationError, FramemeshError
 from framemesh.mesh.deployed import deployed
 from framemesh.mesh.processes import model_process
 from framemesh.v1.model_pb2 import DeploymentPhase as Phase
-from framemesh.v1.model_pb2 import Model, ModelSpec
+from framemesh.v1.model_pb2 import Model, ModelSpec, ReplicaState
 from framemesh.waiting import until_set
 from framemesh.words import state
 
@@ -130,6 +130,7 @@ class Models:
                 if pids != self._pids:
                     self._pids = pids
                     self._on_change()
+                    self._touch()
 
     def _is_settled(self, name: str, generation: int) -> bool:
         model = self._models.get(name)
@@ -137,10 +138,15 @@ class Models:
             return False
         if _is_without(model):
             return True
-        if model.status.phase in _BEING_MADE and model.status.ready_replica_count:  # by torch, or a version before
+        if model.status.phase in _BEING_MADE and self._runs(model):  # by torch, or a version before
             return True
         # One that was ready when the mesh was stopped says so until this mesh's deployer has looked at it.
         return settled(model, generation) and model.status.ready_replica_count >= model.spec.replicas
+
+    def _runs(self, model: Model) -> bool:
+        """Whether a server that answers is there: gateways also have those of a mesh that was killed, for seconds."""
+        answer = [one for one in model.replicas if one.state == ReplicaState.REPLICA_STATE_SERVING]
+        return any(model_process(one.model, one.replica) in self._pids for one in answer)
 
     def _touch(self) -> None:
         self._changed.set()

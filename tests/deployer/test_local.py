@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -117,7 +118,7 @@ async def test_the_command_deploys_scales_and_deletes_and_says_why_not(
 
 
 async def test_torch_answers_for_a_new_model_until_its_graph_is_ready_or_when_it_never_is(
-    deployer: Deployer, client: AsyncClient, source: Callable[[str], Path]
+    deployer: Deployer, client: AsyncClient, source: Callable[[str], Path], tmp_path: Path
 ) -> None:
     asked = parse(f"new={source('vit')},policy=every")
     stand_in = deployer.folder / "models" / "stand-ins" / "new"
@@ -142,6 +143,10 @@ async def test_torch_answers_for_a_new_model_until_its_graph_is_ready_or_when_it
     assert "out of memory" in found.status.message
     (answer,) = (await client.analyze(jpeg(), models=["new"])).answers
     assert answer.model_version == meanwhile.model_version
+    broken = shutil.copytree(source("vit"), tmp_path / "broken")
+    (broken / "model.safetensors").write_bytes(b"cut")
+    found = await settled(client, await client.deploy_model(parse(f"new={broken}")), "FAILED")
+    assert not found.replicas  # the one before is no version to go back to
     wish = await client.deploy_model(asked)
     found = await settled(client, wish, "READY", ready=1)
     assert [one.runtime for one in found.replicas] == [Runtime.RUNTIME_ONNX]

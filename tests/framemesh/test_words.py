@@ -18,7 +18,15 @@ from framemesh.v1.answer_pb2 import (
     Segmentation,
     Text,
 )
-from framemesh.v1.model_pb2 import DeploymentPhase, DeploymentStatus, Model, ModelReplica, ModelSpec, ReplicaState
+from framemesh.v1.model_pb2 import (
+    DeploymentPhase,
+    DeploymentStatus,
+    Model,
+    ModelReplica,
+    ModelSpec,
+    ReplicaState,
+    Runtime,
+)
 from framemesh.v1.status_service_pb2 import GetStatusResponse, ModelStatus
 from framemesh.words import short_version, state, state_beside_problems, words
 from gateway.problems import problems
@@ -83,6 +91,14 @@ def test_a_deployed_models_state_says_how_far_it_has_come_and_why_it_failed() ->
     assert said("READY", serving=0) == "starting 0/2"
     assert said("FAILED", message="no such\x1b model") == r"failed: no such\x1b model"
     assert said("ROLLED_BACK", serving=1, message="out of memory") == "ready 1/2, rolled back: out of memory"
+
+
+def test_a_model_that_torch_stands_in_for_says_so_until_a_version_serves() -> None:
+    found = deployed("EXPORTING", serving=1, progress=0.25)
+    found.replicas[0].runtime = Runtime.RUNTIME_TORCH
+    assert state(found) == "ready 1/2 by torch, exporting 25 %"
+    found.status.serving.source = "lake://models/vit/1"
+    assert state(found) == "ready 1/2, exporting 25 %"
 
 
 def test_beside_the_meshs_problems_a_state_repeats_no_reason_that_they_have() -> None:
