@@ -119,7 +119,7 @@ class LocalBackend:
         self._supervisor = Supervisor(self._logs, on_event=lambda words: log.warning("process.event", words=words))
         self._room = asyncio.Semaphore(_PREPARED_AT_ONCE)
         self._servers: dict[str, _Server] = {}
-        self._cramped: set[str] = set()
+        self._cramped: set[str] = set()  # models whose export lacked memory beside a stand-in
 
     async def __aenter__(self) -> Self:
         await self._supervisor.__aenter__()
@@ -230,9 +230,8 @@ class LocalBackend:
 
     async def _clear(self, model: str) -> None:
         """Remove what stood in for a model, unless it still does."""
-        folder = self._stand_ins / model
-        if all(server.process.env["FRAMEMESH_MODEL_SOURCE"] != str(folder) for server in self._servers.values()):
-            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+        if not any(server.model == model and server.stands_in() for server in self._servers.values()):
+            await asyncio.to_thread(shutil.rmtree, self._stand_ins / model, ignore_errors=True)
 
     def _process(self, spec: ModelSpec, number: int) -> ProcessSpec:
         inherited = {name: value for name, value in os.environ.items() if name.startswith("FRAMEMESH_")}

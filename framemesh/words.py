@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from framemesh.v1.answer_pb2 import KeypointInstance, Label, ModelAnswer
 from framemesh.v1.model_pb2 import DeploymentPhase as Phase
-from framemesh.v1.model_pb2 import Model, ModelSpec, ReplicaState, Runtime
+from framemesh.v1.model_pb2 import Model, ModelReplica, ModelSpec, ReplicaState, Runtime
 
 _NOTHING = ("nothing", "")
 _VERSION_DIGITS = 12
@@ -60,17 +60,21 @@ def called(spec: ModelSpec) -> str:
     return f"{spec.name} (shadow)" if spec.shadow else spec.name
 
 
+def serving(model: Model) -> list[ModelReplica]:
+    """Those of a model's servers that answer."""
+    return [replica for replica in model.replicas if replica.state == ReplicaState.REPLICA_STATE_SERVING]
+
+
 def serving_count(model: Model) -> int:
     """How many of a model's servers answer."""
-    return sum(replica.state == ReplicaState.REPLICA_STATE_SERVING for replica in model.replicas)
+    return len(serving(model))
 
 
 def torch_stands_in(model: Model) -> bool:
     """Whether torch answers for it until its first version is made."""
-    answer = [one for one in model.replicas if one.state == ReplicaState.REPLICA_STATE_SERVING]
     if model.spec.runtime == Runtime.RUNTIME_TORCH or model.status.HasField("serving"):
         return False
-    return bool(answer) and all(one.runtime == Runtime.RUNTIME_TORCH for one in answer)
+    return {one.runtime for one in serving(model)} == {Runtime.RUNTIME_TORCH}
 
 
 def state(model: Model) -> str:
@@ -85,12 +89,12 @@ def state_beside_problems(model: Model) -> str:
 
 def _state(model: Model, reason: str) -> str:
     states = [replica.state for replica in model.replicas]
-    serving = serving_count(model)
-    ready = f"{'ready' if serving or not model.spec.replicas else 'starting'} {serving}/{model.spec.replicas}"
+    count = serving_count(model)
+    ready = f"{'ready' if count or not model.spec.replicas else 'starting'} {count}/{model.spec.replicas}"
     status = model.status
     match status.phase:
         case _ if not model.HasField("status"):  # whoever runs its servers says nothing of them
-            if serving or not states:
+            if count or not states:
                 return ready
             return ReplicaState.Name(max(states)).removeprefix("REPLICA_STATE_").lower()
         case Phase.DEPLOYMENT_PHASE_READY:
@@ -101,7 +105,7 @@ def _state(model: Model, reason: str) -> str:
             doing = Phase.Name(status.phase).removeprefix("DEPLOYMENT_PHASE_").lower().replace("_", " ")
             if status.progress:
                 doing += f" {status.progress:.0%}".replace("%", " %")
-            if serving:
+            if count:
                 doing = f"{ready} by torch, {doing}" if torch_stands_in(model) else f"{ready}, {doing}"
     return f"{doing}: {printable(' '.join(reason.split()))}" if reason else doing
 

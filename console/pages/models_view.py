@@ -7,8 +7,8 @@ from console.texts import marked
 from framemesh.figures import ModelFigures
 from framemesh.specs import as_version, policy_text, precision_text, runtime_text
 from framemesh.v1.model_pb2 import DeploymentPhase as Phase
-from framemesh.v1.model_pb2 import Model, ModelSpec, ReplicaState, Runtime
-from framemesh.words import printable, short_version, span, torch_stands_in
+from framemesh.v1.model_pb2 import Model, ModelSpec, Runtime
+from framemesh.words import printable, serving_count, short_version, span, torch_stands_in
 
 
 class Tone(StrEnum):
@@ -103,7 +103,7 @@ def wanted_since_ns(model: Model) -> int:
 def model_view(model: Model) -> ModelView:
     """The model as its card shows it."""
     spec, status = going_on(model), model.status
-    serving = sum(replica.state == ReplicaState.REPLICA_STATE_SERVING for replica in model.replicas)
+    serving = serving_count(model)
     tone, state, step, advice = _state(model, serving)
     versions = {replica.model_version for replica in model.replicas} - {""}
     if status.serving.model_version:

@@ -12,9 +12,9 @@ from framemesh.errors import ConfigurationError, FramemeshError
 from framemesh.mesh.deployed import deployed
 from framemesh.mesh.processes import model_process
 from framemesh.v1.model_pb2 import DeploymentPhase as Phase
-from framemesh.v1.model_pb2 import Model, ModelSpec, ReplicaState
+from framemesh.v1.model_pb2 import Model, ModelSpec
 from framemesh.waiting import until_set
-from framemesh.words import state
+from framemesh.words import serving, state
 
 _RECONNECT_SECONDS = 1.0
 _LOOK_SECONDS = 1.0
@@ -145,8 +145,7 @@ class Models:
 
     def _runs(self, model: Model) -> bool:
         """Whether a server that answers is there: gateways also have those of a mesh that was killed, for seconds."""
-        answer = [one for one in model.replicas if one.state == ReplicaState.REPLICA_STATE_SERVING]
-        return any(model_process(one.model, one.replica) in self._pids for one in answer)
+        return any(model_process(one.model, one.replica) in self._pids for one in serving(model))
 
     def _touch(self) -> None:
         self._changed.set()
